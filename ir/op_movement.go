@@ -8,7 +8,7 @@ import (
 var movementOps = []Op{
 	move("concatenate", "joins along an axis; all parts have one element type and quantization", inferConcatenate, evalConcatenate,
 		AttrSpec{Name: "axis", Kind: Int}).variadic(),
-	move("slice", "elements start, start+stride, … below limit, on each axis; negative strides walk down", inferSlice, evalSlice,
+	move("slice", "elements start, start+stride, … below limit, on each axis; a negative stride walks down to limit, which is included", inferSlice, evalSlice,
 		AttrSpec{Name: "start", Kind: Ints}, AttrSpec{Name: "limit", Kind: Dims}, AttrSpec{Name: "stride", Kind: Ints, Default: []int{}}),
 	move("pad", "adds low and high elements on each axis; quantized tensors get their zero point", inferPad, evalPad,
 		AttrSpec{Name: "low", Kind: Ints}, AttrSpec{Name: "high", Kind: Ints}, AttrSpec{Name: "value", Kind: Float, Default: 0.0},
@@ -116,8 +116,8 @@ func SliceAxis(n *Node, axis int) (start, limit, stride, extent int, err error) 
 	switch {
 	case stride > 0 && 0 <= start && start <= limit && limit <= d:
 		extent = (limit - start + stride - 1) / stride
-	case stride < 0 && start < max(d, 1) && start >= limit && limit >= -1:
-		extent = (start - limit - stride - 1) / -stride
+	case stride < 0 && 0 <= limit && limit <= start+1 && start < d: // start, start+stride, … down to limit or above
+		extent = (start - limit - stride) / -stride
 	default:
 		err = fmt.Errorf("axis %d of extent %d: start %d, limit %d, stride %d", axis, d, start, limit, stride)
 	}

@@ -28,7 +28,7 @@ func WeightMap(m map[string]*Tensor) Weights {
 //
 //	module = { const } graph { graph }
 //	const  = "const" @name ":" type [ "scale=" list "zero=" list ] [ "=" data ]
-//	data   = list | "splat" x | "normal" "(" seed "," std ")"
+//	data   = list | "splat" x | "normal" "(" seed "," std ")" | "randint" "(" seed "," lo "," hi ")"
 //	graph  = "graph" @name "(" %name ":" type {","…} ")" "{" { node } "return" value {","…} "}"
 //	node   = %name {","…} "=" op { value | "_" } { attr "=" x } [ !"label" ] [ ":" type {","…} ]
 //
@@ -400,8 +400,26 @@ func (p *parser) data(t Type) *Tensor {
 		for i := range n {
 			out.Set(i, r.NormFloat64()*std)
 		}
+	case "randint":
+		if !t.DType.IsInt() {
+			p.fail("an integer type", "found randint for %v", t.DType)
+		}
+		p.expect('(')
+		seed := p.integer()
+		p.expect(',')
+		lo := p.integer()
+		p.expect(',')
+		hi := p.integer()
+		p.expect(')')
+		if lo > hi || lo < math.MinInt32 || hi > math.MaxInt32 {
+			p.fail("randint(seed,lo,hi) with lo ≤ hi, both int32", "found %d and %d", lo, hi)
+		}
+		r := rand.New(rand.NewPCG(uint64(seed), 0x6e617363))
+		for i := range n {
+			out.Set(i, float64(lo+r.IntN(hi-lo+1)))
+		}
 	default:
-		p.fail("[…], splat or normal", "found %q", w)
+		p.fail("[…], splat, normal or randint", "found %q", w)
 	}
 	return out
 }

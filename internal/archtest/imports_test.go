@@ -17,7 +17,9 @@ const module = "github.com/nasc-dev/nasc"
 // and in its own row only where both names begin alike (a package and its
 // parts). The longest match of a package's path decides its row.
 var levels = [][]string{
-	{"internal/diag", "internal/fmath", "internal/onnxpb", "backends/cpu/kernels"},
+	{"internal/diag"},
+	{"internal/fmath", "internal/onnxpb", "internal/xlaplugin", "backends/cpu/kernels/isa"},
+	{"backends/cpu/kernels"},
 	{"ir"},
 	{"ir/eval", "quant", "internal/nascfile", "internal/safetensors", "internal/graphgen", "internal/difftest", "backends", "zoo"},
 	{"backends/gomlx", "backends/reference", "backends/backendtest", "passes"},
