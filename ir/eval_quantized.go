@@ -187,7 +187,7 @@ func evalQDotGeneral(n *Node, in []*Tensor) ([]*Tensor, error) {
 }
 
 // turn copies a [rows,cols] matrix that is stored transposed or not.
-func turn(dst, src []int32, rows, cols int, transposed bool) {
+func turn[E any](dst, src []E, rows, cols int, transposed bool) {
 	if !transposed {
 		copy(dst, src[:rows*cols])
 		return

@@ -1,0 +1,230 @@
+package cpu
+
+import (
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/move"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// assembler decides where every value lies.
+type assembler struct {
+	c    *compiler
+	home map[*ir.Value]view
+	bufs []*buffer
+	last map[*ir.Value]int    // step that reads a value last; len(groups) for outputs
+	into map[*ir.Value]*group // values computed in their place of a concatenation
+}
+
+// assemble turns groups into steps over placed memory.
+func (c *compiler) assemble() *program {
+	a := &assembler{c: c, home: map[*ir.Value]view{}, last: map[*ir.Value]int{}, into: map[*ir.Value]*group{}}
+	for i, g := range c.groups {
+		for _, v := range g.in {
+			if v != nil {
+				a.last[v] = i
+			}
+		}
+		if g.dst != nil {
+			a.last[g.dst] = max(a.last[g.dst], i)
+		}
+	}
+	for _, v := range c.g.Outputs {
+		a.last[v] = len(c.groups)
+	}
+	a.spreadLast()
+	a.joinConcats()
+	p := &program{inputs: c.g.Inputs, outputs: c.g.Outputs, level: c.level}
+	for i, v := range c.g.Inputs {
+		b := a.newBuffer(int(v.Type.Bytes()), 0)
+		b.where, b.io = inInput, i
+		a.put(v, view{b, 0, b.size})
+	}
+	for i, g := range c.groups {
+		a.placeResults(i, g)
+	}
+	tail := a.placeOutputs()
+	for i, g := range c.groups {
+		if !g.alias && !g.skip {
+			p.steps = append(p.steps, a.step(i, g))
+		}
+	}
+	p.steps = append(p.steps, tail...)
+	p.arena = placeBuffers(a.bufs)
+	for i := range p.steps {
+		if w := p.steps[i].work; w != nil {
+			p.scratch = max(p.scratch, align(w.ScratchBytes()))
+		}
+	}
+	return p
+}
+
+// spreadLast makes a value live as long as the values that are views of it.
+func (a *assembler) spreadLast() {
+	for i := len(a.c.groups) - 1; i >= 0; i-- {
+		g := a.c.groups[i]
+		if !g.alias {
+			continue
+		}
+		for _, v := range g.out {
+			a.last[g.in[0]] = max(a.last[g.in[0]], a.last[v])
+		}
+	}
+}
+
+// joinConcats finds parts of concatenations that lie in one piece in the result
+// and can be computed there, which saves copying them.
+func (a *assembler) joinConcats() {
+	made := map[*ir.Value]*group{}
+	for _, g := range a.c.groups {
+		if g.dst == nil && !g.alias {
+			for _, v := range g.out {
+				made[v] = g
+			}
+		}
+	}
+	for _, g := range a.c.groups {
+		if g.dst == nil || g.recipe.Func != "Copy" {
+			continue
+		}
+		v := g.in[0]
+		if made[v] == nil || a.into[v] != nil || a.last[v] == len(a.c.groups) {
+			continue
+		}
+		a.into[v], g.skip = g, true
+	}
+}
+
+func (a *assembler) newBuffer(size, first int) *buffer {
+	b := &buffer{size: size, first: first, last: first}
+	a.bufs = append(a.bufs, b)
+	return b
+}
+
+func (a *assembler) put(v *ir.Value, w view) {
+	a.home[v] = w
+	w.buf.last = max(w.buf.last, a.last[v])
+}
+
+// at gives where a value lies; constants get their buffer here.
+func (a *assembler) at(v *ir.Value) view {
+	if w, ok := a.home[v]; ok {
+		return w
+	}
+	t := a.c.constant(v)
+	if t == nil {
+		panic("BUG: " + v.String() + " is read before it is computed")
+	}
+	b := &buffer{where: inConst, data: rawBytes(t)}
+	b.size = len(b.data)
+	w := view{b, 0, b.size}
+	a.home[v] = w
+	return w
+}
+
+// placeResults gives the group's results memory: a view of the operand's, the
+// operand's own where that may be overwritten, or new.
+func (a *assembler) placeResults(i int, g *group) {
+	if g.dst != nil {
+		a.whole(g.dst, i)
+		return
+	}
+	for k, v := range g.out {
+		size := int(v.Type.Bytes())
+		if part := a.into[v]; part != nil {
+			w := a.whole(part.dst, i)
+			a.put(v, view{w.buf, w.off + part.part.off, size})
+			continue
+		}
+		if g.alias {
+			w := a.at(g.in[0])
+			a.put(v, view{w.buf, w.off + g.aliasAt[k], size})
+			continue
+		}
+		if w, ok := a.reuse(i, g, size); ok && k == 0 {
+			a.put(v, w)
+			continue
+		}
+		a.put(v, view{a.newBuffer(size, i), 0, size})
+	}
+}
+
+// whole gives the memory of a value that several groups write, made at the
+// first of them.
+func (a *assembler) whole(v *ir.Value, i int) view {
+	if w, ok := a.home[v]; ok {
+		return w
+	}
+	size := int(v.Type.Bytes())
+	a.put(v, view{a.newBuffer(size, i), 0, size})
+	return a.home[v]
+}
+
+// reuse finds an operand whose memory nobody reads after step i.
+func (a *assembler) reuse(i int, g *group, size int) (view, bool) {
+	for _, k := range g.inPlace {
+		v := g.in[k]
+		if a.c.constant(v) != nil {
+			continue
+		}
+		w := a.at(v)
+		if w.buf.where != inArena || w.buf.size != size || !w.whole() || w.buf.last > i {
+			continue
+		}
+		return w, true
+	}
+	return view{}, false
+}
+
+// placeOutputs lets graph outputs be computed in the caller's tensors where
+// they have a buffer of their own, and returns steps that copy the others.
+func (a *assembler) placeOutputs() []step {
+	var tail []step
+	end := len(a.c.groups)
+	for i, v := range a.c.g.Outputs {
+		w := a.at(v)
+		if w.buf.where == inArena && w.whole() {
+			w.buf.where, w.buf.io = inOutput, i
+			continue
+		}
+		w.buf.last = max(w.buf.last, end)
+		size := int(v.Type.Bytes())
+		out := view{&buffer{where: inOutput, io: i, size: size}, 0, size}
+		g := &group{}
+		if err := g.setMove(move.CopySpec{Bytes: size}); err != nil {
+			panic("BUG: " + err.Error())
+		}
+		tail = append(tail, step{
+			info: backends.Step{Label: v.Name, Op: "copy", Kernel: g.work.Name(), Bytes: 2 * int64(size)}, recipe: g.recipe,
+			work: g.work, tiles: g.work.Tiles(), in: []operand{{w, v.Type}}, out: []operand{{out, v.Type}},
+		})
+	}
+	return tail
+}
+
+func (a *assembler) step(i int, g *group) step {
+	s := step{info: g.info(), work: g.work, recipe: g.recipe}
+	for _, v := range g.in {
+		if v == nil {
+			s.in = append(s.in, operand{})
+			continue
+		}
+		s.in = append(s.in, operand{a.at(v), v.Type})
+	}
+	if g.dst != nil {
+		w := a.at(g.dst)
+		s.out = []operand{{view{w.buf, w.off + g.part.off, g.part.len}, g.dst.Type}}
+	} else {
+		for _, v := range g.out {
+			s.out = append(s.out, operand{a.at(v), v.Type})
+		}
+	}
+	if g.eval != nil {
+		s.eval = newFallback(g.eval, s.in, s.out)
+		return s
+	}
+	s.check = g.check
+	s.tiles = g.work.Tiles()
+	ns := float64(s.info.MACs)/macsPerNS(g.nodes[0].Inputs[0].Type.DType, a.c.level.String()) + float64(s.info.Bytes)/bytesPerNS
+	s.share = s.tiles > 1 && ns > shareAbove
+	return s
+}

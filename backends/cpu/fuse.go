@@ -1,0 +1,152 @@
+package cpu
+
+import (
+	"slices"
+
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// fuse gathers nodes into groups that one kernel computes. A group runs at the
+// place of its last node; only results that nobody else reads are swallowed,
+// so that the graph's meaning is kept to the bit.
+//
+//	convolution|dot [+ add] [+ unary]      pad + convolution …
+//	convolution_transpose|dot_general + unary
+//	add|subtract|multiply|… + unary
+//	q_convolution|q_dot + q_add | q_lookup
+//	transpose + uniform_quantize, uniform_quantize + transpose
+func (c *compiler) fuse() {
+	claimed := map[*ir.Node]bool{}
+	at := map[*ir.Node]*group{} // by last node
+	for _, n := range slices.Backward(c.g.Nodes) {
+		if claimed[n] || c.known(n) {
+			continue
+		}
+		if g := c.chain(n, claimed); g != nil {
+			for _, m := range g.nodes {
+				claimed[m] = true
+			}
+			at[g.nodes[len(g.nodes)-1]] = g
+		}
+	}
+	for _, n := range c.g.Nodes {
+		switch {
+		case c.known(n) || c.unused(n):
+		case at[n] != nil:
+			c.groups = append(c.groups, at[n])
+		case !claimed[n]:
+			c.groups = append(c.groups, &group{nodes: []*ir.Node{n}})
+		}
+	}
+}
+
+// known says that a node was computed at compile time.
+func (c *compiler) known(n *ir.Node) bool { return c.consts[n.Outputs[0]] != nil }
+
+// unused says that nobody reads any of a node's results.
+func (c *compiler) unused(n *ir.Node) bool {
+	for _, v := range n.Outputs {
+		if len(c.uses[v]) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// only gives the one node that reads n's one result; nil where there are
+// others, or the graph returns it, or the reader is taken.
+func (c *compiler) only(n *ir.Node, claimed map[*ir.Node]bool) *ir.Node {
+	if len(n.Outputs) != 1 {
+		return nil
+	}
+	u := c.uses[n.Outputs[0]]
+	if len(u) != 1 || u[0].Node == nil || claimed[u[0].Node] {
+		return nil
+	}
+	return u[0].Node
+}
+
+// chain finds the group that begins with n; nil where n stands alone.
+func (c *compiler) chain(n *ir.Node, claimed map[*ir.Node]bool) *group {
+	g := &group{nodes: []*ir.Node{n}}
+	if n.Op.Name == "pad" && foldablePad(n) {
+		next := c.only(n, claimed)
+		if next == nil || next.Inputs[0] != n.Outputs[0] || next.Op.Name != "convolution" && next.Op.Name != "q_convolution" {
+			return nil
+		}
+		g.nodes, g.main = append(g.nodes, next), 1
+		n = next
+	}
+	next := c.only(n, claimed)
+	switch n.Op.Name {
+	case "convolution", "dot":
+		if n.Str("activation") != "" {
+			break
+		}
+		if next != nil && next.Op.Name == "add" && sameShapes(next) {
+			g.residual, g.nodes = other(next, n.Outputs[0]), append(g.nodes, next)
+			next = c.only(next, claimed)
+		}
+		g.takeUnary(next)
+	case "convolution_transpose", "dot_general", "add", "subtract", "multiply", "divide", "maximum", "minimum":
+		g.takeUnary(next)
+	case "q_convolution", "q_dot":
+		switch {
+		case next == nil || !n.Outputs[0].Type.DType.Is8Bit():
+		case next.Op.Name == "q_add" && sameShapes(next):
+			g.residual, g.nodes = other(next, n.Outputs[0]), append(g.nodes, next)
+		case next.Op.Name == "q_lookup" && next.Inputs[0] == n.Outputs[0] && c.constant(next.Inputs[1]) != nil && next.Outputs[0].Type.DType.Is8Bit():
+			g.nodes = append(g.nodes, next)
+		}
+	case "transpose":
+		if next != nil && next.Op.Name == "uniform_quantize" {
+			g.nodes, g.main = append(g.nodes, next), 1
+		}
+	case "uniform_quantize":
+		if next != nil && next.Op.Name == "transpose" {
+			g.nodes = append(g.nodes, next)
+		}
+	}
+	if len(g.nodes) == 1 {
+		return nil
+	}
+	return g
+}
+
+// takeUnary appends an activation that the f32 kernels do in their epilogue.
+func (g *group) takeUnary(n *ir.Node) {
+	if n == nil {
+		return
+	}
+	if _, ok := unaryAct(n); ok {
+		g.act, g.nodes = n, append(g.nodes, n)
+	}
+}
+
+// sameShapes says that a binary node does not broadcast.
+func sameShapes(n *ir.Node) bool {
+	s := n.Outputs[0].Type.Shape
+	return n.Inputs[0].Type.Shape.Equal(s) && n.Inputs[1].Type.Shape.Equal(s)
+}
+
+// other gives the operand of a binary node that is not v.
+func other(n *ir.Node, v *ir.Value) *ir.Value {
+	if n.Inputs[0] == v {
+		return n.Inputs[1]
+	}
+	return n.Inputs[0]
+}
+
+// foldablePad says that a pad adds what a convolution's own padding would:
+// zeros around the spatial axes.
+func foldablePad(n *ir.Node) bool {
+	low, high := n.Ints("low"), n.Ints("high")
+	r := len(low)
+	if r != 3 && r != 4 || n.Str("mode") != "constant" || n.Float("value") != 0 && n.Inputs[0].Type.Quant == nil {
+		return false
+	}
+	if low[0] != 0 || high[0] != 0 || low[r-1] != 0 || high[r-1] != 0 {
+		return false
+	}
+	return slices.Min(low) >= 0 && slices.Min(high) >= 0
+}

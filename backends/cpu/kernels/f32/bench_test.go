@@ -1,0 +1,123 @@
+package f32
+
+import (
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+// benchLevels runs f on every vector instruction set of this machine.
+func benchLevels(b *testing.B, f func(b *testing.B, l isa.Level)) {
+	for _, l := range isa.Available() {
+		if l != isa.Portable {
+			b.Run(l.String(), func(b *testing.B) { f(b, l) })
+		}
+	}
+}
+
+// BenchmarkPeak runs the largest micro-kernel with everything in registers and
+// one cache line: the machine's FMA rate.
+func BenchmarkPeak(b *testing.B) {
+	benchLevels(b, func(b *testing.B, l isa.Level) {
+		g := gemmFor(l)
+		buf := alignedFloats(64 * 64)
+		off := [1]int64{}
+		p := unsafe.Pointer(&buf[0])
+		t := tile{a: p, b: p, w: p, y: p, yb: p, bias: p, off: unsafe.Pointer(&off), segs: 1, seg: 4096, ldy: 256, mask: 1<<g.lanes - 1}
+		f := g.run[g.vecs()-1][g.rows()-1]
+		for b.Loop() {
+			f(&t)
+		}
+		b.ReportMetric(2*float64(g.rows()*g.cols()*4096)*float64(b.N)/b.Elapsed().Seconds()/1e9, "gflops")
+	})
+}
+
+func benchKernel(b *testing.B, k Kernel, nx, nx2, ny int, flops float64) {
+	r := rand.New(rand.NewPCG(1, 1))
+	a := &Args{X: asBytes(randFloats(r, nx)), X2: asBytes(randFloats(r, nx2)), Y: asBytes(alignedFloats(ny)), Scratch: asBytes(alignedFloats(k.ScratchBytes() / 4))}
+	k.Run(0, k.Tiles(), a)
+	for b.Loop() {
+		k.Run(0, k.Tiles(), a)
+	}
+	b.ReportMetric(flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "gflops")
+}
+
+// convLayers are layers of the networks that the engine is measured on.
+var convLayers = []struct {
+	name                  string
+	h, c, k, kh, s, group int
+}{
+	{"resnet18-conv1", 224, 3, 64, 7, 2, 1},
+	{"resnet18-56x64-3x3", 56, 64, 64, 3, 1, 1},
+	{"resnet18-28x128-3x3", 28, 128, 128, 3, 1, 1},
+	{"resnet18-14x256-3x3", 14, 256, 256, 3, 1, 1},
+	{"resnet18-7x512-3x3", 7, 512, 512, 3, 1, 1},
+	{"resnet18-56x64-128-s2", 56, 64, 128, 3, 2, 1},
+	{"resnet50-56x64-256-1x1", 56, 64, 256, 1, 1, 1},
+	{"resnet50-56x256-64-1x1", 56, 256, 64, 1, 1, 1},
+	{"resnet50-28x128-512-1x1", 28, 128, 512, 1, 1, 1},
+	{"resnet50-14x1024-256-1x1", 14, 1024, 256, 1, 1, 1},
+	{"resnet50-7x512-2048-1x1", 7, 512, 2048, 1, 1, 1},
+	{"mobilenetv2-112x16-96-1x1", 112, 16, 96, 1, 1, 1},
+	{"mobilenetv2-56x24-144-1x1", 56, 24, 144, 1, 1, 1},
+	{"mobilenetv2-56x144-24-1x1", 56, 144, 24, 1, 1, 1},
+	{"mobilenetv2-14x576-96-1x1", 14, 576, 96, 1, 1, 1},
+	{"mobilenetv2-112x32-dw3", 112, 32, 32, 3, 1, 32},
+	{"mobilenetv2-112x96-dw3s2", 112, 96, 96, 3, 2, 96},
+	{"mobilenetv2-14x576-dw3", 14, 576, 576, 3, 1, 576},
+	{"efficientnet-28x240-dw5", 28, 240, 240, 5, 1, 240},
+}
+
+func BenchmarkConv(b *testing.B) {
+	benchLevels(b, func(b *testing.B, l isa.Level) {
+		for _, c := range convLayers {
+			b.Run(c.name, func(b *testing.B) {
+				p := c.kh / 2
+				oh := (c.h+2*p-c.kh)/c.s + 1
+				if c.s == 2 {
+					oh = c.h / 2
+				}
+				s := ConvSpec{
+					N: 1, H: c.h, W: c.h, C: c.c, OH: oh, OW: oh, K: c.k, KH: c.kh, KW: c.kh, SH: c.s, SW: c.s, DH: 1, DW: 1, PT: p, PL: p, Groups: c.group,
+					Weights: make([]float32, c.kh*c.kh*c.c/c.group*c.k), Act: Act{Kind: "relu"},
+				}
+				k, err := Conv(s, l)
+				if err != nil {
+					b.Fatal(err)
+				}
+				n := oh * oh * c.k
+				benchKernel(b, k, c.h*c.h*c.c, 1, n, 2*float64(n*c.kh*c.kh*c.c/c.group))
+			})
+		}
+	})
+}
+
+func BenchmarkDot(b *testing.B) {
+	benchLevels(b, func(b *testing.B, l isa.Level) {
+		for _, s := range []DotSpec{{M: 128, K: 384, N: 1536}, {M: 128, K: 1536, N: 384}, {M: 128, K: 384, N: 384}, {M: 1, K: 2048, N: 1000}} {
+			s.Weights = make([]float32, s.K*s.N)
+			k, err := Dot(s, l)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(k.Name(), func(b *testing.B) { benchKernel(b, k, s.M*s.K, 1, s.M*s.N, 2*float64(s.M*s.K*s.N)) })
+		}
+	})
+}
+
+func BenchmarkDotGeneral(b *testing.B) {
+	benchLevels(b, func(b *testing.B, l isa.Level) {
+		for _, s := range []DotGeneralSpec{{M: 128, K: 32, N: 128, TransposeB: true}, {M: 128, K: 128, N: 32}} {
+			s.BatchA, s.BatchB = []int{12}, []int{12}
+			k, err := DotGeneral(s, l)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(k.Name(), func(b *testing.B) {
+				benchKernel(b, k, 12*s.M*s.K, 12*s.K*s.N, 12*s.M*s.N, 24*float64(s.M*s.K*s.N))
+			})
+		}
+	})
+}

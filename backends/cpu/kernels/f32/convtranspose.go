@@ -1,0 +1,188 @@
+package f32
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+// ConvTranspose prepares a transposed convolution: Weights are [KH,KW,C,K/Groups]
+// and output (oh, ow) takes tap (kh, kw) of input (ih, iw) where
+// oh = ih*SH - PT + kh*DH and ow = iw*SW - PL + kw*DW. Each output is one FMA
+// chain from +0 over its taps in the order (kh, kw, c); then as in Conv.
+//
+// Output pixels of one phase (oh mod SH, ow mod SW) share their taps, so each
+// phase is a dense convolution of stride 1 that writes every SW-th pixel.
+func ConvTranspose(s ConvSpec, l isa.Level) (Kernel, error) {
+	if err := s.check("convolution_transpose"); err != nil {
+		return nil, err
+	}
+	ep, err := s.Act.epilogue(l)
+	if err != nil {
+		return nil, err
+	}
+	c := &convTranspose{ConvSpec: s, set: gemmFor(l), ep: ep}
+	c.prepare()
+	return &op{
+		name:  fmt.Sprintf("conv_transpose_f32_%s_%s%s", s.dims(), c.set.name, ep.suffix()),
+		tiles: s.N * len(c.phases), scratch: align64(c.ph * c.pw * s.C * 4), run: c.run,
+	}, nil
+}
+
+type convTranspose struct {
+	ConvSpec
+	set       *gemmSet
+	ep        epilogue
+	top, left int // zeros around the input
+	ph, pw    int // padded extent
+	phases    []phase
+}
+
+// phase is the outputs oh = h mod SH, ow = w mod SW.
+type phase struct {
+	blocks []block
+	chunks []chunk
+	strips []strip
+}
+
+// phaseTap is a tap along one axis: its index and the input position minus the
+// number of the output within the phase.
+type phaseTap struct{ k, shift int }
+
+func phaseTaps(p, pad, stride, dil, taps int) []phaseTap {
+	var ts []phaseTap
+	for k := range taps {
+		if d := p + pad - k*dil; (d%stride+stride)%stride == 0 {
+			ts = append(ts, phaseTap{k, floorDiv(d, stride)})
+		}
+	}
+	return ts
+}
+
+func floorDiv(a, b int) int {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+// reach gives the zeros needed before the input and the extent with zeros.
+func reach(in, out, pad, stride, dil, taps int) (before, extent int) {
+	extent = in
+	for p := range min(stride, out) {
+		last := (out - 1 - p) / stride
+		for _, t := range phaseTaps(p, pad, stride, dil, taps) {
+			before, extent = max(before, -t.shift), max(extent, last+t.shift+1)
+		}
+	}
+	return before, extent + before
+}
+
+func (c *convTranspose) prepare() {
+	c.top, c.ph = reach(c.H, c.OH, c.PT, c.SH, c.DH, c.KH)
+	c.left, c.pw = reach(c.W, c.OW, c.PL, c.SW, c.DW, c.KW)
+	for p := range min(c.SH, c.OH) {
+		for q := range min(c.SW, c.OW) {
+			c.phases = append(c.phases, c.phase(p, q))
+		}
+	}
+	c.Weights, c.Bias = nil, nil
+}
+
+func (c *convTranspose) phase(p, q int) phase {
+	hs, ws := phaseTaps(p, c.PT, c.SH, c.DH, c.KH), phaseTaps(q, c.PL, c.SW, c.DW, c.KW)
+	cg, kg := c.C/c.Groups, c.K/c.Groups
+	var off []int64
+	var at []int // weight offset of each tap
+	for _, h := range hs {
+		for _, w := range ws {
+			off = append(off, int64(((h.shift+c.top)*c.pw+w.shift+c.left)*c.C*4))
+			at = append(at, (h.k*c.KW+w.k)*c.C*kg)
+		}
+	}
+	if len(off) == 0 {
+		// No tap reaches these outputs: one of weight zero stands for the sum +0.
+		off, at = []int64{0}, []int{-1}
+	}
+	var ph phase
+	for g := range c.Groups {
+		for _, b := range c.set.columns(kg) {
+			col := b.col
+			b.col, b.group = b.col+g*kg, g
+			var bias []float32
+			if c.Bias != nil {
+				bias = c.Bias[b.col:]
+			}
+			b.pack(c.set.lanes, len(off)*cg, func(k, j int) float32 {
+				if at[k/cg] < 0 {
+					return 0
+				}
+				return c.Weights[at[k/cg]+(g*cg+k%cg)*kg+col+j]
+			}, bias)
+			ph.blocks = append(ph.blocks, b)
+		}
+	}
+	ph.chunks = chunks(off, cg, 4)
+	n := (c.OW-1-q)/c.SW + 1
+	per := ceilDiv(n, c.set.rows())
+	for oh := p; oh < c.OH; oh += c.SH {
+		for i := range per {
+			lo, hi := cut(n, per, i), cut(n, per, i+1)
+			half := (hi - lo + 1) / 2
+			a, y := ((oh-p)/c.SH*c.pw+lo)*c.C*4, (oh*c.OW+q+lo*c.SW)*c.K*4
+			ph.strips = append(ph.strips, strip{a: a, b: a + half*c.C*4, y: y, yb: y + half*c.SW*c.K*4, rows: hi - lo})
+		}
+	}
+	return ph
+}
+
+func (c *convTranspose) run(lo, hi int, a *Args) {
+	padded := -1
+	for u := lo; u < hi; u++ {
+		img, ph := u/len(c.phases), &c.phases[u%len(c.phases)]
+		if img != padded {
+			padImage(floats(a.Scratch), floats(a.X)[img*c.H*c.W*c.C:], c.H, c.W, c.C, c.top, c.left, 0, c.ph, c.pw)
+			padded = img
+		}
+		y := img * c.OH * c.OW * c.K * 4
+		var res unsafe.Pointer
+		if c.Residual {
+			res = unsafe.Add(base(a.X2), y)
+		}
+		c.compute(ph, base(a.Scratch), unsafe.Add(base(a.Y), y), res)
+	}
+}
+
+func (c *convTranspose) compute(ph *phase, x, y, res unsafe.Pointer) {
+	t := tile{stride: uintptr(c.C * 4), kstep: 4, ldy: uintptr(c.SW * c.K * 4), lo: c.ep.lo, hi: c.ep.hi}
+	for i := range ph.blocks {
+		b := &ph.blocks[i]
+		in, out, width := b.group*(c.C/c.Groups)*4, b.col*4, b.vecs*c.set.lanes
+		t.ldw, t.bias, t.mask, t.cols = uintptr(width*4), unsafe.Pointer(&b.bias[0]), b.mask, b.cols
+		for j := range ph.strips {
+			s := &ph.strips[j]
+			t.a, t.b, t.rows = unsafe.Add(x, s.a+in), unsafe.Add(x, s.b+in), s.rows
+			t.y, t.yb = unsafe.Add(y, s.y+out), unsafe.Add(y, s.yb+out)
+			if res != nil {
+				t.res, t.resb = unsafe.Add(res, s.y+out), unsafe.Add(res, s.yb+out)
+			}
+			for k := range ph.chunks {
+				ch := &ph.chunks[k]
+				t.off, t.segs, t.seg = unsafe.Pointer(&ch.off[0]), uintptr(len(ch.off)), uintptr(ch.seg)
+				t.w, t.flags = unsafe.Pointer(&b.w[ch.k*width]), ch.flags
+				c.set.run[b.vecs-1][s.rows-1](&t)
+			}
+		}
+	}
+	if c.ep.then == nil {
+		return
+	}
+	for j := range ph.strips {
+		s := &ph.strips[j]
+		for r := range s.rows {
+			c.ep.then(unsafe.Slice((*float32)(unsafe.Add(y, s.y+r*c.SW*c.K*4)), c.K))
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package f32
+
+import (
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/internal/fmath"
+)
+
+// tile is the argument block of a matrix micro-kernel, which computes
+//
+//	y[r][c] = act(sum over segments and k of a[r][seg][k] * w[k][c] + bias[c] + res[r][c])
+//
+// for rows r and up to vecs*lanes columns c, with one FMA chain per element in
+// the order of k. The first ceil(rows/2) rows of A start at a and lie stride
+// bytes apart, the others at b: one output row of an image, or two. Segment i
+// begins off[i] bytes after the row's start and holds seg values kstep bytes
+// apart. gen/ knows this layout; TestTileLayout compares.
+type tile struct {
+	a, b   unsafe.Pointer
+	stride uintptr
+	kstep  uintptr
+	w      unsafe.Pointer
+	ldw    uintptr // bytes from one k to the next in w
+	off    unsafe.Pointer
+	segs   uintptr
+	seg    uintptr
+	y, yb  unsafe.Pointer
+	ldy    uintptr // bytes between rows of y and res
+	res    unsafe.Pointer
+	resb   unsafe.Pointer // res == nil: no residual
+	bias   unsafe.Pointer
+	lo, hi float32
+	mask   uint64 // columns of the last vector, one bit each
+	flags  uint64
+	rows   int // read by the portable kernel only, as is cols
+	cols   int
+}
+
+// Flags of a tile: a long K is cut into several calls that keep the raw sums in y.
+const (
+	tileAccumulate = 1 << iota // start from y, not from 0
+	tileRaw                    // store the sums, no bias, residual or activation
+)
+
+// maxK bounds the k of one micro-kernel call, and so its duration (assembly
+// cannot be preempted): 14 cycles a step at most, cold weights included.
+const maxK = 8192
+
+// gemmSet is the micro-kernels of one instruction set: run[v-1][r-1] computes r
+// rows of v vectors.
+type gemmSet struct {
+	name  string
+	lanes int
+	run   [][]func(*tile)
+}
+
+func (g *gemmSet) vecs() int { return len(g.run) }
+func (g *gemmSet) rows() int { return len(g.run[0]) }
+func (g *gemmSet) cols() int { return g.vecs() * g.lanes }
+
+// portableGemm is the definition in Go.
+var portableGemm = gemmSet{name: "portable", lanes: 16, run: [][]func(*tile){
+	{gemmPortable, gemmPortable, gemmPortable, gemmPortable, gemmPortable, gemmPortable},
+}}
+
+func gemmPortable(t *tile) {
+	var acc [16]float32
+	half := (t.rows + 1) / 2
+	for r := range t.rows {
+		a, y, res, i := t.a, t.y, t.res, r
+		if r >= half {
+			a, y, res, i = t.b, t.yb, t.resb, r-half
+		}
+		a = unsafe.Add(a, uintptr(i)*t.stride)
+		out := unsafe.Slice((*float32)(unsafe.Add(y, uintptr(i)*t.ldy)), t.cols)
+		sum := acc[:t.cols]
+		if t.flags&tileAccumulate != 0 {
+			copy(sum, out)
+		} else {
+			clear(sum)
+		}
+		k := uintptr(0)
+		for s := range t.segs {
+			row := unsafe.Add(a, *(*int64)(unsafe.Add(t.off, 8*s)))
+			for i := range t.seg {
+				x := *(*float32)(unsafe.Add(row, i*t.kstep))
+				fmath.Axpy(sum, x, unsafe.Slice((*float32)(unsafe.Add(t.w, k*t.ldw)), t.cols))
+				k++
+			}
+		}
+		if t.flags&tileRaw != 0 {
+			copy(out, sum)
+			continue
+		}
+		bias := unsafe.Slice((*float32)(t.bias), t.cols)
+		for c, v := range sum {
+			v += bias[c]
+			if t.res != nil {
+				v += *(*float32)(unsafe.Add(res, uintptr(i)*t.ldy+4*uintptr(c)))
+			}
+			out[c] = fmath.Clamp(v, t.lo, t.hi)
+		}
+	}
+}
+
+// block is up to cols() output columns with their packed weights [K][vecs*lanes].
+type block struct {
+	w, bias   []float32
+	col, cols int // first column of the output, count
+	vecs      int
+	mask      uint64
+	group     int
+}
+
+// columns splits n columns into blocks without weights.
+func (g *gemmSet) columns(n int) []block {
+	var bs []block
+	for c := 0; c < n; c += g.cols() {
+		m := min(n-c, g.cols())
+		v := ceilDiv(m, g.lanes)
+		bs = append(bs, block{col: c, cols: m, vecs: v, mask: 1<<(m-(v-1)*g.lanes) - 1})
+	}
+	return bs
+}
+
+// pack fills a block: at(k, c) is the weight of column c (counted from the
+// block's first). Missing columns are zeros. A bias of +0 stands for none and -0
+// becomes +0, so that a sum of -0 never reaches the output.
+func (b *block) pack(lanes, k int, at func(k, c int) float32, bias []float32) {
+	n := b.vecs * lanes
+	b.w, b.bias = alignedFloats(k*n), alignedFloats(n)
+	for i := range k {
+		for c := range b.cols {
+			b.w[i*n+c] = at(i, c)
+		}
+	}
+	for c := range b.cols {
+		if bias != nil {
+			b.bias[c] = bias[c] + 0
+		}
+	}
+}
+
+// chunk is a part of K that one micro-kernel call does.
+type chunk struct {
+	off   []int64
+	seg   int
+	k     int // index of its first k
+	flags uint64
+}
+
+// chunks cuts segments of equal length into calls of at most maxK values.
+func chunks(off []int64, seg, kstep int) []chunk {
+	var cs []chunk
+	if seg > maxK {
+		for i, o := range off {
+			for s := 0; s < seg; s += maxK {
+				cs = append(cs, chunk{off: []int64{o + int64(s*kstep)}, seg: min(maxK, seg-s), k: i*seg + s})
+			}
+		}
+	} else {
+		per := max(1, maxK/max(seg, 1))
+		for i := 0; i < len(off); i += per {
+			cs = append(cs, chunk{off: off[i:min(i+per, len(off))], seg: seg, k: i * seg})
+		}
+	}
+	for i := range cs {
+		if i > 0 {
+			cs[i].flags |= tileAccumulate
+		}
+		if i < len(cs)-1 {
+			cs[i].flags |= tileRaw
+		}
+	}
+	return cs
+}
+
+// strip is one tile's rows: byte offsets into A and Y of its two halves.
+type strip struct {
+	a, b  int
+	y, yb int
+	rows  int
+	first int // index of the first output row (of an image), for bands
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// partials are the sixteen partial results of fmath.Sum16: one register, or two.
+type partials []vec
+
+func rows() {
+	for _, v := range []vecISA{avx512, avx2} {
+		e := emitter{v}
+		text("sum16"+v.name, "(x *float32, n int) (s float32)", "is fmath.Sum16.")
+		x, n := Load(Param("x"), GP64()), Load(Param("n"), GP64())
+		e.reduce(x, n, e.zeros(), func(x, acc vec) vec { return e.add(acc, x) })
+
+		text("sumSq16"+v.name, "(x *float32, n int, c float32) (s float32)", "is fmath.SumSq16.")
+		x, n = Load(Param("x"), GP64()), Load(Param("n"), GP64())
+		c := e.param("c")
+		e.reduce(x, n, e.zeros(), func(x, acc vec) vec {
+			d := e.sub(x, c)
+			return e.add(acc, e.mul(d, d))
+		})
+
+		text("rowMax"+v.name, "(x *float32, n int) (s float32)", "returns the greatest of n > 0 values; any of them if one is NaN.")
+		x, n = Load(Param("x"), GP64()), Load(Param("n"), GP64())
+		e.rowMax(x, n)
+
+		text("expSum"+v.name, "(y, x *float32, n int, m float32) (s float32)", "writes fmath.Exp(x-m) to y, which may be x, and returns its Sum16.")
+		y := Load(Param("y"), GP64())
+		x, n = Load(Param("x"), GP64()), Load(Param("n"), GP64())
+		m := e.param("m")
+		e.reduceStore(x, n, y, e.zeros(), func(x vec) vec { return e.exp(e.sub(x, m)) })
+
+		text("normRow"+v.name, "(y, x, scale, bias *float32, n int, mean, rstd float32)", "writes (x-mean)*rstd, times scale and plus bias where they are not nil; y may be x.")
+		e.normRow()
+	}
+}
+
+func (e emitter) param(name string) vec {
+	s := XMM()
+	Load(Param(name), s)
+	r := e.reg()
+	VBROADCASTSS(s, r)
+	return r
+}
+
+func (e emitter) zeros() partials {
+	p := partials{}
+	for range 64 / e.v.bytes {
+		r := e.reg()
+		if e.v.is512() {
+			VPXORD(r, r, r)
+		} else {
+			VXORPS(r, r, r)
+		}
+		p = append(p, r)
+	}
+	return p
+}
+
+// blocks16 runs body for each vector of x: whole blocks of 16 values, then the
+// rest with masks. i is the index of the vector within its block.
+func (e emitter) blocks16(x, n reg.Register, body func(i int, mask reg.Register)) {
+	loop, rest, end := label("loop"), label("rest"), label("end")
+	Label(loop)
+	CMPQ(n, Imm(16))
+	JLT(LabelRef(rest))
+	for i := range 64 / e.v.bytes {
+		body(i, nil)
+	}
+	SUBQ(Imm(16), n)
+	JMP(LabelRef(loop))
+	Label(rest)
+	if e.v.is512() {
+		TESTQ(n, n)
+		JZ(LabelRef(end))
+		body(0, e.restMask(n))
+	} else {
+		second := label("second")
+		CMPQ(n, Imm(8))
+		JLT(LabelRef(second))
+		body(0, nil)
+		SUBQ(Imm(8), n)
+		TESTQ(n, n)
+		JZ(LabelRef(end))
+		body(1, e.restMask(n))
+		JMP(LabelRef(end))
+		Label(second)
+		TESTQ(n, n)
+		JZ(LabelRef(end))
+		body(0, e.restMask(n))
+	}
+	Label(end)
+}
+
+// merge sets acc = r in the lanes of the mask.
+func (e emitter) merge(acc, r vec, mask reg.Register) {
+	switch {
+	case mask == nil:
+		VMOVAPS(r, acc)
+	case e.v.is512():
+		VMOVAPS(r, mask, acc)
+	default:
+		VBLENDVPS(mask, r, acc, acc)
+	}
+}
+
+func (e emitter) reduce(x, n reg.Register, p partials, f func(x, acc vec) vec) {
+	e.blocks16(x, n, func(i int, mask reg.Register) {
+		v := e.maskedLoad(Mem{Base: x}, mask)
+		ADDQ(Imm(uint64(e.v.bytes)), x)
+		e.merge(p[i], f(v, p[i]), mask)
+	})
+	e.tree(p, VADDPS)
+}
+
+func (e emitter) reduceStore(x, n, y reg.Register, p partials, f func(x vec) vec) {
+	e.blocks16(x, n, func(i int, mask reg.Register) {
+		v := f(e.maskedLoad(Mem{Base: x}, mask))
+		e.maskedStore(v, Mem{Base: y}, mask)
+		ADDQ(Imm(uint64(e.v.bytes)), x)
+		ADDQ(Imm(uint64(e.v.bytes)), y)
+		e.merge(p[i], e.add(p[i], v), mask)
+	})
+	e.tree(p, VADDPS)
+}
+
+// tree folds the partials as fmath.Tree does and returns the result.
+func (e emitter) tree(p partials, op func(...Op)) {
+	y, hi := YMM(), YMM()
+	if e.v.is512() {
+		VEXTRACTF64X4(Imm(1), p[0], hi)
+		op(hi, p[0].AsY(), y)
+	} else {
+		op(p[1], p[0], y)
+	}
+	x, t := XMM(), XMM()
+	VEXTRACTF128(Imm(1), y, t)
+	op(t, y.AsX(), x)
+	VMOVHLPS(x, x, t)
+	op(t, x, x)
+	VMOVSHDUP(x, t)
+	op(t, x, x)
+	Store(x, Return("s"))
+	VZEROUPPER()
+	RET()
+}
+
+// rowMax ignores the sign of zeros and where NaN stands: its one use subtracts
+// the result.
+func (e emitter) rowMax(x, n reg.Register) {
+	acc := partials{}
+	for range 64 / e.v.bytes {
+		r := e.reg()
+		VBROADCASTSS(Mem{Base: x}, r)
+		acc = append(acc, r)
+	}
+	e.blocks16(x, n, func(i int, mask reg.Register) {
+		v := e.maskedLoad(Mem{Base: x}, mask)
+		ADDQ(Imm(uint64(e.v.bytes)), x)
+		r := e.reg()
+		VMAXPS(v, acc[i], r)
+		e.merge(acc[i], r, mask)
+	})
+	e.tree(acc, VMAXPS)
+}
+
+func (e emitter) normRow() {
+	y, x, scale, bias := Load(Param("y"), GP64()), Load(Param("x"), GP64()), Load(Param("scale"), GP64()), Load(Param("bias"), GP64())
+	n := Load(Param("n"), GP64())
+	mean, rstd := e.param("mean"), e.param("rstd")
+	elementLoop(e, n, func(mask reg.Register) {
+		v := e.mul(e.sub(e.maskedLoad(Mem{Base: x}, mask), mean), rstd)
+		for _, f := range []struct {
+			p  reg.Register
+			op func(...Op)
+		}{{scale, VMULPS}, {bias, VADDPS}} {
+			skip := label("skip")
+			TESTQ(f.p, f.p)
+			JZ(LabelRef(skip))
+			s := e.maskedLoad(Mem{Base: f.p}, mask)
+			ADDQ(Imm(uint64(e.v.bytes)), f.p)
+			f.op(s, v, v)
+			Label(skip)
+		}
+		e.maskedStore(v, Mem{Base: y}, mask)
+		ADDQ(Imm(uint64(e.v.bytes)), x)
+		ADDQ(Imm(uint64(e.v.bytes)), y)
+	})
+	VZEROUPPER()
+	RET()
+}

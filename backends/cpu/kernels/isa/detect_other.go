@@ -1,0 +1,9 @@
+//go:build !amd64
+
+package isa
+
+// detect: other processors run plain Go.
+func detect() []Level { return []Level{Portable} }
+
+// HasVBMI says whether byte permutes of two 512-bit tables exist.
+func HasVBMI() bool { return false }

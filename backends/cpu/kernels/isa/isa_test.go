@@ -1,0 +1,55 @@
+package isa
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestNames(t *testing.T) {
+	for l := Portable; l <= VNNI; l++ {
+		got, err := Parse(l.String())
+		if err != nil || got != l {
+			t.Errorf("Parse(%q) = %v, %v", l.String(), got, err)
+		}
+	}
+	if _, err := Parse("sse9"); err == nil || !strings.Contains(err.Error(), "portable, avx2, avxvnni, vnni") {
+		t.Errorf("error of an unknown name: %v", err)
+	}
+}
+
+func TestAvailable(t *testing.T) {
+	ls := Available()
+	if len(ls) == 0 || ls[len(ls)-1] != Portable || !slices.IsSortedFunc(ls, func(a, b Level) int { return int(b) - int(a) }) {
+		t.Errorf("available %v: wanted best first and portable last", ls)
+	}
+}
+
+func TestChoose(t *testing.T) {
+	if l, err := choose(""); err != nil || l != available[0] {
+		t.Errorf("no wish: %v, %v", l, err)
+	}
+	if l, err := choose("portable"); err != nil || l != Portable {
+		t.Errorf("portable: %v, %v", l, err)
+	}
+	if _, err := choose("fast"); err == nil || !strings.HasPrefix(err.Error(), "NASC_ISA: unknown") {
+		t.Errorf("unknown wish: %v", err)
+	}
+	old := available
+	defer func() { available = old }()
+	available = []Level{Portable}
+	if _, err := choose("vnni"); err == nil || !strings.Contains(err.Error(), "cannot run vnni; wanted one of portable") {
+		t.Errorf("unsupported wish: %v", err)
+	}
+}
+
+func TestHas(t *testing.T) {
+	for _, c := range []struct {
+		l, k Level
+		want bool
+	}{{VNNI, AVX2, true}, {VNNI, AVXVNNI, false}, {AVXVNNI, AVX2, true}, {AVX2, AVXVNNI, false}, {Portable, Portable, true}, {Portable, AVX2, false}} {
+		if c.l.Has(c.k) != c.want {
+			t.Errorf("%v.Has(%v) = %v", c.l, c.k, !c.want)
+		}
+	}
+}

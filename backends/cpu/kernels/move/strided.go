@@ -1,0 +1,217 @@
+package move
+
+import "fmt"
+
+// StridedSpec is a copy between two layouts: axis d has Dims[d] indices, each
+// Src[d] bytes apart in X (0 repeats, negative walks down) and Dst[d] in Y. The
+// first element lies SrcAt and DstAt bytes from the beginnings. Elem is the
+// size of an element in bytes. Y may not be X.
+type StridedSpec struct {
+	Elem           int
+	Dims, Src, Dst []int
+	SrcAt, DstAt   int
+}
+
+type strided struct {
+	name       string
+	elem       int
+	dims       []int
+	src, dst   []int
+	srcAt      int // bytes before the first element
+	dstAt      int
+	kind       moveKind
+	tiles      int
+	blocks     int // units of the transposed axis
+	turned     int // the axis that is contiguous in the operand
+	outer      []int
+	rowsATile  int
+	innerBytes int
+}
+
+type moveKind uint8
+
+const (
+	moveRows    moveKind = iota // the last axis is contiguous on both sides
+	moveTurn                    // two axes change places
+	moveStrided                 // anything else
+)
+
+// turnBlock is how many indices of the transposed axis one unit takes.
+const turnBlock = 32
+
+// Strided prepares a copy; axes that can be joined are.
+func Strided(s StridedSpec) (Kernel, error) {
+	if s.Elem < 1 || len(s.Src) != len(s.Dims) || len(s.Dst) != len(s.Dims) {
+		return nil, fmt.Errorf("kernel copy: %d axes with %d and %d strides of %d-byte elements", len(s.Dims), len(s.Src), len(s.Dst), s.Elem)
+	}
+	elem, src, dst := s.Elem, s.Src, s.Dst
+	m := &strided{elem: elem, srcAt: s.SrcAt, dstAt: s.DstAt}
+	for d, n := range s.Dims {
+		if n < 1 {
+			return nil, fmt.Errorf("kernel copy: extents %v", s.Dims)
+		}
+		if n == 1 {
+			continue
+		}
+		if k := len(m.dims) - 1; k >= 0 && m.src[k] == src[d]*n && m.dst[k] == dst[d]*n {
+			m.dims[k] *= n
+			m.src[k], m.dst[k] = src[d], dst[d]
+			continue
+		}
+		m.dims, m.src, m.dst = append(m.dims, n), append(m.src, src[d]), append(m.dst, dst[d])
+	}
+	r := len(m.dims)
+	if r == 0 || m.src[r-1] != elem || m.dst[r-1] != elem {
+		m.dims, m.src, m.dst = append(m.dims, 1), append(m.src, elem), append(m.dst, elem)
+		r++
+	}
+	m.turned = -1
+	if m.dims[r-1] == 1 && r > 1 { // the axis just added: try to do without
+		r--
+		for j := r - 1; j >= 0; j-- {
+			if m.src[j] == elem && j != r-1 && m.dst[r-1] == elem {
+				m.turned = j
+			}
+		}
+		m.dims, m.src, m.dst = m.dims[:r], m.src[:r], m.dst[:r]
+		m.kind = moveStrided
+		if m.turned >= 0 {
+			m.kind = moveTurn
+		}
+	}
+	switch m.kind {
+	case moveTurn:
+		m.name = fmt.Sprintf("transpose_x%d", 8*elem)
+		m.blocks = (m.dims[m.turned] + turnBlock - 1) / turnBlock
+		m.tiles = m.blocks
+		for d := range r - 1 {
+			if d != m.turned {
+				m.outer = append(m.outer, d)
+				m.tiles *= m.dims[d]
+			}
+		}
+	default:
+		m.name = fmt.Sprintf("copy_strided_x%d", 8*elem)
+		if m.kind == moveRows {
+			m.name = "copy_rows"
+		}
+		rows := 1
+		for d := range r - 1 {
+			m.outer = append(m.outer, d)
+			rows *= m.dims[d]
+		}
+		m.innerBytes = m.dims[r-1] * elem
+		m.rowsATile = max(1, 16<<10/m.innerBytes)
+		m.tiles = (rows + m.rowsATile - 1) / m.rowsATile
+	}
+	return m, nil
+}
+
+func (m *strided) Name() string      { return m.name }
+func (m *strided) Tiles() int        { return m.tiles }
+func (m *strided) ScratchBytes() int { return 0 }
+
+// place gives the byte offsets of outer index i.
+func (m *strided) place(i int) (src, dst int) {
+	src, dst = m.srcAt, m.dstAt
+	for k := len(m.outer) - 1; k >= 0; k-- {
+		d := m.outer[k]
+		r := i % m.dims[d]
+		i /= m.dims[d]
+		src += r * m.src[d]
+		dst += r * m.dst[d]
+	}
+	return src, dst
+}
+
+func (m *strided) Run(lo, hi int, a *Args) {
+	switch m.kind {
+	case moveTurn:
+		for t := lo; t < hi; t++ {
+			s, d := m.place(t / m.blocks)
+			m.turn(a, s, d, t%m.blocks)
+		}
+	default:
+		rows := 1
+		for _, d := range m.outer {
+			rows *= m.dims[d]
+		}
+		for i := lo * m.rowsATile; i < min(hi*m.rowsATile, rows); i++ {
+			s, d := m.place(i)
+			if m.kind == moveRows {
+				copy(a.Y[d:d+m.innerBytes], a.X[s:s+m.innerBytes])
+			} else {
+				m.each(a, s, d)
+			}
+		}
+	}
+}
+
+// each copies the last axis element by element.
+func (m *strided) each(a *Args, s, d int) {
+	r := len(m.dims) - 1
+	n, ss, ds := m.dims[r], m.src[r], m.dst[r]
+	switch m.elem {
+	case 1:
+		for range n {
+			a.Y[d] = a.X[s]
+			s, d = s+ss, d+ds
+		}
+	case 4:
+		x, y := elems[int32](a.X), elems[int32](a.Y)
+		s, d, ss, ds = s/4, d/4, ss/4, ds/4
+		for range n {
+			y[d] = x[s]
+			s, d = s+ss, d+ds
+		}
+	default:
+		for range n {
+			copy(a.Y[d:d+m.elem], a.X[s:s+m.elem])
+			s, d = s+ss, d+ds
+		}
+	}
+}
+
+// turn moves one block of the turned axis for all of the last axis.
+func (m *strided) turn(a *Args, s, d, block int) {
+	r := len(m.dims) - 1
+	from := block * turnBlock
+	n := min(turnBlock, m.dims[m.turned]-from)
+	s += from * m.elem
+	d += from * m.dst[m.turned]
+	switch m.elem {
+	case 1:
+		turnElems(a.X[s:], a.Y[d:], n, m.dims[r], m.src[r], m.dst[m.turned])
+	case 2:
+		turnElems(elems[uint16](a.X[s:]), elems[uint16](a.Y[d:]), n, m.dims[r], m.src[r]/2, m.dst[m.turned]/2)
+	case 4:
+		turnElems(elems[int32](a.X[s:]), elems[int32](a.Y[d:]), n, m.dims[r], m.src[r]/4, m.dst[m.turned]/4)
+	default:
+		turnElems(elems[int64](a.X[s:]), elems[int64](a.Y[d:]), n, m.dims[r], m.src[r]/8, m.dst[m.turned]/8)
+	}
+}
+
+// turnElems writes y[i·dy + j] = x[j·sx + i] for i < n, j < cols.
+func turnElems[E uint8 | uint16 | int32 | int64](x, y []E, n, cols, sx, dy int) {
+	j := 0
+	for ; j+4 <= cols; j += 4 {
+		a, b, e, f := x[j*sx:][:n], x[(j+1)*sx:][:n], x[(j+2)*sx:][:n], x[(j+3)*sx:][:n]
+		for i := range a {
+			q := y[i*dy+j:][:4]
+			q[0], q[1], q[2], q[3] = a[i], b[i], e[i], f[i]
+		}
+	}
+	if cols-j == 3 {
+		a, b, e := x[j*sx:][:n], x[(j+1)*sx:][:n], x[(j+2)*sx:][:n]
+		for i := range a {
+			q := y[i*dy+j:][:3]
+			q[0], q[1], q[2] = a[i], b[i], e[i]
+		}
+		return
+	}
+	for ; j < cols; j++ {
+		for i, v := range x[j*sx:][:n] {
+			y[i*dy+j] = v
+		}
+	}
+}

@@ -1,0 +1,319 @@
+package cpu
+
+import (
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/f32"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// f32Work runs a kernel of package f32.
+type f32Work struct{ f32.Kernel }
+
+func (w f32Work) Run(lo, hi int, c *call) { w.Kernel.Run(lo, hi, (*f32.Args)(&c.args)) }
+
+// setF32 prepares a kernel as the group's work, reading in.
+func setF32[S any](c *compiler, g *group, name string, prepare func(S, isa.Level) (f32.Kernel, error), spec S, in ...*ir.Value) error {
+	k, err := prepare(spec, c.level)
+	if err != nil {
+		return err
+	}
+	g.work, g.in = f32Work{k}, in
+	g.recipe = Recipe{Package: "f32", Func: name, Spec: spec}
+	return nil
+}
+
+// f32Only refuses groups with operands of another type.
+func f32Only(n *ir.Node) error {
+	for _, v := range n.Inputs {
+		if v != nil && v.Type.DType != ir.F32 {
+			return errNoKernel
+		}
+	}
+	if n.Outputs[0].Type.DType != ir.F32 || n.Outputs[0].Type.Shape.Elems() == 0 {
+		return errNoKernel
+	}
+	return nil
+}
+
+// unaryAct gives a unary float node as the kernels' activation.
+func unaryAct(n *ir.Node) (f32.Act, bool) {
+	if n.Op.Class != ir.Unary || len(n.Inputs) != 1 || n.Inputs[0].Type.DType != ir.F32 || n.Outputs[0].Type.DType != ir.F32 {
+		return f32.Act{}, false
+	}
+	a := f32.Act{Kind: n.Op.Name}
+	switch n.Op.Name {
+	case "clamp":
+		a.Min, a.Max = n.F32("min"), n.F32("max")
+		a.Params.Min, a.Params.Max = a.Min, a.Max
+	case "leaky_relu", "elu":
+		a.Params.Alpha = n.F32("alpha")
+	case "hard_sigmoid":
+		a.Params.Alpha, a.Params.Beta = n.F32("alpha"), n.F32("beta")
+	case "selu":
+		a.Params.Alpha, a.Params.Beta = n.F32("alpha"), n.F32("scale")
+	case "gelu":
+		if n.Str("approximate") == "tanh" {
+			a.Kind = "gelu_tanh"
+		}
+	case "convert":
+		return a, false
+	}
+	return a, true
+}
+
+// actOf is the activation of a group's contraction: its own attribute's, or
+// the node fused behind it.
+func (g *group) actOf(n *ir.Node) f32.Act {
+	if g.act != nil {
+		a, _ := unaryAct(g.act)
+		return a
+	}
+	if n.Op.Attr("activation") == nil {
+		return f32.Act{}
+	}
+	return f32.Act{Kind: n.Str("activation"), Min: n.F32("act_min"), Max: n.F32("act_max")}
+}
+
+// floatsOf gives a constant's values; nil for an absent operand. ok is false
+// where the operand is no constant.
+func (c *compiler) floatsOf(v *ir.Value) (x []float32, ok bool) {
+	if v == nil {
+		return nil, true
+	}
+	t := c.constant(v)
+	if t == nil || t.DType != ir.F32 {
+		return nil, false
+	}
+	return t.F32(), true
+}
+
+// withX2 gives the operands of a kernel with an optional second one.
+func withX2(x, x2 *ir.Value) []*ir.Value {
+	if x2 == nil {
+		return []*ir.Value{x}
+	}
+	return []*ir.Value{x, x2}
+}
+
+// window is a convolution's geometry with a folded pad in front.
+func (g *group) window() (ir.Window, *ir.Value, error) {
+	n := g.nodes[g.main]
+	w, err := ir.WindowOf(n)
+	if err != nil {
+		return w, nil, err
+	}
+	x := n.Inputs[0]
+	if g.main == 1 {
+		pad := g.nodes[0]
+		x = pad.Inputs[0]
+		low, high := pad.Ints("low"), pad.Ints("high")
+		w.Before, w.After = append([]int{}, w.Before...), append([]int{}, w.After...)
+		for i := range w.In {
+			w.In[i] -= low[i+1] + high[i+1]
+			w.Before[i] += low[i+1]
+			w.After[i] += high[i+1]
+		}
+	}
+	return w.D2(), x, nil
+}
+
+func lowerConv(c *compiler, g *group) error {
+	n := g.nodes[g.main]
+	w, ok1 := c.floatsOf(n.Inputs[1])
+	b, ok2 := c.floatsOf(n.In(2))
+	if err := f32Only(n); err != nil || !ok1 || !ok2 {
+		return errNoKernel
+	}
+	d, x, err := g.window()
+	if err != nil {
+		return err
+	}
+	xs, ys := x.Type.Shape, n.Outputs[0].Type.Shape
+	return setF32(c, g, "Conv", f32.Conv, f32.ConvSpec{
+		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: ys[len(ys)-1],
+		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
+		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, Weights: w, Bias: b, Act: g.actOf(n), Residual: g.residual != nil,
+	}, withX2(x, g.residual)...)
+}
+
+func lowerConvTranspose(c *compiler, g *group) error {
+	n := g.nodes[0]
+	w, ok1 := c.floatsOf(n.Inputs[1])
+	b, ok2 := c.floatsOf(n.In(2))
+	if err := f32Only(n); err != nil || !ok1 || !ok2 {
+		return errNoKernel
+	}
+	d, err := ir.TransposedWindowOf(n)
+	if err != nil {
+		return err
+	}
+	d = d.D2()
+	xs, ys := n.Inputs[0].Type.Shape, n.Outputs[0].Type.Shape
+	return setF32(c, g, "ConvTranspose", f32.ConvTranspose, f32.ConvSpec{
+		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: ys[len(ys)-1],
+		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
+		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, Weights: w, Bias: b, Act: g.actOf(n),
+	}, n.Inputs[0])
+}
+
+func lowerDot(c *compiler, g *group) error {
+	n := g.nodes[0]
+	w, ok1 := c.floatsOf(n.Inputs[1])
+	b, ok2 := c.floatsOf(n.In(2))
+	if err := f32Only(n); err != nil || !ok2 {
+		return errNoKernel
+	}
+	xs, ws := n.Inputs[0].Type.Shape, n.Inputs[1].Type.Shape
+	rows := xs[:len(xs)-1].Elems()
+	if !ok1 { // weights that the graph computes
+		if b != nil || g.residual != nil {
+			return errNoKernel
+		}
+		return setF32(c, g, "DotGeneral", f32.DotGeneral, f32.DotGeneralSpec{M: rows, K: ws[0], N: ws[1], Act: g.actOf(n)}, n.Inputs[0], n.Inputs[1])
+	}
+	return setF32(c, g, "Dot", f32.Dot, f32.DotSpec{M: rows, K: ws[0], N: ws[1], Weights: w, Bias: b, Act: g.actOf(n), Residual: g.residual != nil}, withX2(n.Inputs[0], g.residual)...)
+}
+
+func lowerDotGeneral(c *compiler, g *group) error {
+	n := g.nodes[0]
+	if err := f32Only(n); err != nil {
+		return err
+	}
+	_, m, kk, nn, err := ir.MatMulDims(n)
+	if err != nil {
+		return err
+	}
+	a, b := n.Inputs[0].Type.Shape, n.Inputs[1].Type.Shape
+	if w, ok := c.floatsOf(n.Inputs[1]); ok && len(b) == 2 && !n.Bool("transpose_a") && !n.Bool("transpose_b") {
+		return setF32(c, g, "Dot", f32.Dot, f32.DotSpec{M: a[:len(a)-1].Elems(), K: kk, N: nn, Weights: w, Act: g.actOf(n)}, n.Inputs[0])
+	}
+	return setF32(c, g, "DotGeneral", f32.DotGeneral, f32.DotGeneralSpec{
+		BatchA: a[:len(a)-2], BatchB: b[:len(b)-2], M: m, K: kk, N: nn,
+		TransposeA: n.Bool("transpose_a"), TransposeB: n.Bool("transpose_b"), Act: g.actOf(n),
+	}, n.Inputs...)
+}
+
+func lowerBinary(c *compiler, g *group) error {
+	n := g.nodes[0]
+	if err := f32Only(n); err != nil {
+		return err
+	}
+	if sameShapes(n) {
+		g.inPlace = []int{0, 1}
+	}
+	return setF32(c, g, "Binary", f32.Binary, f32.BinarySpec{Op: n.Op.Name, A: n.Inputs[0].Type.Shape, B: n.Inputs[1].Type.Shape, Act: g.actOf(n)}, n.Inputs...)
+}
+
+func lowerUnary(c *compiler, g *group) error {
+	n := g.nodes[0]
+	a, ok := unaryAct(n)
+	if err := f32Only(n); err != nil || !ok {
+		return errNoKernel
+	}
+	g.inPlace = []int{0}
+	return setF32(c, g, "Unary", f32.Unary, f32.UnarySpec{Name: a.Kind, N: n.Outputs[0].Type.Shape.Elems(), Params: a.Params}, n.Inputs[0])
+}
+
+func lowerSoftmax(c *compiler, g *group) error {
+	n := g.nodes[0]
+	if err := f32Only(n); err != nil {
+		return err
+	}
+	if a, err := ir.NormAxis(n.Int("axis"), len(n.Inputs[0].Type.Shape)); err == nil && a == len(n.Inputs[0].Type.Shape)-1 && n.Op.Name == "softmax" {
+		g.inPlace = []int{0}
+	}
+	return setF32(c, g, "Softmax", f32.Softmax, f32.SoftmaxSpec{Shape: n.Inputs[0].Type.Shape, Axis: n.Int("axis"), Log: n.Op.Name == "log_softmax"}, n.Inputs[0])
+}
+
+func lowerRowNorm(c *compiler, g *group) error {
+	n := g.nodes[0]
+	scale, ok1 := c.floatsOf(n.In(1))
+	bias, ok2 := c.floatsOf(n.In(2))
+	if err := f32Only(n); err != nil || !ok1 || !ok2 {
+		return errNoKernel
+	}
+	xs := n.Inputs[0].Type.Shape
+	axis, err := ir.NormAxis(n.Int("axis"), len(xs))
+	if err != nil {
+		return err
+	}
+	s := f32.NormSpec{Rows: xs[:axis].Elems(), N: xs[axis:].Elems(), Scale: scale, Bias: bias, Eps: n.F32("epsilon")}
+	g.inPlace = []int{0}
+	if n.Op.Name == "rms_norm" {
+		return setF32(c, g, "RMSNorm", f32.RMSNorm, s, n.Inputs[0])
+	}
+	return setF32(c, g, "LayerNorm", f32.LayerNorm, s, n.Inputs[0])
+}
+
+func lowerChannelNorm(c *compiler, g *group) error {
+	n := g.nodes[0]
+	scale, ok1 := c.floatsOf(n.In(1))
+	bias, ok2 := c.floatsOf(n.In(2))
+	if err := f32Only(n); err != nil || !ok1 || !ok2 {
+		return errNoKernel
+	}
+	xs := n.Inputs[0].Type.Shape
+	s := f32.ChannelNormSpec{N: xs[0], Space: xs[1 : len(xs)-1].Elems(), C: xs[len(xs)-1], Scale: scale, Bias: bias, Eps: n.F32("epsilon")}
+	s.Groups = s.C
+	if n.Op.Name == "group_norm" {
+		s.Groups = n.Int("groups")
+	}
+	return setF32(c, g, "ChannelNorm", f32.ChannelNorm, s, n.Inputs[0])
+}
+
+func lowerBatchNorm(c *compiler, g *group) error {
+	n := g.nodes[0]
+	var p [4][]float32
+	for i := range p {
+		var ok bool
+		if p[i], ok = c.floatsOf(n.Inputs[i+1]); !ok {
+			return errNoKernel
+		}
+	}
+	if err := f32Only(n); err != nil {
+		return err
+	}
+	xs := n.Inputs[0].Type.Shape
+	g.inPlace = []int{0}
+	return setF32(c, g, "BatchNorm", f32.BatchNorm, f32.BatchNormSpec{
+		Rows: xs[:len(xs)-1].Elems(), C: xs[len(xs)-1], Scale: p[0], Bias: p[1], Mean: p[2], Variance: p[3], Eps: n.F32("epsilon"),
+	}, n.Inputs[0])
+}
+
+func lowerPoolF32(c *compiler, g *group) error {
+	n := g.nodes[0]
+	if err := f32Only(n); err != nil {
+		return err
+	}
+	w, err := ir.WindowOf(n)
+	if err != nil {
+		return err
+	}
+	d := w.D2()
+	xs := n.Inputs[0].Type.Shape
+	s := f32.PoolSpec{
+		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1],
+		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
+		PT: d.Before[0], PL: d.Before[1], PB: d.After[0], PR: d.After[1],
+	}
+	if n.Op.Name == "max_pool" {
+		return setF32(c, g, "MaxPool", f32.MaxPool, s, n.Inputs[0])
+	}
+	s.IncludePad = n.Bool("count_include_pad")
+	return setF32(c, g, "AveragePool", f32.AveragePool, s, n.Inputs[0])
+}
+
+func lowerReduce(c *compiler, g *group) error {
+	n := g.nodes[0]
+	if err := f32Only(n); err != nil || n.Inputs[0].Type.Shape.Elems() == 0 {
+		return errNoKernel
+	}
+	axes, err := ir.ReduceAxes(n)
+	if err != nil {
+		return err
+	}
+	if len(axes) == 0 {
+		return errNoKernel
+	}
+	return setF32(c, g, "Reduce", f32.Reduce, f32.ReduceSpec{Op: n.Op.Name[len("reduce_"):], Shape: n.Inputs[0].Type.Shape, Axes: axes}, n.Inputs[0])
+}

@@ -1,0 +1,71 @@
+package backends
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// Options are what a caller may choose when compiling for a target. The zero
+// value is one thread with the best kernels of this machine.
+type Options struct {
+	Threads int    // how many threads one Run may use; 0 and 1 are one
+	ISA     string // kernels of nasc's own engine: vnni, avxvnni, avx2, portable; "" is the best
+}
+
+// Target turns graphs into programs for one kind of machine.
+type Target interface {
+	// Name is what users call it: cpu-int8, reference, …
+	Name() string
+	// Doc is one line for lists.
+	Doc() string
+	// Available says why the target cannot run here; nil when it can.
+	Available() error
+	// Compile makes a static graph (ir.Specialize) ready to run. The
+	// executable may share the graph's constants: they must not change.
+	Compile(g *ir.Graph, o Options) (Executable, error)
+}
+
+// Executable is a compiled graph. Run may be called from several goroutines
+// at once.
+type Executable interface {
+	// Run computes out from in, in the order of the graph's inputs and
+	// outputs. The caller allocates out (see NewOutputs); wrong types or
+	// shapes are errors. After an error out's contents are undefined.
+	// A cancelled ctx ends the run between two steps with ctx.Err().
+	Run(ctx context.Context, in, out []*ir.Tensor) error
+	// Close frees what the executable holds; no Run may be active or follow.
+	Close() error
+}
+
+// Step describes one step of a plan: one kernel call that may compute several
+// fused nodes.
+type Step struct {
+	Nodes    []*ir.Node // what it computes, of the compiled graph; the last gives the result
+	Label    string     // the first node's label
+	Op       string     // the ops, joined by "+"
+	Kernel   string     // the kernel's name
+	MACs     int64      // multiply-accumulates
+	Bytes    int64      // read and written
+	Fallback bool       // runs through the op table's evaluation: right, but slow
+}
+
+// Planned is implemented by executables that run a list of steps.
+type Planned interface {
+	Executable
+	// Steps lists the plan in the order of execution.
+	Steps() []Step
+	// ArenaBytes is the memory of intermediate values of one run.
+	ArenaBytes() int64
+	// RunTimed is Run that adds each step's wall time to took, which has one
+	// entry a step.
+	RunTimed(ctx context.Context, in, out []*ir.Tensor, took []time.Duration) error
+}
+
+// SplitName cuts "cpu-int8@avx2" into the target's name and the ISA.
+func SplitName(name string) (target, isa string) {
+	target, isa, _ = strings.Cut(name, "@")
+	return target, isa
+}
