@@ -142,3 +142,6 @@ func typeList(ts []Type) string {
 	}
 	return strings.Join(s, ", ")
 }
+
+// PerTensor says whether there is no quantization, or one for the whole tensor.
+func (q *Quant) PerTensor() bool { return q == nil || q.Axis < 0 }

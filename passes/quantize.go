@@ -26,10 +26,6 @@ func (s SampleList) Len() int { return len(s) }
 // At gives sample i.
 func (s SampleList) At(i int) ([]*ir.Tensor, error) { return s[i], nil }
 
-// Runner prepares a static graph and gives a function that runs it, and one
-// that frees it. A fast target makes calibration fast.
-type Runner func(g *ir.Graph) (run func(in []*ir.Tensor) ([]*ir.Tensor, error), free func(), err error)
-
 // Rounding names a way to round weights.
 type Rounding string
 
@@ -50,7 +46,7 @@ type QuantizeOptions struct {
 	Rounding       Rounding // [gptq]
 	NoCorrection   bool     // leave biases alone
 	NoEqualize     bool     // leave channel scales alone
-	NoAsymmetric   bool     // fit weights to float inputs instead of quantized ones
+	Asymmetric     bool     // fit each layer to the inputs it has once all before it is quantized (slow)
 	Smooth         float64  // SmoothQuant's alpha for matrix products [0: off]
 	Damp           float64  // of second-order rounding [0.01]
 	Polish         int      // passes of coordinate descent after GPTQ [2, −1 for none]
@@ -136,17 +132,17 @@ type Sensitivity struct {
 
 // QuantReport says what Quantize did.
 type QuantReport struct {
-	Layers       []LayerReport `json:"layers"`
-	Int8MACs     int64         `json:"int8_macs"`
-	MACs         int64         `json:"macs"`
-	Int8Nodes    int           `json:"int8_nodes"`
-	FloatNodes   int           `json:"f32_nodes"`
-	Equalized    int           `json:"equalized_channels"`
-	Samples      int           `json:"samples"`
-	Sensitivity  []Sensitivity `json:"sensitivity,omitempty"`
-	Score        float64       `json:"score,omitempty"`
-	FloatScore   float64       `json:"score_f32,omitempty"`
-	Notes        []string      `json:"notes,omitempty"`
+	Layers      []LayerReport `json:"layers"`
+	Int8MACs    int64         `json:"int8_macs"`
+	MACs        int64         `json:"macs"`
+	Int8Nodes   int           `json:"int8_nodes"`
+	FloatNodes  int           `json:"f32_nodes"`
+	Equalized   int           `json:"equalized_channels"`
+	Samples     int           `json:"samples"`
+	Sensitivity []Sensitivity `json:"sensitivity,omitempty"`
+	Score       float64       `json:"score,omitempty"`
+	FloatScore  float64       `json:"score_f32,omitempty"`
+	Notes       []string      `json:"notes,omitempty"`
 }
 
 // Int8MACShare is the share of multiply-accumulates done in int8.

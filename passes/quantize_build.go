@@ -13,8 +13,8 @@ import (
 type quantBuilder struct {
 	z     *quantizer
 	dst   *ir.Graph
-	q     map[*ir.Value]*ir.Value    // float value → its 8-bit form in dst
-	f     map[*ir.Value]*ir.Value    // float value → its f32 (or integer) form in dst
+	q     map[*ir.Value]*ir.Value // float value → its 8-bit form in dst
+	f     map[*ir.Value]*ir.Value // float value → its f32 (or integer) form in dst
 	roles map[*ir.Node]role
 }
 

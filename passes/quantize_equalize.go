@@ -2,13 +2,24 @@ package passes
 
 import (
 	"math"
+	"os"
 	"slices"
+	"strconv"
 
 	"github.com/nasc-dev/nasc/ir"
 )
 
 // equalizeCap bounds how much a channel is scaled up.
 const equalizeCap = 64
+
+var eqAlpha, eqMargin, eqCap = envF("EQA", 1), envF("EQM", 1), envF("EQC", 2)
+
+func envF(k string, d float64) float64 {
+	if v, err := strconv.ParseFloat(os.Getenv(k), 64); err == nil {
+		return v
+	}
+	return d
+}
 
 // channels joins the channels (last axis) of values that must be scaled alike
 // for the network to compute the same. A class of channels is scaled by s when
@@ -295,9 +306,9 @@ func (z *quantizer) equalize() error {
 		if c.parent[r] != r || c.pinned[r] || use[r] == 0 {
 			continue
 		}
-		s := min(1/use[r], equalizeCap)
+		s := min(math.Pow(use[r], -eqAlpha), equalizeCap)
 		if !math.IsInf(c.limit[r], 1) {
-			s = min(s, max(1, c.limit[r]/clampTop[r]))
+			s = min(s, eqCap, max(1, c.limit[r]/(eqMargin*clampTop[r])))
 		}
 		if s > 1 {
 			scale[r] = s

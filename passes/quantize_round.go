@@ -15,8 +15,7 @@ import (
 func rowsWanted(k int) int { return max(8192, 8*k) }
 
 // round rounds the weights of every layer, in topological order and in groups
-// whose moments fit the budget. Each group is fitted to what its inputs will
-// be once everything before it is quantized.
+// whose moments fit the budget: the samples pass once for each group.
 func (z *quantizer) round() error {
 	if z.opt.Rounding == Nearest && z.opt.NoCorrection {
 		for _, l := range z.layers {
@@ -24,7 +23,7 @@ func (z *quantizer) round() error {
 		}
 		return z.proveRanges()
 	}
-	cross := !z.opt.NoAsymmetric
+	cross := z.opt.Asymmetric
 	done := 0
 	for done < len(z.layers) {
 		group := z.nextGroup(z.layers[done:], cross)
@@ -120,7 +119,7 @@ func (z *quantizer) moments(group []*layer, cross bool) ([]*quant.Moments, error
 
 // gather adds one sample's input rows to a layer's moments.
 func (z *quantizer) gather(m *quant.Moments, l *layer, sample int, xf, xq *ir.Tensor) error {
-	cross := xf != xq
+	cross := m.Cross()
 	per := (rowsWanted(l.spec.K) + z.opt.Calib.Len() - 1) / z.opt.Calib.Len()
 	p, err := patchesOf(l.node, xf, sample, per)
 	if err != nil {

@@ -1,0 +1,68 @@
+package passes
+
+import "github.com/nasc-dev/nasc/ir"
+
+// fuseBias takes constant summands and factors per channel into the weights
+// and bias of the contraction before them.
+//
+//	%d = dot %x @w
+//	%y = add %d @b   →  dot %x @w @b
+//
+// Safe within rounding, where nobody else reads the contraction.
+func fuseBias(g *ir.Graph) (bool, error) {
+	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+		op := n.Op.Name
+		if op != "add" && op != "subtract" && op != "multiply" && op != "divide" {
+			return nil, nil
+		}
+		for i := range n.Inputs {
+			if i == 1 && (op == "subtract" || op == "divide") { // constant first
+				break
+			}
+			v, k := n.Inputs[i], n.Inputs[1-i]
+			if !k.IsConst() || k.Const.DType != ir.F32 || v.Def == nil || !v.Type.Shape.Equal(n.Out().Type.Shape) {
+				continue
+			}
+			shape := v.Type.Shape
+			if len(shape) == 0 {
+				continue
+			}
+			c := shape[len(shape)-1]
+			if !perChannel(k.Type.Shape, c) {
+				continue
+			}
+			factor, shift := make([]float64, c), make([]float64, c)
+			for j := range c {
+				x := k.Const.At(j % k.Const.Len())
+				factor[j] = 1
+				switch op {
+				case "add":
+					shift[j] = x
+				case "subtract":
+					shift[j] = -x
+				case "multiply":
+					factor[j] = x
+				case "divide":
+					factor[j] = 1 / x
+				}
+			}
+			if y, err := scaled(e, v, factor, shift); y != nil || err != nil {
+				return y, err
+			}
+		}
+		return nil, nil
+	})
+}
+
+// perChannel says whether a constant's shape varies along the last axis only.
+func perChannel(s ir.Shape, c int) bool {
+	if len(s) == 0 {
+		return c > 0
+	}
+	for _, d := range s[:len(s)-1] {
+		if d != 1 {
+			return false
+		}
+	}
+	return c > 0 && (s[len(s)-1] == c || s[len(s)-1] == 1)
+}

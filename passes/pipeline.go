@@ -1,0 +1,202 @@
+package passes
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// Promise says what a pass keeps of the graph's function.
+type Promise uint8
+
+// The promises. Exact: the same bits from the interpreter. Close: within
+// Tolerance of the output's largest magnitude in f32, since arithmetic was
+// merged or reordered. Changes: the function is another one.
+const (
+	Exact Promise = iota + 1
+	Close
+	Changes
+)
+
+// Tolerance is what Close promises, relative to the greatest |output|.
+const Tolerance = 1e-4
+
+func (p Promise) String() string { return [...]string{"", "exact", "close", "changes"}[p] }
+
+// Pass is one row of the list: it rewrites a graph in place and says whether
+// it did anything.
+type Pass struct {
+	Name    string
+	Doc     string
+	Promise Promise
+	Run     func(g *ir.Graph) (changed bool, err error)
+	After   []string // passes that must come earlier in the default pipeline, with reasons in the list
+}
+
+// List is every pass, in the order of the default pipeline.
+var List = []Pass{
+	{Name: "remove-identity", Doc: "ops that give their operand back", Promise: Exact, Run: removeIdentity},
+	{Name: "fold-constants", Doc: "ops on constants only", Promise: Exact, Run: foldConstants},
+	{Name: "fold-shapes", Doc: "chains of reshapes, transposes and broadcasts", Promise: Exact, Run: foldShapes},
+	{Name: "recognize-hard-swish", Doc: "hard sigmoid, hard swish and SiLU written out", Promise: Close, Run: recognizeSwish},
+	{Name: "recognize-gelu", Doc: "GELU written out with erf", Promise: Close, Run: recognizeGelu},
+	{Name: "recognize-layer-norm", Doc: "layer norm written out", Promise: Close, Run: recognizeLayerNorm},
+	// Before fold-pad, fold-bn and fuse-bias: these look at the last axis.
+	{Name: "layout", Doc: "NCHW transposes down and away", Promise: Close, Run: layout, After: []string{"fold-constants", "fold-shapes"}},
+	{Name: "fuse-qdq", Doc: "quantize-dequantize models to quantized ops", Promise: Changes, Run: fuseQDQ, After: []string{"layout"}},
+	{Name: "fold-pad", Doc: "zero padding into convolutions", Promise: Exact, Run: foldPad, After: []string{"layout"}},
+	{Name: "fold-bn", Doc: "batch norm into the weights before it", Promise: Close, Run: foldBN, After: []string{"layout", "fold-pad"}},
+	{Name: "fuse-bias", Doc: "constant factors and summands per channel into weights and bias", Promise: Close, Run: fuseBias, After: []string{"fold-bn"}},
+	{Name: "fuse-activation", Doc: "ReLU and clip onto convolutions and dense layers", Promise: Exact, Run: fuseActivation, After: []string{"fuse-bias", "fold-bn"}},
+	{Name: "cse", Doc: "equal ops on equal operands once", Promise: Exact, Run: cse},
+	{Name: "remove-dead", Doc: "ops nobody reads", Promise: Exact, Run: func(g *ir.Graph) (bool, error) { return g.RemoveDead(), nil }},
+}
+
+// checkOrder reports rows of the list that come before what they need.
+func checkOrder(list []Pass) error {
+	seen := map[string]bool{}
+	for _, p := range list {
+		for _, a := range p.After {
+			if !seen[a] {
+				return fmt.Errorf("pass %s must come after %s", p.Name, a)
+			}
+		}
+		seen[p.Name] = true
+	}
+	return nil
+}
+
+// Lookup finds a pass by name; nil if there is none.
+func Lookup(name string) *Pass {
+	for i := range List {
+		if List[i].Name == name {
+			return &List[i]
+		}
+	}
+	return nil
+}
+
+// Names lists the passes in pipeline order.
+func Names() []string {
+	out := make([]string, len(List))
+	for i, p := range List {
+		out[i] = p.Name
+	}
+	return out
+}
+
+// Parse reads "fold-bn,fuse-activation" as passes. Arguments in parentheses are
+// refused until a pass takes some.
+func Parse(spec string) ([]Pass, error) {
+	if err := checkOrder(List); err != nil {
+		panic("BUG: " + err.Error())
+	}
+	var out []Pass
+	for _, s := range strings.Split(spec, ",") {
+		name := strings.TrimSpace(s)
+		if name == "" {
+			continue
+		}
+		if base, _, ok := strings.Cut(name, "("); ok && Lookup(base) != nil {
+			return nil, &diag.Error{Place: "--passes", Found: name, Wanted: base + " without arguments: it takes none"}
+		}
+		p := Lookup(name)
+		if p == nil {
+			return nil, &diag.Error{Place: "--passes", Found: fmt.Sprintf("%q", name), Wanted: "passes of " + strings.Join(Names(), ", ")}
+		}
+		out = append(out, *p)
+	}
+	return out, nil
+}
+
+// Options of a run of passes.
+type Options struct {
+	// VerifyEach runs the interpreter before and after every pass that
+	// changed something, on seeded random inputs.
+	VerifyEach bool
+	// DumpAfter names passes whose result is printed to Dump; "all" and
+	// "changed" stand for many.
+	DumpAfter []string
+	Dump      io.Writer
+	// Disable lists passes to leave out.
+	Disable []string
+}
+
+// Step is what one pass did.
+type Step struct {
+	Name    string
+	Changed bool
+	Nodes   int // after it
+	Took    time.Duration
+	// MaxAbs is the greatest difference that VerifyEach saw, relative to the
+	// greatest |output|; −1 where it was not run.
+	MaxAbs float64
+}
+
+// Run applies passes in order, with the verifier after each. The graph is
+// rewritten in place; after an error it must not be used.
+func Run(ctx context.Context, g *ir.Graph, list []Pass, o Options) ([]Step, error) {
+	var steps []Step
+	for _, p := range list {
+		if slices.Contains(o.Disable, p.Name) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return steps, err
+		}
+		var before *ir.Graph
+		if o.VerifyEach {
+			before = g.Clone()
+		}
+		start := time.Now()
+		changed, err := p.Run(g)
+		s := Step{Name: p.Name, Changed: changed, Took: time.Since(start), MaxAbs: -1}
+		if err != nil {
+			return steps, diag.At("pass "+p.Name, err)
+		}
+		if changed {
+			g.RemoveDead()
+		}
+		if err := g.Verify(); err != nil {
+			return steps, diag.At("pass "+p.Name+" left a bad graph", err)
+		}
+		if o.VerifyEach && changed {
+			if s.MaxAbs, err = validate(ctx, before, g, p.Promise); err != nil {
+				return steps, diag.At("pass "+p.Name, err)
+			}
+		}
+		s.Nodes = len(g.Nodes)
+		steps = append(steps, s)
+		if o.Dump != nil && (slices.Contains(o.DumpAfter, p.Name) || slices.Contains(o.DumpAfter, "all") || changed && slices.Contains(o.DumpAfter, "changed")) {
+			fmt.Fprintf(o.Dump, "# after %s\n%s\n", p.Name, g.Body())
+		}
+	}
+	return steps, nil
+}
+
+// maxRounds bounds how often the default pipeline runs: passes make work for
+// each other, and two rounds have been enough for every model seen.
+const maxRounds = 4
+
+// Canonicalize brings a graph to the form that quantization and targets want:
+// the whole list, until nothing changes.
+func Canonicalize(ctx context.Context, g *ir.Graph, o Options) ([]Step, error) {
+	var all []Step
+	for range maxRounds {
+		steps, err := Run(ctx, g, List, o)
+		all = append(all, steps...)
+		if err != nil {
+			return all, err
+		}
+		if !slices.ContainsFunc(steps, func(s Step) bool { return s.Changed }) {
+			break
+		}
+	}
+	return all, nil
+}

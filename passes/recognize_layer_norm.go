@@ -1,0 +1,129 @@
+package passes
+
+import (
+	"slices"
+
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// recognizeLayerNorm finds layer norm written out over trailing axes.
+//
+//	%d = subtract %x (reduce_mean %x); %v = reduce_mean (power %d 2)
+//	divide %d (sqrt (add %v eps))                         →  layer_norm %x
+//	add (multiply (layer_norm %x) @scale) @bias           →  layer_norm %x @scale @bias
+//
+// Safe within rounding: the sums are the same, in layer_norm's order.
+func recognizeLayerNorm(g *ir.Graph) (bool, error) {
+	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+		switch n.Op.Name {
+		case "divide":
+			r := def(n.Inputs[1], "sqrt")
+			if r != nil {
+				return normOf(e, n, n.Inputs[0], r.Inputs[0])
+			}
+		case "multiply":
+			for i := range 2 {
+				d, q := n.Inputs[i], n.Inputs[1-i]
+				if r := def(q, "rsqrt"); r != nil {
+					if v, err := normOf(e, n, d, r.Inputs[0]); v != nil || err != nil {
+						return v, err
+					}
+				}
+				if r := def(q, "reciprocal"); r != nil {
+					if s := def(r.Inputs[0], "sqrt"); s != nil {
+						if v, err := normOf(e, n, d, s.Inputs[0]); v != nil || err != nil {
+							return v, err
+						}
+					}
+				}
+				if l := def(d, "layer_norm"); l != nil && len(l.Inputs) == 1 && e.only(d) && normShape(l, q) {
+					return e.add(n, "layer_norm", l.Attrs, l.Inputs[0], flat(e.g, l, q))
+				}
+			}
+		case "add":
+			for i := range 2 {
+				d, q := n.Inputs[i], n.Inputs[1-i]
+				l := def(d, "layer_norm")
+				if l == nil || len(l.Inputs) == 3 || !e.only(d) || !normShape(l, q) {
+					continue
+				}
+				return e.add(n, "layer_norm", l.Attrs, l.Inputs[0], l.In(1), flat(e.g, l, q))
+			}
+		}
+		return nil, nil
+	})
+}
+
+// normShape says whether a constant is a scale or bias for l's axes.
+func normShape(l *ir.Node, q *ir.Value) bool {
+	x := l.Inputs[0].Type.Shape
+	a, err := ir.NormAxis(l.Int("axis"), len(x))
+	if err != nil || !q.IsConst() || q.Const.DType != ir.F32 || q.Const.Len() != x[a:].Elems() {
+		return false
+	}
+	s := q.Type.Shape // leading ones are as good as none
+	for len(s) > len(x)-a && s[0] == 1 {
+		s = s[1:]
+	}
+	return s.Equal(x[a:])
+}
+
+func flat(g *ir.Graph, l *ir.Node, q *ir.Value) *ir.Value {
+	x := l.Inputs[0].Type.Shape
+	a, _ := ir.NormAxis(l.Int("axis"), len(x)) // normShape has checked it
+	if q.Type.Shape.Equal(x[a:]) {
+		return q
+	}
+	return g.Const(q.Name, q.Const.Reshaped(x[a:]...))
+}
+
+// normOf builds layer_norm where d is x − mean and v the variance + epsilon.
+func normOf(e *editor, n *ir.Node, d, v *ir.Value) (*ir.Value, error) {
+	sub, add := def(d, "subtract"), def(v, "add")
+	if sub == nil || add == nil {
+		return nil, nil
+	}
+	x := sub.Inputs[0]
+	mean := def(sub.Inputs[1], "reduce_mean")
+	if mean == nil || mean.Inputs[0] != x || !mean.Bool("keep_dims") {
+		return nil, nil
+	}
+	var eps float64
+	var variance *ir.Node
+	either(add, func(a, b *ir.Value) bool {
+		s, ok := scalar(b)
+		eps, variance = s, def(a, "reduce_mean")
+		return ok && variance != nil
+	})
+	if variance == nil {
+		return nil, nil
+	}
+	square := variance.Inputs[0]
+	if !isSquare(square, d) {
+		other := squared(square)
+		if other == nil || def(other, "subtract") == nil || other.Def.Inputs[0] != x || def(other.Def.Inputs[1], "reduce_mean") == nil || other.Def.Inputs[1].Def.Inputs[0] != x {
+			return nil, nil
+		}
+	}
+	a, err := ir.ReduceAxes(mean)
+	if err != nil {
+		return nil, err
+	}
+	b, err := ir.ReduceAxes(variance)
+	if err != nil {
+		return nil, err
+	}
+	rank := len(x.Type.Shape)
+	if !slices.Equal(a, b) || len(a) == 0 || a[len(a)-1] != rank-1 || a[0] != rank-len(a) {
+		return nil, nil
+	}
+	return e.add(n, "layer_norm", ir.Attrs{"axis": a[0] - rank, "epsilon": eps}, x)
+}
+
+// squared gives y of y².
+func squared(v *ir.Value) *ir.Value {
+	if v.Def == nil || len(v.Def.Inputs) == 0 || !isSquare(v, v.Def.Inputs[0]) {
+		return nil
+	}
+	return v.Def.Inputs[0]
+}

@@ -1,0 +1,81 @@
+package passes
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/ir/eval"
+)
+
+// validate runs both graphs by the interpreter on the same seeded inputs and
+// compares by the promise. It gives the greatest |Δ| over the greatest |output|.
+func validate(ctx context.Context, before, after *ir.Graph, p Promise) (float64, error) {
+	a, err := ir.Specialize(before, 2)
+	if err != nil {
+		return 0, err
+	}
+	b, err := ir.Specialize(after, 2)
+	if err != nil {
+		return 0, err
+	}
+	in := RandomInputs(a, 1)
+	ra, err := eval.Run(ctx, a, in, eval.Options{})
+	if err != nil {
+		return 0, fmt.Errorf("before: %w", err)
+	}
+	rb, err := eval.Run(ctx, b, in, eval.Options{})
+	if err != nil {
+		return 0, fmt.Errorf("after: %w", err)
+	}
+	worst := 0.0
+	for i, x := range ra.Outputs {
+		y := rb.Outputs[i]
+		if x.DType != y.DType || !x.Shape.Equal(y.Shape) {
+			return 0, fmt.Errorf("output %d was %v and is %v", i, x.Type(), y.Type())
+		}
+		top, diff := 0.0, 0.0
+		for k := range x.Len() {
+			u, v := x.At(k), y.At(k)
+			if u == v || u != u && v != v {
+				top = max(top, math.Abs(u))
+				continue
+			}
+			top, diff = max(top, math.Abs(u)), max(diff, math.Abs(u-v))
+		}
+		if diff > 0 {
+			worst = max(worst, diff/max(top, 1e-30))
+		}
+	}
+	limit := map[Promise]float64{Exact: 0, Close: Tolerance, Changes: math.Inf(1)}[p]
+	if worst > limit || math.IsNaN(worst) {
+		return worst, fmt.Errorf("promised %v, but outputs differ by %.3g of their greatest magnitude", p, worst)
+	}
+	return worst, nil
+}
+
+// RandomInputs draws inputs for a static graph: floats from the normal
+// distribution, 8-bit integers over their range, other integers 0 or 1 (masks,
+// token types and small indices all take these).
+func RandomInputs(g *ir.Graph, seed uint64) []*ir.Tensor {
+	rng := rand.New(rand.NewPCG(seed, 0x696e70))
+	out := make([]*ir.Tensor, len(g.Inputs))
+	for i, v := range g.Inputs {
+		t := ir.NewTensor(v.Type.DType, v.Type.Shape...)
+		for k := range t.Len() {
+			switch {
+			case t.DType.IsFloat():
+				t.Set(k, rng.NormFloat64())
+			case t.DType.Is8Bit():
+				lo, hi := t.DType.Range()
+				t.Set(k, float64(lo)+float64(rng.IntN(int(hi-lo)+1)))
+			default:
+				t.Set(k, float64(rng.IntN(2)))
+			}
+		}
+		out[i] = t
+	}
+	return out
+}
