@@ -34,6 +34,9 @@ func NewMoments(k, groups int, cross bool) *Moments {
 	return m
 }
 
+// Cross says whether moments of x − x̂ are gathered.
+func (m *Moments) Cross() bool { return m.cross != nil }
+
 // MomentBytes is the memory that NewMoments takes.
 func MomentBytes(k, groups int, cross bool) int64 {
 	b := int64(groups) * int64(k) * int64(k) * 4

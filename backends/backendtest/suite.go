@@ -12,10 +12,10 @@ import (
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends"
-	"github.com/nasc-dev/nasc/backends/reference"
 	"github.com/nasc-dev/nasc/internal/difftest"
 	"github.com/nasc-dev/nasc/internal/graphgen"
 	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/ir/eval"
 )
 
 // Config says what a target promises.
@@ -47,10 +47,14 @@ func Run(t *testing.T, target backends.Target, cfg Config) {
 	t.Run("interface", func(t *testing.T) { promises(t, target, cfg) })
 }
 
-// Reference runs g on the reference target.
+// Reference gives what g computes by the interpreter.
 func Reference(t testing.TB, g *ir.Graph, in []*ir.Tensor) []*ir.Tensor {
 	t.Helper()
-	return execute(t, reference.Target(), backends.Options{}, g, in)
+	r, err := eval.Run(context.Background(), g, in, eval.Options{})
+	if err != nil {
+		t.Fatalf("reference: %v", err)
+	}
+	return r.Outputs
 }
 
 func execute(t testing.TB, target backends.Target, o backends.Options, g *ir.Graph, in []*ir.Tensor) []*ir.Tensor {

@@ -167,12 +167,23 @@ func (a *assembler) reuse(i int, g *group, size int) (view, bool) {
 			continue
 		}
 		w := a.at(v)
-		if w.buf.where != inArena || w.buf.size != size || !w.whole() || w.buf.last > i {
+		if w.buf.where != inArena || w.buf.size != size || !w.whole() || w.buf.last > i || a.readTwice(g, k) {
 			continue
 		}
 		return w, true
 	}
 	return view{}, false
+}
+
+// readTwice says that another operand of the group lies in operand k's buffer:
+// a convolution whose residual is its own input must not write over it.
+func (a *assembler) readTwice(g *group, k int) bool {
+	for j, v := range g.in {
+		if j != k && v != nil && a.c.constant(v) == nil && a.at(v).buf == a.at(g.in[k]).buf {
+			return true
+		}
+	}
+	return false
 }
 
 // placeOutputs lets graph outputs be computed in the caller's tensors where
@@ -224,7 +235,14 @@ func (a *assembler) step(i int, g *group) step {
 	}
 	s.check = g.check
 	s.tiles = g.work.Tiles()
-	ns := float64(s.info.MACs)/macsPerNS(g.nodes[0].Inputs[0].Type.DType, a.c.level.String()) + float64(s.info.Bytes)/bytesPerNS
-	s.share = s.tiles > 1 && ns > shareAbove
+	s.share = s.tiles > 1 && a.cost(g, s.info) > shareAbove
 	return s
+}
+
+// cost guesses a step's time on one thread in ns.
+func (a *assembler) cost(g *group, info backends.Step) float64 {
+	if k, ok := g.work.(interface{ TileCost() float64 }); ok {
+		return k.TileCost() * float64(g.work.Tiles())
+	}
+	return float64(info.MACs)/macsPerNS(a.c.level) + float64(info.Bytes)/bytesPerNS
 }

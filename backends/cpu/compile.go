@@ -53,7 +53,7 @@ type compiler struct {
 	g      *ir.Graph
 	level  isa.Level
 	uses   map[*ir.Value][]ir.Use
-	consts map[*ir.Value]*ir.Tensor // of constants and of nodes computed at compile time
+	consts map[*ir.Value]*ir.Tensor // results of nodes computed at compile time
 	groups []*group
 }
 
@@ -109,16 +109,14 @@ func (c *compiler) constant(v *ir.Value) *ir.Tensor {
 	if v == nil {
 		return nil
 	}
+	if v.Const != nil {
+		return v.Const
+	}
 	return c.consts[v]
 }
 
 // foldConstants computes nodes whose operands are all known.
 func (c *compiler) foldConstants() error {
-	for v := range c.uses {
-		if v.Const != nil {
-			c.consts[v] = v.Const
-		}
-	}
 	for _, n := range c.g.Nodes {
 		in := make([]*ir.Tensor, max(len(n.Inputs), len(n.Op.In)))
 		known := true
@@ -126,7 +124,7 @@ func (c *compiler) foldConstants() error {
 			if v == nil {
 				continue
 			}
-			if in[i] = c.consts[v]; in[i] == nil {
+			if in[i] = c.constant(v); in[i] == nil {
 				known = false
 				break
 			}

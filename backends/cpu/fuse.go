@@ -13,20 +13,24 @@ import (
 //	convolution|dot [+ add] [+ unary]      pad + convolution …
 //	convolution_transpose|dot_general + unary
 //	add|subtract|multiply|… + unary
-//	q_convolution|q_dot + q_add | q_lookup
-//	transpose + uniform_quantize, uniform_quantize + transpose
+//	q_convolution|q_dot [+ q_add] [+ q_lookup]
+//	q_add|q_multiply + q_lookup
+//	transpose + uniform_quantize
 func (c *compiler) fuse() {
 	claimed := map[*ir.Node]bool{}
 	at := map[*ir.Node]*group{} // by last node
-	for _, n := range slices.Backward(c.g.Nodes) {
-		if claimed[n] || c.known(n) {
-			continue
-		}
-		if g := c.chain(n, claimed); g != nil {
-			for _, m := range g.nodes {
-				claimed[m] = true
+	// Contractions choose first, and of two that could take an add the later.
+	for _, contractions := range []bool{true, false} {
+		for _, n := range slices.Backward(c.g.Nodes) {
+			if claimed[n] || c.known(n) || contractions == elementwise(n) {
+				continue
 			}
-			at[g.nodes[len(g.nodes)-1]] = g
+			if g := c.chain(n, claimed); g != nil {
+				for _, m := range g.nodes {
+					claimed[m] = true
+				}
+				at[g.nodes[len(g.nodes)-1]] = g
+			}
 		}
 	}
 	for _, n := range c.g.Nodes {
@@ -38,6 +42,11 @@ func (c *compiler) fuse() {
 			c.groups = append(c.groups, &group{nodes: []*ir.Node{n}})
 		}
 	}
+}
+
+// elementwise says that a binary node may be part of a contraction's group.
+func elementwise(n *ir.Node) bool {
+	return n.Op.Class == ir.Binary || n.Op.Name == "q_add" || n.Op.Name == "q_multiply"
 }
 
 // known says that a node was computed at compile time.
@@ -91,20 +100,19 @@ func (c *compiler) chain(n *ir.Node, claimed map[*ir.Node]bool) *group {
 	case "convolution_transpose", "dot_general", "add", "subtract", "multiply", "divide", "maximum", "minimum":
 		g.takeUnary(next)
 	case "q_convolution", "q_dot":
-		switch {
-		case next == nil || !n.Outputs[0].Type.DType.Is8Bit():
-		case next.Op.Name == "q_add" && sameShapes(next):
-			g.residual, g.nodes = other(next, n.Outputs[0]), append(g.nodes, next)
-		case next.Op.Name == "q_lookup" && next.Inputs[0] == n.Outputs[0] && c.constant(next.Inputs[1]) != nil && next.Outputs[0].Type.DType.Is8Bit():
-			g.nodes = append(g.nodes, next)
+		if next == nil || !n.Outputs[0].Type.DType.Is8Bit() {
+			break
 		}
+		if next.Op.Name == "q_add" && sameShapes(next) {
+			g.residual, g.nodes = other(next, n.Outputs[0]), append(g.nodes, next)
+			n, next = next, c.only(next, claimed)
+		}
+		g.takeLookup(c, n, next)
+	case "q_add", "q_multiply":
+		g.takeLookup(c, n, next)
 	case "transpose":
 		if next != nil && next.Op.Name == "uniform_quantize" {
 			g.nodes, g.main = append(g.nodes, next), 1
-		}
-	case "uniform_quantize":
-		if next != nil && next.Op.Name == "transpose" {
-			g.nodes = append(g.nodes, next)
 		}
 	}
 	if len(g.nodes) == 1 {
@@ -120,6 +128,16 @@ func (g *group) takeUnary(n *ir.Node) {
 	}
 	if _, ok := unaryAct(n); ok {
 		g.act, g.nodes = n, append(g.nodes, n)
+	}
+}
+
+// takeLookup appends an 8-bit table that maps the result of n.
+func (g *group) takeLookup(c *compiler, n, next *ir.Node) {
+	if next == nil || next.Op.Name != "q_lookup" || !n.Outputs[0].Type.DType.Is8Bit() {
+		return
+	}
+	if next.Inputs[0] == n.Outputs[0] && c.constant(next.Inputs[1]) != nil && next.Outputs[0].Type.DType.Is8Bit() {
+		g.nodes = append(g.nodes, next)
 	}
 }
 

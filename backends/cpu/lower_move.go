@@ -72,8 +72,13 @@ func lowerConvert(_ *compiler, g *group) error {
 
 func lowerTranspose(_ *compiler, g *group) error {
 	n := g.nodes[0]
-	x, y := n.Inputs[0].Type, n.Outputs[0].Type
-	p := n.Ints("permutation")
+	return g.transpose(n.Inputs[0], n.Outputs[0], n.Ints("permutation"))
+}
+
+// transpose makes the group move x's axes; it is a view where only axes of one
+// index change places.
+func (g *group) transpose(in, out *ir.Value, p []int) error {
+	x, y := in.Type, out.Type
 	var moved []int // axes of more than one index, in the result's order
 	for _, a := range p {
 		if x.Shape[a] != 1 {
@@ -81,7 +86,8 @@ func lowerTranspose(_ *compiler, g *group) error {
 		}
 	}
 	if slices.IsSorted(moved) {
-		return g.asView(0)
+		g.in, g.alias, g.aliasAt = []*ir.Value{in}, true, []int{0}
+		return nil
 	}
 	elem := x.DType.Size()
 	from := strides(x.Shape, elem)
@@ -89,7 +95,7 @@ func lowerTranspose(_ *compiler, g *group) error {
 	for i, a := range p {
 		src[i] = from[a]
 	}
-	return g.setMove(move.StridedSpec{Elem: elem, Dims: y.Shape, Src: src, Dst: strides(y.Shape, elem)}, n.Inputs...)
+	return g.setMove(move.StridedSpec{Elem: elem, Dims: y.Shape, Src: src, Dst: strides(y.Shape, elem)}, in)
 }
 
 func lowerBroadcast(_ *compiler, g *group) error {

@@ -1,6 +1,9 @@
 package cpu
 
-import "github.com/nasc-dev/nasc/ir"
+import (
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/f32"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
 
 // work is what a step of the plan runs, cut in units that any number of
 // threads may share: any partition gives the same bits. Run does not allocate.
@@ -22,7 +25,8 @@ type args struct {
 // one result, and all operands, then all results, for the others.
 type call struct {
 	args
-	ops [][]byte
+	ops       [][]byte
+	attention f32.AttentionArgs // made of the above by the one kernel that wants it
 }
 
 // Rough speed of one core, for deciding whether a step is worth sharing.
@@ -34,23 +38,14 @@ const (
 	shareAbove = 6000
 )
 
-func macsPerNS(d ir.DType, isa string) float64 {
-	if d == ir.F32 {
-		switch isa {
-		case "portable":
-			return 1
-		case "avx2", "avxvnni":
-			return 30
-		}
-		return 60
-	}
-	switch isa {
-	case "portable":
+// macsPerNS is the speed of float contractions; integer kernels say themselves
+// what a unit costs.
+func macsPerNS(l isa.Level) float64 {
+	switch {
+	case l == isa.Portable:
 		return 1
-	case "avx2":
-		return 60
-	case "avxvnni":
-		return 150
+	case l.Has(isa.VNNI):
+		return 80
 	}
-	return 350
+	return 40
 }

@@ -1,14 +1,13 @@
-// Package reference is the target that runs the op table's own evaluation node
-// by node: slow, plain, and what every other target is compared with. It may
-// import backends and ir.
+// Package reference is the interpreter as a target: slow, plain, and what every
+// other target is compared with. It may import backends, ir and ir/eval.
 package reference
 
 import (
 	"context"
 
 	"github.com/nasc-dev/nasc/backends"
-	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/ir/eval"
 )
 
 // Target is the target reference.
@@ -38,37 +37,12 @@ func (p *program) Run(ctx context.Context, in, out []*ir.Tensor) error {
 	if err := backends.CheckTensors("output", p.g.Outputs, out); err != nil {
 		return err
 	}
-	have := map[*ir.Value]*ir.Tensor{}
-	for i, v := range p.g.Inputs {
-		have[v] = in[i]
+	res, err := eval.Run(ctx, p.g, in, eval.Options{})
+	if err != nil {
+		return err
 	}
-	get := func(v *ir.Value) *ir.Tensor {
-		if v == nil {
-			return nil
-		}
-		if v.Const != nil {
-			return v.Const
-		}
-		return have[v]
-	}
-	for _, n := range p.g.Nodes {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		args := make([]*ir.Tensor, max(len(n.Inputs), len(n.Op.In)))
-		for i, v := range n.Inputs {
-			args[i] = get(v)
-		}
-		res, err := n.Op.Eval(n, args)
-		if err != nil {
-			return diag.At(n.Op.Name+" "+n.Label(), err)
-		}
-		for i, v := range n.Outputs {
-			have[v] = res[i]
-		}
-	}
-	for i, v := range p.g.Outputs {
-		ir.CopyData(out[i], get(v))
+	for i := range out {
+		ir.CopyData(out[i], res.Outputs[i])
 	}
 	return nil
 }

@@ -25,7 +25,8 @@ func BenchmarkPeak(b *testing.B) {
 		buf := alignedFloats(64 * 64)
 		off := [1]int64{}
 		p := unsafe.Pointer(&buf[0])
-		t := tile{a: p, b: p, w: p, y: p, yb: p, bias: p, off: unsafe.Pointer(&off), segs: 1, seg: 4096, ldy: 256, mask: 1<<g.lanes - 1}
+		u := uintptr(p)
+		t := tile{a: u, b: u, w: p, y: u, yb: u, next: u, bias: p, off: unsafe.Pointer(&off), segs: 1, seg: 4096, ldy: 256, mask: 1<<g.lanes - 1}
 		f := g.run[g.vecs()-1][g.rows()-1]
 		for b.Loop() {
 			f(&t)
@@ -118,6 +119,40 @@ func BenchmarkDotGeneral(b *testing.B) {
 			b.Run(k.Name(), func(b *testing.B) {
 				benchKernel(b, k, 12*s.M*s.K, 12*s.K*s.N, 12*s.M*s.N, 24*float64(s.M*s.K*s.N))
 			})
+		}
+	})
+}
+
+// BenchmarkUnary runs the functions over 4096 values in the first level cache.
+func BenchmarkUnary(b *testing.B) {
+	benchLevels(b, func(b *testing.B, l isa.Level) {
+		for _, u := range unaries {
+			b.Run(u.name, func(b *testing.B) {
+				k, err := Unary(UnarySpec{Name: u.name, N: 4096, Params: Params{Alpha: 0.1, Min: -1, Max: 1}}, l)
+				if err != nil {
+					b.Fatal(err)
+				}
+				benchKernel(b, k, 4096, 1, 4096, 0)
+				b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/4096, "ns/value")
+			})
+		}
+	})
+}
+
+func BenchmarkAttention(b *testing.B) {
+	benchLevels(b, func(b *testing.B, l isa.Level) {
+		k, err := Attention(AttentionSpec{Lead: []int{12}, T: 128, S: 128, D: 32, V: 32, Scale: 0.2, Mask: []int{1, 1, 128}}, l)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r := rand.New(rand.NewPCG(1, 1))
+		n := 12 * 128 * 32
+		a := &AttentionArgs{
+			Args: Args{X: asBytes(randFloats(r, n)), X2: asBytes(randFloats(r, n)), Y: asBytes(alignedFloats(n)), Scratch: asBytes(alignedFloats(k.ScratchBytes() / 4))},
+			V:    asBytes(randFloats(r, n)), Mask: asBytes(alignedFloats(128)),
+		}
+		for b.Loop() {
+			k.Run(0, k.Tiles(), a)
 		}
 	})
 }

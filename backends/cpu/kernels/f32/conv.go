@@ -2,6 +2,7 @@ package f32
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -75,21 +76,27 @@ func Conv(s ConvSpec, l isa.Level) (Kernel, error) {
 }
 
 // conv is a convolution as an implicit matrix product: strips of output pixels
-// times blocks of output channels. Where there is padding, each band of output
-// rows first copies its input, with zeros around it, to the scratch memory.
+// times blocks of output channels, reading the input where it lies. Where there
+// is padding, or where the pixels of a strip would fall into the same cache
+// sets, each band of output rows first copies its input to the scratch memory.
 type conv struct {
 	ConvSpec
 	set    *gemmSet
 	ep     epilogue
-	padded bool
-	ph, pw int // padded input extent
-	blocks []block
-	chunks []chunk
-	strips []strip // of one image
-	bands  []int   // strips [bands[i], bands[i+1]) are band i
+	copied bool
+	pix    int // floats from pixel to pixel in what is read
+	// The copy takes input pixel (r*ch - PT, c*cw - PL) to (r, c) of ph x pw
+	// pixels; from there on the strides are th and tw.
+	ph, pw         int
+	ch, cw, th, tw int
+	blocks         []block
+	chunks         []chunk
+	strips         []strip // of one image
+	bands          []int   // strips [bands[i], bands[i+1]) are band i
 	// Blocks are dealt to parts so that few bands still make enough units.
-	parts   int
-	scratch int
+	parts       int
+	scratch     int
+	weightBytes int
 }
 
 // bandBytes is how much input one band may touch: it should stay in the second
@@ -100,27 +107,40 @@ const bandBytes = 192 << 10
 const wantUnits = 8
 
 func (c *conv) prepare() {
+	c.ch, c.cw, c.th, c.tw = 1, 1, c.SH, c.SW
 	c.ph, c.pw = (c.OH-1)*c.SH+(c.KH-1)*c.DH+1, (c.OW-1)*c.SW+(c.KW-1)*c.DW+1
-	c.padded = c.PT > 0 || c.PL > 0 || c.ph > c.H || c.pw > c.W
+	c.copied = c.PT > 0 || c.PL > 0 || c.ph > c.H || c.pw > c.W
+	c.pix = c.C
+	if c.SW*c.C*4%aliasBytes == 0 && c.OW > 1 {
+		c.copied = true
+	}
+	if c.copied && c.KH == 1 && c.KW == 1 {
+		// Only the pixels that are used.
+		c.ch, c.cw, c.th, c.tw = c.SH, c.SW, 1, 1
+		c.ph, c.pw = c.OH, c.OW
+	}
+	if c.tw*c.C*4%aliasBytes == 0 && c.OW > 1 {
+		c.pix += 16
+	}
 	pitch := c.W
-	if c.padded {
+	if c.copied {
 		pitch = c.pw
 	}
 	cg, kg := c.C/c.Groups, c.K/c.Groups
 	ktotal := c.KH * c.KW * cg
 	c.packBlocks(cg, kg, ktotal)
 
-	// Consecutive taps of a row are consecutive in memory.
+	// Consecutive taps of a row are consecutive in memory, unless there are gaps.
 	var off []int64
 	seg := cg
 	for kh := range c.KH {
-		row := int64(kh * c.DH * pitch * c.C * 4)
-		if c.Groups == 1 && (c.DW == 1 || c.KW == 1) {
+		row := int64(kh * c.DH * pitch * c.pix * 4)
+		if c.Groups == 1 && c.pix == c.C && (c.DW == 1 || c.KW == 1) {
 			off, seg = append(off, row), c.KW*cg
 			continue
 		}
 		for kw := range c.KW {
-			off = append(off, row+int64(kw*c.DW*c.C*4))
+			off = append(off, row+int64(kw*c.DW*c.pix*4))
 		}
 	}
 	c.chunks = chunks(off, seg, 4)
@@ -128,34 +148,48 @@ func (c *conv) prepare() {
 	c.cutBands(ktotal)
 }
 
+// aliasBytes: pixels at a multiple of this distance share so few sets of the
+// first level cache that a strip of them does not fit.
+const aliasBytes = 2048
+
 func (c *conv) packBlocks(cg, kg, ktotal int) {
 	for g := range c.Groups {
 		for _, b := range c.set.columns(kg) {
 			b.col += g * kg
 			b.group = g
-			var bias []float32
-			if c.Bias != nil {
-				bias = c.Bias[b.col:]
-			}
-			b.pack(c.set.lanes, ktotal, func(k, j int) float32 { return c.Weights[k*c.K+b.col+j] }, bias)
 			c.blocks = append(c.blocks, b)
 		}
 	}
+	c.weightBytes = len(c.Weights) * 4
+	if ktotal > maxK {
+		c.weightBytes = fewWeights + 1 // several chunks go block after block
+	}
+	packBlocks(c.blocks, c.set.lanes, ktotal, func(b *block, k, j int) float32 { return c.Weights[k*c.K+b.col+j] }, c.Bias)
 	c.Weights, c.Bias = nil, nil
 }
 
 // cutStrips covers an output image with tiles of nearly equal row counts: parts
-// of an output row, or two equal parts of neighbouring rows.
+// of an output row, or equal parts of two neighbouring rows, whichever is less
+// work.
 func (c *conv) cutStrips(pitch int) []strip {
-	var ss []strip
-	per := ceilDiv(c.OW, c.set.rows())
+	// A step of k takes a tile of r rows r cycles, and never less than the four
+	// of a dependent FMA; the half is its share of the loop.
+	cost := func(per, step int) float64 {
+		sum := 0.0
+		for i := range per {
+			sum += max(float64((cut(c.OW, per, i+1)-cut(c.OW, per, i))*step), 4) + 0.5
+		}
+		return sum / float64(step)
+	}
+	rows := c.set.rows()
+	per, step := ceilDiv(c.OW, rows), 1
+	if p := ceilDiv(c.OW, rows/2); c.OH > 1 && cost(p, 2) < cost(per, 1) {
+		per, step = p, 2
+	}
 	at := func(oh, ow int) (a, y int) {
-		return (oh*c.SH*pitch + ow*c.SW) * c.C * 4, (oh*c.OW + ow) * c.K * 4
+		return (oh*c.th*pitch + ow*c.tw) * c.pix * 4, (oh*c.OW + ow) * c.K * 4
 	}
-	step := 1
-	if ceilDiv(c.OW, per) <= c.set.rows()/2 {
-		step = 2
-	}
+	var ss []strip
 	for oh := 0; oh < c.OH; oh += step {
 		for i := range per {
 			lo, hi := cut(c.OW, per, i), cut(c.OW, per, i+1)
@@ -201,84 +235,120 @@ func (c *conv) cutBands(ktotal int) {
 			c.bands = append(c.bands, e)
 		}
 	}
-	if c.padded {
+	if c.copied {
 		for i := range c.bands[1:] {
-			lo, hi := c.bandRows(i)
-			c.scratch = max(c.scratch, align64((hi-lo)*c.pw*c.C*4))
+			b := c.box(i)
+			c.scratch = max(c.scratch, align64((b.r1-b.r0)*(b.c1-b.c0)*c.pix*4))
 		}
 	}
 }
 
-// bandRows gives the rows of the padded input that a band reads.
-func (c *conv) bandRows(i int) (lo, hi int) {
-	first := c.strips[c.bands[i]].first
-	last := c.OH
+// box is the pixels that a band reads: rows [r0, r1) and columns [c0, c1).
+type box struct{ r0, r1, c0, c1 int }
+
+func (c *conv) box(i int) box {
+	if c.OH == 1 && c.KH == 1 {
+		first, last := c.strips[c.bands[i]], c.strips[c.bands[i+1]-1]
+		a, z := first.y/4/c.K, last.y/4/c.K+last.rows
+		return box{0, 1, a * c.tw, (z-1)*c.tw + (c.KW-1)*c.DW + 1}
+	}
+	first, last := c.strips[c.bands[i]].first, c.OH
 	if c.bands[i+1] < len(c.strips) {
 		last = c.strips[c.bands[i+1]].first
 	}
-	return first * c.SH, (last-1)*c.SH + (c.KH-1)*c.DH + 1
+	return box{first * c.th, (last-1)*c.th + (c.KH-1)*c.DH + 1, 0, c.pw}
 }
 
 func (c *conv) run(lo, hi int, a *Args) {
 	bands := len(c.bands) - 1
-	padded := -1
+	copied := -1
 	for u := lo; u < hi; u++ {
 		img, band, part := u/c.parts/bands, u/c.parts%bands, u%c.parts
-		x, shift := unsafe.Add(base(a.X), img*c.H*c.W*c.C*4), 0
-		if c.padded {
-			r0, r1 := c.bandRows(band)
-			if padded != u/c.parts {
-				padImage(floats(a.Scratch), floats(a.X)[img*c.H*c.W*c.C:], c.H, c.W, c.C, c.PT, c.PL, r0, r1, c.pw)
-				padded = u / c.parts
+		x := base(a.X) + uintptr(img*c.H*c.W*c.C*4)
+		if c.copied {
+			b := c.box(band)
+			if copied != u/c.parts {
+				c.copyBox(floats(a.Scratch), floats(a.X)[img*c.H*c.W*c.C:], b)
+				copied = u / c.parts
 			}
-			x, shift = base(a.Scratch), r0*c.pw*c.C*4
+			x = base(a.Scratch) - uintptr((b.r0*c.pw+b.c0)*c.pix*4)
 		}
 		y := img * c.OH * c.OW * c.K * 4
-		var res unsafe.Pointer
+		res := uintptr(0)
 		if c.Residual {
-			res = unsafe.Add(base(a.X2), y)
+			res = base(a.X2) + uintptr(y)
 		}
-		c.band(band, part, x, shift, unsafe.Add(base(a.Y), y), res)
+		c.band(band, part, x, base(a.Y)+uintptr(y), res)
 	}
+	runtime.KeepAlive(a)
 }
 
-// band computes the strips of a band for the blocks of a part; x is the image,
-// or its padded rows from byte shift on.
-func (c *conv) band(band, part int, x unsafe.Pointer, shift int, y, res unsafe.Pointer) {
+// band computes the strips of a band for the blocks of a part; x, y and res are
+// where the image begins, or would begin if its copy were whole.
+func (c *conv) band(band, part int, x, y, res uintptr) {
 	b0, b1 := cut(len(c.blocks), c.parts, part), cut(len(c.blocks), c.parts, part+1)
-	strips := c.strips[c.bands[band]:c.bands[band+1]]
-	t := tile{stride: uintptr(c.SW * c.C * 4), kstep: 4, ldy: uintptr(c.K * 4), lo: c.ep.lo, hi: c.ep.hi}
-	for i := b0; i < b1; i++ {
-		b := &c.blocks[i]
-		in, out := b.group*(c.C/c.Groups)*4-shift, b.col*4
-		t.ldw = uintptr(b.vecs * c.set.lanes * 4)
-		t.bias = unsafe.Pointer(&b.bias[0])
-		t.mask, t.cols = b.mask, b.cols
-		kernels := c.set.run[b.vecs-1]
+	blocks, strips := c.blocks[b0:b1], c.strips[c.bands[band]:c.bands[band+1]]
+	t := tile{stride: uintptr(c.tw * c.pix * 4), kstep: 4, ldy: uintptr(c.K * 4), lo: c.ep.lo, hi: c.ep.hi}
+	if c.weightBytes <= fewWeights {
+		// All weights stay in the first level cache: finish pixel after pixel.
 		for j := range strips {
-			s := &strips[j]
-			t.a, t.b = unsafe.Add(x, s.a+in), unsafe.Add(x, s.b+in)
-			t.y, t.yb = unsafe.Add(y, s.y+out), unsafe.Add(y, s.yb+out)
-			if res != nil {
-				t.res, t.resb = unsafe.Add(res, s.y+out), unsafe.Add(res, s.yb+out)
+			for i := range blocks {
+				c.setBlock(&t, &blocks[i], &c.chunks[0])
+				t.next = uintptr(t.w)
+				c.compute(&t, &blocks[i], &strips[j], x, y, res)
 			}
-			t.rows = s.rows
+		}
+	} else {
+		for i := range blocks {
 			for k := range c.chunks {
 				ch := &c.chunks[k]
-				t.off, t.segs, t.seg = unsafe.Pointer(&ch.off[0]), uintptr(len(ch.off)), uintptr(ch.seg)
-				t.w = unsafe.Pointer(&b.w[ch.k*b.vecs*c.set.lanes])
-				t.flags = ch.flags
-				kernels[s.rows-1](&t)
+				c.setBlock(&t, &blocks[i], ch)
+				// The first strips fetch the next chunk of weights, 64 bytes a step.
+				next, left := uintptr(ch.n)*t.ldw, ceilDiv(int(t.ldw), 64)
+				for j := range strips {
+					t.next = uintptr(t.w)
+					if left > 0 {
+						t.next += next
+						next, left = next+uintptr(ch.n)*64, left-1
+					}
+					c.compute(&t, &blocks[i], &strips[j], x, y, res)
+				}
 			}
 		}
 	}
 	if c.ep.then != nil {
-		c.finish(strips, c.blocks[b0].col, c.blocks[b1-1].col+c.blocks[b1-1].cols, y)
+		c.finish(strips, blocks[0].col, c.blocks[b1-1].col+c.blocks[b1-1].cols, y)
 	}
 }
 
+// fewWeights bounds the weights of a convolution that computes strip after
+// strip; others compute block after block, each with its weights in the second
+// level cache.
+const fewWeights = 24 << 10
+
+// setBlock sets what all tiles of a block and a chunk of K share.
+func (c *conv) setBlock(t *tile, b *block, ch *chunk) {
+	t.ldw = uintptr(b.vecs * c.set.lanes * 4)
+	t.bias = unsafe.Pointer(&b.bias[0])
+	t.mask, t.cols = b.mask, b.cols
+	t.off, t.segs, t.seg = unsafe.Pointer(&ch.off[0]), uintptr(len(ch.off)), uintptr(ch.seg)
+	t.w, t.flags = unsafe.Pointer(&b.w[ch.k*b.vecs*c.set.lanes]), ch.flags
+}
+
+// compute runs the micro-kernel of one tile.
+func (c *conv) compute(t *tile, b *block, s *strip, x, y, res uintptr) {
+	in, out := uintptr(b.group*(c.C/c.Groups)*4), uintptr(b.col*4)
+	t.a, t.b = x+uintptr(s.a)+in, x+uintptr(s.b)+in
+	t.y, t.yb = y+uintptr(s.y)+out, y+uintptr(s.yb)+out
+	if res != 0 {
+		t.res, t.resb = res+uintptr(s.y)+out, res+uintptr(s.yb)+out
+	}
+	t.rows = s.rows
+	c.set.run[b.vecs-1][s.rows-1](hide(t))
+}
+
 // finish applies the activation function to columns [c0, c1) of the strips' rows.
-func (c *conv) finish(strips []strip, c0, c1 int, y unsafe.Pointer) {
+func (c *conv) finish(strips []strip, c0, c1 int, y uintptr) {
 	for i := range strips {
 		s := &strips[i]
 		half := (s.rows + 1) / 2
@@ -287,23 +357,44 @@ func (c *conv) finish(strips []strip, c0, c1 int, y unsafe.Pointer) {
 			if r >= half {
 				at = s.yb + (r-half)*c.K*4
 			}
-			c.ep.then(unsafe.Slice((*float32)(unsafe.Add(y, at+c0*4)), c1-c0))
+			c.ep.then(unsafe.Slice(floatAt(y+uintptr(at+c0*4)), c1-c0))
 		}
 	}
 }
 
-// padImage copies rows [r0, r1) of the image padded by pt, pl to dst, whose rows
-// are pw pixels wide.
-func padImage(dst, x []float32, h, w, c, pt, pl, r0, r1, pw int) {
-	left, n := min(pl, pw)*c, max(0, min(w, pw-pl))*c
-	for r := r0; r < r1; r++ {
-		row := dst[(r-r0)*pw*c:][:pw*c]
-		if r < pt || r >= pt+h {
+// copyBox copies the pixels of a box, zeros outside the image, with their pitch.
+func (c *conv) copyBox(dst, x []float32, b box) {
+	n := b.c1 - b.c0
+	for r := b.r0; r < b.r1; r++ {
+		row := dst[(r-b.r0)*n*c.pix:][:n*c.pix]
+		ih := r*c.ch - c.PT
+		if ih < 0 || ih >= c.H {
 			clear(row)
 			continue
 		}
-		clear(row[:left])
-		copy(row[left:left+n], x[(r-pt)*w*c:][:n])
-		clear(row[left+n:])
+		in := x[ih*c.W*c.C:][:c.W*c.C]
+		if c.pix == c.C && c.cw == 1 {
+			copyRow(row, in, (b.c0-c.PL)*c.C)
+			continue
+		}
+		for j := b.c0; j < b.c1; j++ {
+			o := row[(j-b.c0)*c.pix:][:c.C]
+			if iw := j*c.cw - c.PL; iw >= 0 && iw < c.W {
+				copy(o, in[iw*c.C:])
+			} else {
+				clear(o)
+			}
+		}
 	}
+}
+
+// copyRow fills dst with x from index at on; what lies outside x is zero.
+func copyRow(dst, x []float32, at int) {
+	left := min(max(-at, 0), len(dst))
+	clear(dst[:left])
+	n := 0
+	if at+left < len(x) {
+		n = copy(dst[left:], x[at+left:])
+	}
+	clear(dst[left+n:])
 }

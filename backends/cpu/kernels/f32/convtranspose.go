@@ -2,6 +2,7 @@ package f32
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -109,21 +110,16 @@ func (c *convTranspose) phase(p, q int) phase {
 	var ph phase
 	for g := range c.Groups {
 		for _, b := range c.set.columns(kg) {
-			col := b.col
 			b.col, b.group = b.col+g*kg, g
-			var bias []float32
-			if c.Bias != nil {
-				bias = c.Bias[b.col:]
-			}
-			b.pack(c.set.lanes, len(off)*cg, func(k, j int) float32 {
-				if at[k/cg] < 0 {
-					return 0
-				}
-				return c.Weights[at[k/cg]+(g*cg+k%cg)*kg+col+j]
-			}, bias)
 			ph.blocks = append(ph.blocks, b)
 		}
 	}
+	packBlocks(ph.blocks, c.set.lanes, len(off)*cg, func(b *block, k, j int) float32 {
+		if at[k/cg] < 0 {
+			return 0
+		}
+		return c.Weights[at[k/cg]+(b.group*cg+k%cg)*kg+b.col-b.group*kg+j]
+	}, c.Bias)
 	ph.chunks = chunks(off, cg, 4)
 	n := (c.OW-1-q)/c.SW + 1
 	per := ceilDiv(n, c.set.rows())
@@ -143,19 +139,32 @@ func (c *convTranspose) run(lo, hi int, a *Args) {
 	for u := lo; u < hi; u++ {
 		img, ph := u/len(c.phases), &c.phases[u%len(c.phases)]
 		if img != padded {
-			padImage(floats(a.Scratch), floats(a.X)[img*c.H*c.W*c.C:], c.H, c.W, c.C, c.top, c.left, 0, c.ph, c.pw)
+			c.pad(floats(a.Scratch), floats(a.X)[img*c.H*c.W*c.C:])
 			padded = img
 		}
 		y := img * c.OH * c.OW * c.K * 4
-		var res unsafe.Pointer
+		res := uintptr(0)
 		if c.Residual {
-			res = unsafe.Add(base(a.X2), y)
+			res = base(a.X2) + uintptr(y)
 		}
-		c.compute(ph, base(a.Scratch), unsafe.Add(base(a.Y), y), res)
+		c.compute(ph, base(a.Scratch), base(a.Y)+uintptr(y), res)
+	}
+	runtime.KeepAlive(a)
+}
+
+// pad copies an image with zeros around it.
+func (c *convTranspose) pad(dst, x []float32) {
+	for r := range c.ph {
+		row := dst[r*c.pw*c.C:][:c.pw*c.C]
+		if ih := r - c.top; ih >= 0 && ih < c.H {
+			copyRow(row, x[ih*c.W*c.C:][:c.W*c.C], -c.left*c.C)
+		} else {
+			clear(row)
+		}
 	}
 }
 
-func (c *convTranspose) compute(ph *phase, x, y, res unsafe.Pointer) {
+func (c *convTranspose) compute(ph *phase, x, y, res uintptr) {
 	t := tile{stride: uintptr(c.C * 4), kstep: 4, ldy: uintptr(c.SW * c.K * 4), lo: c.ep.lo, hi: c.ep.hi}
 	for i := range ph.blocks {
 		b := &ph.blocks[i]
@@ -163,16 +172,17 @@ func (c *convTranspose) compute(ph *phase, x, y, res unsafe.Pointer) {
 		t.ldw, t.bias, t.mask, t.cols = uintptr(width*4), unsafe.Pointer(&b.bias[0]), b.mask, b.cols
 		for j := range ph.strips {
 			s := &ph.strips[j]
-			t.a, t.b, t.rows = unsafe.Add(x, s.a+in), unsafe.Add(x, s.b+in), s.rows
-			t.y, t.yb = unsafe.Add(y, s.y+out), unsafe.Add(y, s.yb+out)
-			if res != nil {
-				t.res, t.resb = unsafe.Add(res, s.y+out), unsafe.Add(res, s.yb+out)
+			t.a, t.b, t.rows = x+uintptr(s.a+in), x+uintptr(s.b+in), s.rows
+			t.y, t.yb = y+uintptr(s.y+out), y+uintptr(s.yb+out)
+			if res != 0 {
+				t.res, t.resb = res+uintptr(s.y+out), res+uintptr(s.yb+out)
 			}
 			for k := range ph.chunks {
 				ch := &ph.chunks[k]
 				t.off, t.segs, t.seg = unsafe.Pointer(&ch.off[0]), uintptr(len(ch.off)), uintptr(ch.seg)
 				t.w, t.flags = unsafe.Pointer(&b.w[ch.k*width]), ch.flags
-				c.set.run[b.vecs-1][s.rows-1](&t)
+				t.next = uintptr(t.w)
+				c.set.run[b.vecs-1][s.rows-1](hide(&t))
 			}
 		}
 	}
@@ -182,7 +192,7 @@ func (c *convTranspose) compute(ph *phase, x, y, res unsafe.Pointer) {
 	for j := range ph.strips {
 		s := &ph.strips[j]
 		for r := range s.rows {
-			c.ep.then(unsafe.Slice((*float32)(unsafe.Add(y, s.y+r*c.SW*c.K*4)), c.K))
+			c.ep.then(unsafe.Slice(floatAt(y+uintptr(s.y+r*c.SW*c.K*4)), c.K))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package f32
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -10,10 +11,14 @@ import (
 
 // dwTile is the argument block of a depthwise micro-kernel, which computes
 // pixels outputs of c channels from kh*kw taps, one FMA chain each, then + bias,
-// + residual, clamp. Steps are in bytes. gen/ knows this layout.
+// + residual, clamp. Steps are in bytes. The kernel advances x, y and res, so
+// they are integers (see tile). gen/ knows this layout; TestTileLayout compares.
 type dwTile struct {
-	x, w, y    unsafe.Pointer
-	bias, res  unsafe.Pointer // res nil: none; laid out like y
+	x          uintptr
+	w          unsafe.Pointer
+	y          uintptr
+	bias       unsafe.Pointer
+	res        uintptr // 0: none; laid out like y
 	c          uintptr
 	pixels     uintptr
 	kh, kw     uintptr
@@ -21,6 +26,9 @@ type dwTile struct {
 	wkh, wkw   uintptr // from tap to tap in w
 	xpix, ypix uintptr // from pixel to pixel
 	lo, hi     float32
+	// Row kernels: columns of the run outside the image. They want all taps of a
+	// row, no dilation along it, and xkw = wkw = ypix.
+	left, right uintptr
 }
 
 func depthwisePortable(t *dwTile) {
@@ -29,18 +37,16 @@ func depthwisePortable(t *dwTile) {
 		for c := uintptr(0); c < t.c; c += 64 {
 			sum := acc[:min(64, t.c-c)]
 			clear(sum)
-			at := func(base unsafe.Pointer, off uintptr) []float32 {
-				return unsafe.Slice((*float32)(unsafe.Add(base, off+4*c)), len(sum))
-			}
+			at := func(base, off uintptr) []float32 { return unsafe.Slice(floatAt(base+off+4*c), len(sum)) }
 			for kh := range t.kh {
 				for kw := range t.kw {
-					fmath.MulAdd(sum, at(t.x, p*t.xpix+kh*t.xkh+kw*t.xkw), at(t.w, kh*t.wkh+kw*t.wkw))
+					fmath.MulAdd(sum, at(t.x, p*t.xpix+kh*t.xkh+kw*t.xkw), at(uintptr(t.w), kh*t.wkh+kw*t.wkw))
 				}
 			}
-			y, bias := at(t.y, p*t.ypix), at(t.bias, 0)
+			y, bias := at(t.y, p*t.ypix), at(uintptr(t.bias), 0)
 			for i, v := range sum {
 				v += bias[i]
-				if t.res != nil {
+				if t.res != 0 {
 					v += at(t.res, p*t.ypix)[i]
 				}
 				y[i] = fmath.Clamp(v, t.lo, t.hi)
@@ -62,6 +68,10 @@ func depthwise(s ConvSpec, l isa.Level) (Kernel, error) {
 		d.bias[i] = s.Bias[i] + 0
 	}
 	d.Weights, d.Bias = nil, nil
+	d.right = max(0, (s.OW-1)*s.SW+s.KW-s.PL-s.W)
+	if s.DW == 1 && s.PL <= s.KW/2 && d.right <= s.KW/2 {
+		d.run1 = vectorDepthwiseRow(s.KW, s.SW, l)
+	}
 	d.per = max(1, elementUnit/(s.OW*s.C))
 	return &op{
 		name:  fmt.Sprintf("depthwise_f32_%s_%s%s", s.dims(), l, ep.suffix()),
@@ -73,6 +83,8 @@ type depthwiseConv struct {
 	ConvSpec
 	ep      epilogue
 	kernel  func(*dwTile)
+	run1    func(*dwTile) // whole rows at once; nil where the geometry forbids it
+	right   int           // columns outside the image on the right
 	w, bias []float32
 	per     int // output rows a unit
 }
@@ -85,10 +97,12 @@ func (d *depthwiseConv) run(lo, hi int, a *Args) {
 			d.ep.then(floats(a.Y)[r*d.OW*d.C : (r+1)*d.OW*d.C])
 		}
 	}
+	runtime.KeepAlive(a)
 }
 
-// row computes one output row: pixels whose columns are all inside the image in
-// one call, those at the edges one by one with the taps that are inside.
+// row computes one output row: with a row kernel in one call; otherwise pixels
+// whose columns are all inside the image in one call, those at the edges one by
+// one with the taps that are inside.
 func (d *depthwiseConv) row(r int, a *Args) {
 	oh := r % d.OH
 	ih := oh*d.SH - d.PT
@@ -99,7 +113,18 @@ func (d *depthwiseConv) row(r int, a *Args) {
 		wkh: uintptr(d.KW * d.C * 4), wkw: uintptr(d.C * 4),
 		xpix: uintptr(d.SW * d.C * 4), ypix: uintptr(d.C * 4), lo: d.ep.lo, hi: d.ep.hi,
 	}
-	img := unsafe.Add(base(a.X), r/d.OH*d.H*d.W*d.C*4)
+	img := base(a.X) + uintptr(r/d.OH*d.H*d.W*d.C*4)
+	if d.run1 != nil {
+		t.x = img + uintptr(((ih+kh0*d.DH)*d.W-d.PL)*d.C*4)
+		t.w = unsafe.Pointer(&d.w[min(kh0, d.KH-1)*d.KW*d.C])
+		t.y = base(a.Y) + uintptr(r*d.OW*d.C*4)
+		if d.Residual {
+			t.res = base(a.X2) + uintptr(r*d.OW*d.C*4)
+		}
+		t.pixels, t.kw, t.left, t.right = uintptr(d.OW), uintptr(d.KW), uintptr(d.PL), uintptr(d.right)
+		d.run1(hide(&t))
+		return
+	}
 	for ow := 0; ow < d.OW; {
 		iw := ow*d.SW - d.PL
 		kw0, kw1 := validTaps(iw, d.DW, d.KW, 0, d.W)
@@ -111,15 +136,15 @@ func (d *depthwiseConv) row(r int, a *Args) {
 		t.pixels, t.kw = uintptr(n), uintptr(kw1-kw0)
 		t.x = img
 		if kh1 > kh0 && kw1 > kw0 {
-			t.x = unsafe.Add(img, ((ih+kh0*d.DH)*d.W+iw+kw0*d.DW)*d.C*4)
+			t.x = img + uintptr(((ih+kh0*d.DH)*d.W+iw+kw0*d.DW)*d.C*4)
 		}
 		t.w = unsafe.Pointer(&d.w[min(kh0*d.KW+kw0, d.KH*d.KW-1)*d.C])
 		at := (r*d.OW + ow) * d.C * 4
-		t.y = unsafe.Add(base(a.Y), at)
+		t.y = base(a.Y) + uintptr(at)
 		if d.Residual {
-			t.res = unsafe.Add(base(a.X2), at)
+			t.res = base(a.X2) + uintptr(at)
 		}
-		d.kernel(&t)
+		d.kernel(hide(&t))
 		ow += n
 	}
 }

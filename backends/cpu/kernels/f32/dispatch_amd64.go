@@ -1,6 +1,11 @@
 package f32
 
-import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+import (
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/internal/fmath"
+)
 
 // vectorISA names the vector instructions that a level stands for here: the
 // integer extensions do not matter.
@@ -15,8 +20,8 @@ func vectorISA(l isa.Level) string {
 }
 
 var vectorGemms = []gemmSet{
-	{name: "avx512", lanes: 16, run: gemmAVX512},
-	{name: "avx2", lanes: 8, run: gemmAVX2},
+	{name: "avx512", lanes: 16, run: gemmAVX512, transpose8: transpose8},
+	{name: "avx2", lanes: 8, run: gemmAVX2, transpose8: transpose8},
 }
 
 func vectorGemm(l isa.Level) *gemmSet {
@@ -28,14 +33,135 @@ func vectorGemm(l isa.Level) *gemmSet {
 	return nil
 }
 
-func vectorRows(l isa.Level) *rowFuncs { return nil }
+var vectorRowFuncs = map[string]*rowFuncs{
+	"avx512": rowFuncsOf(sum16AVX512, sumSq16AVX512, rowMaxAVX512, expSumAVX512, mulRightAVX512, normRowAVX512),
+	"avx2":   rowFuncsOf(sum16AVX2, sumSq16AVX2, rowMaxAVX2, expSumAVX2, mulRightAVX2, normRowAVX2),
+}
 
-func vectorUnary(name string, p Params, l isa.Level) func(y, x []float32) { return nil }
+func vectorRows(l isa.Level) *rowFuncs { return vectorRowFuncs[vectorISA(l)] }
 
-func vectorBinary(name string, l isa.Level) binaryRun { return nil }
+// rowFuncsOf composes the row operations of fmath from vector kernels.
+func rowFuncsOf(
+	sum func(x *float32, n int) float32,
+	sumSq func(x *float32, n int, c float32) float32,
+	rowMax func(x *float32, n int) float32,
+	expSum func(y, x *float32, n int, m float32) float32,
+	scale func(y, a, b *float32, n int),
+	norm func(y, x, scale, bias *float32, n int, mean, rstd float32),
+) *rowFuncs {
+	exps := func(y, x []float32) (m, s float32) {
+		m = rowMax(&x[0], len(x))
+		return m, expSum(&y[0], &x[0], len(x), m)
+	}
+	return &rowFuncs{
+		sum:   func(x []float32) float32 { return sum(unsafe.SliceData(x), len(x)) },
+		sumSq: func(x []float32, c float32) float32 { return sumSq(unsafe.SliceData(x), len(x), c) },
+		max:   fmath.Max16, // the sign of zeros matters there
+		softmax: func(y, x []float32) {
+			if len(x) == 0 {
+				return
+			}
+			_, s := exps(y, x)
+			r := 1 / s
+			scale(&y[0], &y[0], hide(&r), len(x))
+		},
+		logSoftmax: func(y, x []float32) {
+			if len(x) == 0 {
+				return
+			}
+			m, s := exps(y, x)
+			l := fmath.Log(s)
+			for i, v := range x {
+				y[i] = (v - m) - l
+			}
+		},
+		layerNorm: func(y, x, scale, bias []float32, eps float32) {
+			inv := fmath.InvCount(len(x))
+			mean := float32(sum(&x[0], len(x)) * inv)
+			rstd := fmath.Rstd(float32(sumSq(&x[0], len(x), mean)*inv), eps)
+			norm(&y[0], &x[0], unsafe.SliceData(scale), unsafe.SliceData(bias), len(x), mean, rstd)
+		},
+		rmsNorm: func(y, x, scale []float32, eps float32) {
+			rstd := fmath.Rstd(float32(sumSq(&x[0], len(x), 0)*fmath.InvCount(len(x))), eps)
+			norm(&y[0], &x[0], unsafe.SliceData(scale), nil, len(x), 0, rstd)
+		},
+	}
+}
+
+// vectorCall bounds the values of one assembly call, and so its duration.
+const vectorCall = 16384
+
+func vectorUnary(name string, p Params, l isa.Level) func(y, x []float32) {
+	for _, u := range vectorUnaries {
+		if u.name != name {
+			continue
+		}
+		var f func(y, x *float32, n int, p *Params)
+		switch vectorISA(l) {
+		case "avx512":
+			f = u.avx512
+		case "avx2":
+			f = u.avx2
+		default:
+			return nil
+		}
+		return func(y, x []float32) {
+			for i := 0; i < len(x); i += vectorCall {
+				f(&y[i], &x[i], min(vectorCall, len(x)-i), &p)
+			}
+		}
+	}
+	return nil
+}
+
+func vectorBinary(name string, l isa.Level) binaryRun {
+	for _, u := range vectorBinaries {
+		if u.name != name {
+			continue
+		}
+		var f [3]func(y, a, b *float32, n int)
+		switch vectorISA(l) {
+		case "avx512":
+			f = u.avx512
+		case "avx2":
+			f = u.avx2
+		default:
+			return nil
+		}
+		return func(y, a, b []float32, aone, bone bool) {
+			if len(y) == 0 {
+				return
+			}
+			switch {
+			case aone && bone:
+				// One value each: make the row by the whole form of one element.
+				f[0](&y[0], &a[0], &b[0], 1)
+				for i := range y {
+					y[i] = y[0]
+				}
+			case aone:
+				f[2](&y[0], &a[0], &b[0], len(y))
+			case bone:
+				f[1](&y[0], &a[0], &b[0], len(y))
+			default:
+				f[0](&y[0], &a[0], &b[0], len(y))
+			}
+		}
+	}
+	return nil
+}
 
 func vectorDepthwise(l isa.Level) func(*dwTile) {
 	return windowKernel(l, depthwiseAVX512, depthwiseAVX2)
+}
+
+func vectorDepthwiseRow(kw, stride int, l isa.Level) func(*dwTile) {
+	for _, k := range depthwiseRows {
+		if k.kw == kw && k.stride == stride {
+			return windowKernel(l, k.avx512, k.avx2)
+		}
+	}
+	return nil
 }
 
 func vectorMaxPool(l isa.Level) func(*dwTile) { return windowKernel(l, maxPoolAVX512, maxPoolAVX2) }

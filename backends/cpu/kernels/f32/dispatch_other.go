@@ -19,3 +19,5 @@ func vectorDepthwise(isa.Level) func(*dwTile) { return nil }
 func vectorMaxPool(isa.Level) func(*dwTile) { return nil }
 
 func vectorAddPool(isa.Level) func(*dwTile) { return nil }
+
+func vectorDepthwiseRow(int, int, isa.Level) func(*dwTile) { return nil }

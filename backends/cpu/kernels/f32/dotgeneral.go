@@ -2,6 +2,7 @@ package f32
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -93,24 +94,41 @@ func (d *dotGeneral) run(lo, hi int, a *Args) {
 		t0, t1 := cut(len(d.starts)-1, d.parts, part), cut(len(d.starts)-1, d.parts, part+1)
 		d.tiles(t0, t1, x[ia*d.M*d.K:], b, y[batch*d.M*d.N:])
 	}
+	runtime.KeepAlive(a)
 }
 
-// pack writes the columns of B as blocks [K][vecs*lanes].
 func (d *dotGeneral) pack(dst, b []float32) {
-	for i := range d.blocks {
-		bl := &d.blocks[i]
-		w := bl.vecs * d.set.lanes
-		out := dst[bl.col*d.K:]
-		if !d.TransposeB {
-			for k := range d.K {
-				copy(out[k*w:][:bl.cols], b[k*d.N+bl.col:])
+	packActivation(d.set, d.blocks, dst, b, d.K, d.N, d.TransposeB)
+}
+
+// packActivation writes the columns of B [k,n], or of its transpose [n,k], as
+// blocks [k][vecs*lanes]. What lies beyond the last column is left as it is: it
+// only reaches columns that are not stored.
+func packActivation(g *gemmSet, blocks []block, dst, b []float32, k, n int, transposed bool) {
+	for i := range blocks {
+		bl := &blocks[i]
+		w := bl.vecs * g.lanes
+		out := dst[bl.col*k:]
+		if !transposed {
+			for j := range k {
+				copy(out[j*w:][:bl.cols], b[j*n+bl.col:])
 			}
 			continue
 		}
-		for c := range bl.cols {
-			row := b[(bl.col+c)*d.K:][:d.K]
-			for k, v := range row {
-				out[k*w+c] = v
+		c := 0
+		if g.transpose8 != nil && k >= 8 {
+			for ; c+8 <= bl.cols; c += 8 {
+				g.transpose8(&out[c], &b[(bl.col+c)*k], w*4, k*4, k/8)
+				for r := c; r < c+8; r++ {
+					for j := k &^ 7; j < k; j++ {
+						out[j*w+r] = b[(bl.col+r)*k+j]
+					}
+				}
+			}
+		}
+		for ; c < bl.cols; c++ {
+			for j, v := range b[(bl.col+c)*k:][:k] {
+				out[j*w+c] = v
 			}
 		}
 	}
@@ -135,15 +153,16 @@ func (d *dotGeneral) tiles(t0, t1 int, x, b, y []float32) {
 			r, n := d.starts[j], d.starts[j+1]-d.starts[j]
 			h := r + (n+1)/2
 			t.rows = n
-			t.a, t.b = unsafe.Pointer(&x[r*row]), unsafe.Add(unsafe.Pointer(&x[r*row]), (h-r)*row*4)
-			t.y = unsafe.Pointer(&y[r*d.N+bl.col])
-			t.yb = unsafe.Add(t.y, (h-r)*d.N*4)
+			t.a = uintptr(unsafe.Pointer(&x[r*row]))
+			t.b = t.a + uintptr((h-r)*row*4)
+			t.y = uintptr(unsafe.Pointer(&y[r*d.N+bl.col]))
+			t.yb = t.y + uintptr((h-r)*d.N*4)
 			for k := range d.chunks {
 				ch := &d.chunks[k]
 				t.off, t.segs, t.seg = unsafe.Pointer(&ch.off[0]), 1, uintptr(ch.seg)
 				t.w = unsafe.Add(w, uintptr(ch.k)*t.ldw)
-				t.flags = ch.flags
-				d.set.run[bl.vecs-1][n-1](&t)
+				t.flags, t.next = ch.flags, uintptr(t.w)
+				d.set.run[bl.vecs-1][n-1](hide(&t))
 			}
 		}
 	}

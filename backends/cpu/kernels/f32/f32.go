@@ -56,12 +56,24 @@ func floats(b []byte) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
 
-// base is the address of a tensor's memory.
-func base(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
+// base is the address of a tensor's memory, for arithmetic that may leave it;
+// whoever uses it keeps the tensor alive.
+func base(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
+
+// floatAt is the value at an address within a tensor.
+func floatAt(p uintptr) *float32 { return *(**float32)(unsafe.Pointer(&p)) }
 
 // specError reports a specification that cannot be prepared.
 func specError(op, found, wanted string, args ...any) error {
 	return &diag.Error{Place: "kernel " + op, Found: found, Wanted: fmt.Sprintf(wanted, args...)}
+}
+
+// hide returns t without the compiler seeing that it is t: a call through a
+// function value would otherwise move the argument block to the heap in every
+// Run. The callee may not keep it.
+func hide[T any](t *T) *T {
+	p := uintptr(unsafe.Pointer(t))
+	return *(**T)(unsafe.Pointer(&p))
 }
 
 // align64 rounds a byte count up to a cache line.

@@ -1,7 +1,6 @@
 package f32
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -18,14 +17,6 @@ func randFloats(r *rand.Rand, n int) []float32 {
 		x[i] = float32(r.NormFloat64())
 	}
 	return x
-}
-
-func bytesOf(x []float32) []byte {
-	b := make([]byte, 0, 4*len(x))
-	for _, v := range x {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-	}
-	return b
 }
 
 const guard = 0x7fc0dead
@@ -55,6 +46,9 @@ func runKernel(t *testing.T, r *rand.Rand, k Kernel, n int, x, x2 []float32) []f
 	r.Shuffle(len(pieces), func(i, j int) { pieces[i], pieces[j] = pieces[j], pieces[i] })
 	for _, p := range pieces {
 		k.Run(p[0], p[1], a)
+	}
+	if allocs := testing.AllocsPerRun(1, func() { k.Run(0, k.Tiles(), a) }); allocs != 0 {
+		t.Fatalf("%s allocates %v times", k.Name(), allocs)
 	}
 	for i, v := range y[n:] {
 		if math.Float32bits(v) != guard {
@@ -148,15 +142,32 @@ func randConv(r *rand.Rand) ConvSpec {
 		s.C = one(90)
 		s.K, s.Groups = s.C, s.C
 		s.KH, s.KW = one(5), one(5)
+		if r.IntN(2) == 0 {
+			// The row kernels.
+			s.KH, s.KW, s.DW = 3+2*r.IntN(2), 3+2*r.IntN(2), 1
+			s.PT, s.PL = s.KH/2, s.KW/2
+			s.OH, s.OW = (s.H-1)/s.SH+1, (s.W-1)/s.SW+1
+			if r.IntN(3) == 0 {
+				s.PL = r.IntN(s.KW/2 + 1)
+			}
+			return s
+		}
 	case 2:
 		s.Groups = one(4)
 		s.C, s.K = s.Groups*one(9), s.Groups*one(40)
 	case 3:
 		s.KH, s.KW, s.SH, s.SW, s.DH, s.DW = 1, 1, 1, 1, 1, 1
+		s.C *= 1 + 511*(r.IntN(8)/7)
 		s.OH, s.OW = s.H, s.W
 		return s
 	case 4:
 		s.KH, s.KW, s.SH, s.SW, s.DH, s.DW, s.W = 3, 3, 1, 1, 1, 1, 7
+	case 5:
+		// Pixels that share cache sets.
+		s.C, s.K, s.H, s.W = 256*one(2), 1+r.IntN(20), one(6), one(6)
+		if r.IntN(2) == 0 {
+			s.KH, s.KW = 1, 1
+		}
 	}
 	eh, ew := (s.KH-1)*s.DH+1, (s.KW-1)*s.DW+1
 	s.PT, s.PL = r.IntN(eh), r.IntN(ew)
@@ -354,6 +365,30 @@ func TestUnary(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestUnaryDense compares over all exponents and signs.
+func TestUnaryDense(t *testing.T) {
+	var x []float32
+	for b := uint64(0); b < 1<<32; b += 70001 {
+		x = append(x, math.Float32frombits(uint32(b)))
+	}
+	want, p := make([]float32, len(x)), Params{Alpha: 0.3, Beta: 0.7, Min: -0.5, Max: 2}
+	for _, u := range unaries {
+		f := u.f(p)
+		for i, v := range x {
+			want[i] = f(v)
+		}
+		levels(t, func(t *testing.T, l isa.Level) {
+			f, err := unaryFunc(u.name, p, l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			y := make([]float32, len(x))
+			f(y, x)
+			sameBits(t, u.name, y, want)
+		})
+	}
 }
 
 func TestBinary(t *testing.T) {

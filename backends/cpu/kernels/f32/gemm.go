@@ -14,9 +14,12 @@ import (
 // the order of k. The first ceil(rows/2) rows of A start at a and lie stride
 // bytes apart, the others at b: one output row of an image, or two. Segment i
 // begins off[i] bytes after the row's start and holds seg values kstep bytes
-// apart. gen/ knows this layout; TestTileLayout compares.
+// apart. Addresses that may lie outside the tensor they are counted from (an
+// empty second half, what is prefetched) are integers, which the garbage
+// collector does not follow; Run keeps the tensors alive. gen/ knows this
+// layout; TestTileLayout compares.
 type tile struct {
-	a, b   unsafe.Pointer
+	a, b   uintptr
 	stride uintptr
 	kstep  uintptr
 	w      unsafe.Pointer
@@ -24,15 +27,16 @@ type tile struct {
 	off    unsafe.Pointer
 	segs   uintptr
 	seg    uintptr
-	y, yb  unsafe.Pointer
+	y, yb  uintptr
 	ldy    uintptr // bytes between rows of y and res
-	res    unsafe.Pointer
-	resb   unsafe.Pointer // res == nil: no residual
+	res    uintptr // 0: no residual
+	resb   uintptr
 	bias   unsafe.Pointer
 	lo, hi float32
 	mask   uint64 // columns of the last vector, one bit each
 	flags  uint64
-	rows   int // read by the portable kernel only, as is cols
+	next   uintptr // memory to prefetch, 64 bytes for each k
+	rows   int     // read by the portable kernel only, as is cols
 	cols   int
 }
 
@@ -43,8 +47,9 @@ const (
 )
 
 // maxK bounds the k of one micro-kernel call, and so its duration (assembly
-// cannot be preempted): 14 cycles a step at most, cold weights included.
-const maxK = 8192
+// cannot be preempted) and the weights that all strips of a band share: half of
+// a second level cache with what is prefetched.
+const maxK = 2048
 
 // gemmSet is the micro-kernels of one instruction set: run[v-1][r-1] computes r
 // rows of v vectors.
@@ -52,6 +57,8 @@ type gemmSet struct {
 	name  string
 	lanes int
 	run   [][]func(*tile)
+	// transpose8 turns 8 rows of 8*blocks values into columns; nil: a loop does.
+	transpose8 func(dst, src *float32, dstStep, srcStep, blocks int)
 }
 
 func (g *gemmSet) vecs() int { return len(g.run) }
@@ -71,8 +78,8 @@ func gemmPortable(t *tile) {
 		if r >= half {
 			a, y, res, i = t.b, t.yb, t.resb, r-half
 		}
-		a = unsafe.Add(a, uintptr(i)*t.stride)
-		out := unsafe.Slice((*float32)(unsafe.Add(y, uintptr(i)*t.ldy)), t.cols)
+		a += uintptr(i) * t.stride
+		out := unsafe.Slice(floatAt(y+uintptr(i)*t.ldy), t.cols)
 		sum := acc[:t.cols]
 		if t.flags&tileAccumulate != 0 {
 			copy(sum, out)
@@ -81,9 +88,9 @@ func gemmPortable(t *tile) {
 		}
 		k := uintptr(0)
 		for s := range t.segs {
-			row := unsafe.Add(a, *(*int64)(unsafe.Add(t.off, 8*s)))
+			row := a + uintptr(*(*int64)(unsafe.Add(t.off, 8*s)))
 			for i := range t.seg {
-				x := *(*float32)(unsafe.Add(row, i*t.kstep))
+				x := *floatAt(row + i*t.kstep)
 				fmath.Axpy(sum, x, unsafe.Slice((*float32)(unsafe.Add(t.w, k*t.ldw)), t.cols))
 				k++
 			}
@@ -95,8 +102,8 @@ func gemmPortable(t *tile) {
 		bias := unsafe.Slice((*float32)(t.bias), t.cols)
 		for c, v := range sum {
 			v += bias[c]
-			if t.res != nil {
-				v += *(*float32)(unsafe.Add(res, uintptr(i)*t.ldy+4*uintptr(c)))
+			if t.res != 0 {
+				v += *floatAt(res + uintptr(i)*t.ldy + 4*uintptr(c))
 			}
 			out[c] = fmath.Clamp(v, t.lo, t.hi)
 		}
@@ -123,20 +130,31 @@ func (g *gemmSet) columns(n int) []block {
 	return bs
 }
 
-// pack fills a block: at(k, c) is the weight of column c (counted from the
-// block's first). Missing columns are zeros. A bias of +0 stands for none and -0
-// becomes +0, so that a sum of -0 never reaches the output.
-func (b *block) pack(lanes, k int, at func(k, c int) float32, bias []float32) {
-	n := b.vecs * lanes
-	b.w, b.bias = alignedFloats(k*n), alignedFloats(n)
-	for i := range k {
-		for c := range b.cols {
-			b.w[i*n+c] = at(i, c)
-		}
+// packBlocks fills blocks with their weights [k][vecs*lanes], all in one piece of
+// memory, so that what follows a block is the next. at(b, k, c) is the weight of
+// column c, counted from the block's first; missing columns are zeros. A bias of
+// +0 stands for none and -0 becomes +0, so that a sum of -0 never reaches the
+// output.
+func packBlocks(bs []block, lanes, k int, at func(b *block, k, c int) float32, bias []float32) {
+	total := 0
+	for i := range bs {
+		total += k * bs[i].vecs * lanes
 	}
-	for c := range b.cols {
-		if bias != nil {
-			b.bias[c] = bias[c] + 0
+	w := alignedFloats(total)
+	for i := range bs {
+		b := &bs[i]
+		n := b.vecs * lanes
+		b.w, w = w[:k*n:k*n], w[k*n:]
+		b.bias = alignedFloats(n)
+		for j := range k {
+			for c := range b.cols {
+				b.w[j*n+c] = at(b, j, c)
+			}
+		}
+		for c := range b.cols {
+			if bias != nil {
+				b.bias[c] = bias[b.col+c] + 0
+			}
 		}
 	}
 }
@@ -146,6 +164,7 @@ type chunk struct {
 	off   []int64
 	seg   int
 	k     int // index of its first k
+	n     int // count of k
 	flags uint64
 }
 
@@ -165,6 +184,7 @@ func chunks(off []int64, seg, kstep int) []chunk {
 		}
 	}
 	for i := range cs {
+		cs[i].n = cs[i].seg * len(cs[i].off)
 		if i > 0 {
 			cs[i].flags |= tileAccumulate
 		}

@@ -5,13 +5,12 @@
 #include "textflag.h"
 
 // func gemm1x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm1x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), BX
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
-	TESTQ     $0x00000001, BX
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), CX
 	MOVQ      72(AX), CX
@@ -20,32 +19,35 @@ TEXT ·gemm1x16AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), CX
+	MOVQ 144(AX), R10
 	MOVQ 48(AX), DX
-	MOVQ 56(AX), SI
-	MOVQ 32(AX), R8
-	MOVQ 40(AX), R9
-	MOVQ 24(AX), R10
+	MOVQ 56(AX), BX
+	MOVQ 32(AX), DI
+	MOVQ 40(AX), R8
+	MOVQ 24(AX), R9
 
 segment:
 	MOVQ (AX), CX
 	ADDQ (DX), CX
 	ADDQ $0x08, DX
-	MOVQ 64(AX), DI
+	MOVQ 64(AX), SI
 
 k:
-	VMOVUPS      (R8), Z28
+	VMOVUPS      (DI), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
-	ADDQ         R10, CX
-	ADDQ         R9, R8
-	DECQ         DI
-	JNZ          k
+	PREFETCHT1   (R10)
+	ADDQ         $0x40, R10
+	ADDQ         R9, CX
+	ADDQ         R8, DI
 	DECQ         SI
+	JNZ          k
+	DECQ         BX
 	JNZ          segment
 	MOVQ         88(AX), CX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, BX
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DX
 	VMOVUPS      (DX), Z28
@@ -70,14 +72,13 @@ store:
 	RET
 
 // func gemm2x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm2x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), BX
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
-	TESTQ     $0x00000001, BX
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), CX
 	MOVQ      72(AX), CX
@@ -87,37 +88,40 @@ TEXT ·gemm2x16AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), CX
-	MOVQ 48(AX), SI
-	MOVQ 56(AX), DI
-	MOVQ 32(AX), R9
-	MOVQ 40(AX), R10
-	MOVQ 24(AX), R11
+	MOVQ 144(AX), R11
+	MOVQ 48(AX), BX
+	MOVQ 56(AX), SI
+	MOVQ 32(AX), R8
+	MOVQ 40(AX), R9
+	MOVQ 24(AX), R10
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (SI), CX
+	ADDQ (BX), CX
 	MOVQ 8(AX), DX
-	ADDQ (SI), DX
-	ADDQ $0x08, SI
-	MOVQ 64(AX), R8
+	ADDQ (BX), DX
+	ADDQ $0x08, BX
+	MOVQ 64(AX), DI
 
 k:
-	VMOVUPS      (R9), Z28
+	VMOVUPS      (R8), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (DX), Z31
 	VFMADD231PS  Z31, Z28, Z1
-	ADDQ         R11, CX
-	ADDQ         R11, DX
-	ADDQ         R10, R9
-	DECQ         R8
-	JNZ          k
+	PREFETCHT1   (R11)
+	ADDQ         $0x40, R11
+	ADDQ         R10, CX
+	ADDQ         R10, DX
+	ADDQ         R9, R8
 	DECQ         DI
+	JNZ          k
+	DECQ         SI
 	JNZ          segment
 	MOVQ         88(AX), CX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, BX
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), BX
 	VMOVUPS      (BX), Z28
@@ -147,15 +151,14 @@ store:
 	RET
 
 // func gemm3x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm3x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), SI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
-	TESTQ     $0x00000001, SI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	MOVQ      72(AX), CX
@@ -166,39 +169,42 @@ TEXT ·gemm3x16AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Z28
+	VMOVUPS      (R9), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
 	VFMADD231PS  Z31, Z28, Z1
 	VBROADCASTSS (DX), Z30
 	VFMADD231PS  Z30, Z28, Z2
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Z28
@@ -233,16 +239,15 @@ store:
 	RET
 
 // func gemm4x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm4x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), SI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
-	TESTQ     $0x00000001, SI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	MOVQ      72(AX), CX
@@ -254,22 +259,23 @@ TEXT ·gemm4x16AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Z28
+	VMOVUPS      (R9), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -278,17 +284,19 @@ k:
 	VFMADD231PS  Z30, Z28, Z2
 	VBROADCASTSS (DX)(BX*1), Z31
 	VFMADD231PS  Z31, Z28, Z3
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Z28
@@ -328,17 +336,16 @@ store:
 	RET
 
 // func gemm5x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm5x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), SI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
-	TESTQ     $0x00000001, SI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	MOVQ      72(AX), CX
@@ -351,22 +358,23 @@ TEXT ·gemm5x16AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Z28
+	VMOVUPS      (R9), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -377,17 +385,19 @@ k:
 	VFMADD231PS  Z31, Z28, Z3
 	VBROADCASTSS (DX)(BX*1), Z30
 	VFMADD231PS  Z30, Z28, Z4
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Z28
@@ -432,10 +442,9 @@ store:
 	RET
 
 // func gemm6x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm6x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), SI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -443,7 +452,7 @@ TEXT ·gemm6x16AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
-	TESTQ     $0x00000001, SI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	MOVQ      72(AX), CX
@@ -457,22 +466,23 @@ TEXT ·gemm6x16AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Z28
+	VMOVUPS      (R9), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -485,17 +495,19 @@ k:
 	VFMADD231PS  Z30, Z28, Z4
 	VBROADCASTSS (DX)(BX*2), Z31
 	VFMADD231PS  Z31, Z28, Z5
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Z28
@@ -545,10 +557,9 @@ store:
 	RET
 
 // func gemm7x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm7x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), DI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -557,7 +568,7 @@ TEXT ·gemm7x16AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
-	TESTQ     $0x00000001, DI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -574,22 +585,23 @@ TEXT ·gemm7x16AVX512(SB), NOSPLIT, $0-8
 start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
-	MOVQ 48(AX), R8
-	MOVQ 56(AX), R9
-	MOVQ 32(AX), R11
-	MOVQ 40(AX), R12
-	MOVQ 24(AX), R13
+	MOVQ 144(AX), R13
+	MOVQ 48(AX), DI
+	MOVQ 56(AX), R8
+	MOVQ 32(AX), R10
+	MOVQ 40(AX), R11
+	MOVQ 24(AX), R12
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R8), CX
+	ADDQ (DI), CX
 	MOVQ 8(AX), DX
-	ADDQ (R8), DX
-	ADDQ $0x08, R8
-	MOVQ 64(AX), R10
+	ADDQ (DI), DX
+	ADDQ $0x08, DI
+	MOVQ 64(AX), R9
 
 k:
-	VMOVUPS      (R11), Z28
+	VMOVUPS      (R10), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -604,18 +616,20 @@ k:
 	VFMADD231PS  Z31, Z28, Z5
 	VBROADCASTSS (DX)(BX*2), Z30
 	VFMADD231PS  Z30, Z28, Z6
-	ADDQ         R13, CX
-	ADDQ         R13, DX
-	ADDQ         R12, R11
-	DECQ         R10
-	JNZ          k
+	PREFETCHT1   (R13)
+	ADDQ         $0x40, R13
+	ADDQ         R12, CX
+	ADDQ         R12, DX
+	ADDQ         R11, R10
 	DECQ         R9
+	JNZ          k
+	DECQ         R8
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, DI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DI
 	VMOVUPS      (DI), Z28
@@ -670,10 +684,9 @@ store:
 	RET
 
 // func gemm8x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm8x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), DI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -683,7 +696,7 @@ TEXT ·gemm8x16AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
-	TESTQ     $0x00000001, DI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -701,22 +714,23 @@ TEXT ·gemm8x16AVX512(SB), NOSPLIT, $0-8
 start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
-	MOVQ 48(AX), R8
-	MOVQ 56(AX), R9
-	MOVQ 32(AX), R11
-	MOVQ 40(AX), R12
-	MOVQ 24(AX), R13
+	MOVQ 144(AX), R13
+	MOVQ 48(AX), DI
+	MOVQ 56(AX), R8
+	MOVQ 32(AX), R10
+	MOVQ 40(AX), R11
+	MOVQ 24(AX), R12
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R8), CX
+	ADDQ (DI), CX
 	MOVQ 8(AX), DX
-	ADDQ (R8), DX
-	ADDQ $0x08, R8
-	MOVQ 64(AX), R10
+	ADDQ (DI), DX
+	ADDQ $0x08, DI
+	MOVQ 64(AX), R9
 
 k:
-	VMOVUPS      (R11), Z28
+	VMOVUPS      (R10), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -733,18 +747,20 @@ k:
 	VFMADD231PS  Z30, Z28, Z6
 	VBROADCASTSS (DX)(SI*1), Z31
 	VFMADD231PS  Z31, Z28, Z7
-	ADDQ         R13, CX
-	ADDQ         R13, DX
-	ADDQ         R12, R11
-	DECQ         R10
-	JNZ          k
+	PREFETCHT1   (R13)
+	ADDQ         $0x40, R13
+	ADDQ         R12, CX
+	ADDQ         R12, DX
+	ADDQ         R11, R10
 	DECQ         R9
+	JNZ          k
+	DECQ         R8
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, DI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DI
 	VMOVUPS      (DI), Z28
@@ -804,10 +820,9 @@ store:
 	RET
 
 // func gemm9x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm9x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), DI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -818,7 +833,7 @@ TEXT ·gemm9x16AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
-	TESTQ     $0x00000001, DI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -837,22 +852,23 @@ TEXT ·gemm9x16AVX512(SB), NOSPLIT, $0-8
 start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
-	MOVQ 48(AX), R8
-	MOVQ 56(AX), R9
-	MOVQ 32(AX), R11
-	MOVQ 40(AX), R12
-	MOVQ 24(AX), R13
+	MOVQ 144(AX), R13
+	MOVQ 48(AX), DI
+	MOVQ 56(AX), R8
+	MOVQ 32(AX), R10
+	MOVQ 40(AX), R11
+	MOVQ 24(AX), R12
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R8), CX
+	ADDQ (DI), CX
 	MOVQ 8(AX), DX
-	ADDQ (R8), DX
-	ADDQ $0x08, R8
-	MOVQ 64(AX), R10
+	ADDQ (DI), DX
+	ADDQ $0x08, DI
+	MOVQ 64(AX), R9
 
 k:
-	VMOVUPS      (R11), Z28
+	VMOVUPS      (R10), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -871,18 +887,20 @@ k:
 	VFMADD231PS  Z31, Z28, Z7
 	VBROADCASTSS (DX)(SI*1), Z30
 	VFMADD231PS  Z30, Z28, Z8
-	ADDQ         R13, CX
-	ADDQ         R13, DX
-	ADDQ         R12, R11
-	DECQ         R10
-	JNZ          k
+	PREFETCHT1   (R13)
+	ADDQ         $0x40, R13
+	ADDQ         R12, CX
+	ADDQ         R12, DX
+	ADDQ         R11, R10
 	DECQ         R9
+	JNZ          k
+	DECQ         R8
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, DI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DI
 	VMOVUPS      (DI), Z28
@@ -947,10 +965,9 @@ store:
 	RET
 
 // func gemm10x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm10x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), DI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -962,7 +979,7 @@ TEXT ·gemm10x16AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
-	TESTQ     $0x00000001, DI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -982,22 +999,23 @@ TEXT ·gemm10x16AVX512(SB), NOSPLIT, $0-8
 start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
-	MOVQ 48(AX), R8
-	MOVQ 56(AX), R9
-	MOVQ 32(AX), R11
-	MOVQ 40(AX), R12
-	MOVQ 24(AX), R13
+	MOVQ 144(AX), R13
+	MOVQ 48(AX), DI
+	MOVQ 56(AX), R8
+	MOVQ 32(AX), R10
+	MOVQ 40(AX), R11
+	MOVQ 24(AX), R12
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R8), CX
+	ADDQ (DI), CX
 	MOVQ 8(AX), DX
-	ADDQ (R8), DX
-	ADDQ $0x08, R8
-	MOVQ 64(AX), R10
+	ADDQ (DI), DX
+	ADDQ $0x08, DI
+	MOVQ 64(AX), R9
 
 k:
-	VMOVUPS      (R11), Z28
+	VMOVUPS      (R10), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -1018,18 +1036,20 @@ k:
 	VFMADD231PS  Z30, Z28, Z8
 	VBROADCASTSS (DX)(BX*4), Z31
 	VFMADD231PS  Z31, Z28, Z9
-	ADDQ         R13, CX
-	ADDQ         R13, DX
-	ADDQ         R12, R11
-	DECQ         R10
-	JNZ          k
+	PREFETCHT1   (R13)
+	ADDQ         $0x40, R13
+	ADDQ         R12, CX
+	ADDQ         R12, DX
+	ADDQ         R11, R10
 	DECQ         R9
+	JNZ          k
+	DECQ         R8
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, DI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DI
 	VMOVUPS      (DI), Z28
@@ -1099,10 +1119,9 @@ store:
 	RET
 
 // func gemm11x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm11x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), R8
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -1115,7 +1134,7 @@ TEXT ·gemm11x16AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
-	TESTQ     $0x00000001, R8
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -1138,22 +1157,23 @@ start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
 	LEAQ (BX)(BX*4), DI
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	MOVQ 32(AX), R12
-	MOVQ 40(AX), R13
-	MOVQ 24(AX), R14
+	MOVQ 144(AX), R14
+	MOVQ 48(AX), R8
+	MOVQ 56(AX), R9
+	MOVQ 32(AX), R11
+	MOVQ 40(AX), R12
+	MOVQ 24(AX), R13
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R9), CX
+	ADDQ (R8), CX
 	MOVQ 8(AX), DX
-	ADDQ (R9), DX
-	ADDQ $0x08, R9
-	MOVQ 64(AX), R11
+	ADDQ (R8), DX
+	ADDQ $0x08, R8
+	MOVQ 64(AX), R10
 
 k:
-	VMOVUPS      (R12), Z28
+	VMOVUPS      (R11), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -1176,19 +1196,21 @@ k:
 	VFMADD231PS  Z31, Z28, Z9
 	VBROADCASTSS (DX)(BX*4), Z30
 	VFMADD231PS  Z30, Z28, Z10
-	ADDQ         R14, CX
-	ADDQ         R14, DX
-	ADDQ         R13, R12
-	DECQ         R11
-	JNZ          k
+	PREFETCHT1   (R14)
+	ADDQ         $0x40, R14
+	ADDQ         R13, CX
+	ADDQ         R13, DX
+	ADDQ         R12, R11
 	DECQ         R10
+	JNZ          k
+	DECQ         R9
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	LEAQ         (BX)(BX*4), DI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, R8
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), R8
 	VMOVUPS      (R8), Z28
@@ -1263,10 +1285,9 @@ store:
 	RET
 
 // func gemm12x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm12x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), R8
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -1280,7 +1301,7 @@ TEXT ·gemm12x16AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
-	TESTQ     $0x00000001, R8
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -1304,22 +1325,23 @@ start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
 	LEAQ (BX)(BX*4), DI
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	MOVQ 32(AX), R12
-	MOVQ 40(AX), R13
-	MOVQ 24(AX), R14
+	MOVQ 144(AX), R14
+	MOVQ 48(AX), R8
+	MOVQ 56(AX), R9
+	MOVQ 32(AX), R11
+	MOVQ 40(AX), R12
+	MOVQ 24(AX), R13
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R9), CX
+	ADDQ (R8), CX
 	MOVQ 8(AX), DX
-	ADDQ (R9), DX
-	ADDQ $0x08, R9
-	MOVQ 64(AX), R11
+	ADDQ (R8), DX
+	ADDQ $0x08, R8
+	MOVQ 64(AX), R10
 
 k:
-	VMOVUPS      (R12), Z28
+	VMOVUPS      (R11), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -1344,19 +1366,21 @@ k:
 	VFMADD231PS  Z30, Z28, Z10
 	VBROADCASTSS (DX)(DI*1), Z31
 	VFMADD231PS  Z31, Z28, Z11
-	ADDQ         R14, CX
-	ADDQ         R14, DX
-	ADDQ         R13, R12
-	DECQ         R11
-	JNZ          k
+	PREFETCHT1   (R14)
+	ADDQ         $0x40, R14
+	ADDQ         R13, CX
+	ADDQ         R13, DX
+	ADDQ         R12, R11
 	DECQ         R10
+	JNZ          k
+	DECQ         R9
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	LEAQ         (BX)(BX*4), DI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, R8
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), R8
 	VMOVUPS      (R8), Z28
@@ -1436,10 +1460,9 @@ store:
 	RET
 
 // func gemm13x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm13x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), R8
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -1454,7 +1477,7 @@ TEXT ·gemm13x16AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
 	VPXORD    Z12, Z12, Z12
-	TESTQ     $0x00000001, R8
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -1479,22 +1502,23 @@ start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
 	LEAQ (BX)(BX*4), DI
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	MOVQ 32(AX), R12
-	MOVQ 40(AX), R13
-	MOVQ 24(AX), R14
+	MOVQ 144(AX), R14
+	MOVQ 48(AX), R8
+	MOVQ 56(AX), R9
+	MOVQ 32(AX), R11
+	MOVQ 40(AX), R12
+	MOVQ 24(AX), R13
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R9), CX
+	ADDQ (R8), CX
 	MOVQ 8(AX), DX
-	ADDQ (R9), DX
-	ADDQ $0x08, R9
-	MOVQ 64(AX), R11
+	ADDQ (R8), DX
+	ADDQ $0x08, R8
+	MOVQ 64(AX), R10
 
 k:
-	VMOVUPS      (R12), Z28
+	VMOVUPS      (R11), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -1521,19 +1545,21 @@ k:
 	VFMADD231PS  Z31, Z28, Z11
 	VBROADCASTSS (DX)(DI*1), Z30
 	VFMADD231PS  Z30, Z28, Z12
-	ADDQ         R14, CX
-	ADDQ         R14, DX
-	ADDQ         R13, R12
-	DECQ         R11
-	JNZ          k
+	PREFETCHT1   (R14)
+	ADDQ         $0x40, R14
+	ADDQ         R13, CX
+	ADDQ         R13, DX
+	ADDQ         R12, R11
 	DECQ         R10
+	JNZ          k
+	DECQ         R9
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	LEAQ         (BX)(BX*4), DI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, R8
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), R8
 	VMOVUPS      (R8), Z28
@@ -1618,10 +1644,9 @@ store:
 	RET
 
 // func gemm14x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm14x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), R8
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -1637,7 +1662,7 @@ TEXT ·gemm14x16AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z11, Z11, Z11
 	VPXORD    Z12, Z12, Z12
 	VPXORD    Z13, Z13, Z13
-	TESTQ     $0x00000001, R8
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -1663,22 +1688,23 @@ start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
 	LEAQ (BX)(BX*4), DI
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	MOVQ 32(AX), R12
-	MOVQ 40(AX), R13
-	MOVQ 24(AX), R14
+	MOVQ 144(AX), R14
+	MOVQ 48(AX), R8
+	MOVQ 56(AX), R9
+	MOVQ 32(AX), R11
+	MOVQ 40(AX), R12
+	MOVQ 24(AX), R13
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R9), CX
+	ADDQ (R8), CX
 	MOVQ 8(AX), DX
-	ADDQ (R9), DX
-	ADDQ $0x08, R9
-	MOVQ 64(AX), R11
+	ADDQ (R8), DX
+	ADDQ $0x08, R8
+	MOVQ 64(AX), R10
 
 k:
-	VMOVUPS      (R12), Z28
+	VMOVUPS      (R11), Z28
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VBROADCASTSS (CX)(BX*1), Z31
@@ -1707,19 +1733,21 @@ k:
 	VFMADD231PS  Z30, Z28, Z12
 	VBROADCASTSS (DX)(SI*2), Z31
 	VFMADD231PS  Z31, Z28, Z13
-	ADDQ         R14, CX
-	ADDQ         R14, DX
-	ADDQ         R13, R12
-	DECQ         R11
-	JNZ          k
+	PREFETCHT1   (R14)
+	ADDQ         $0x40, R14
+	ADDQ         R13, CX
+	ADDQ         R13, DX
+	ADDQ         R12, R11
 	DECQ         R10
+	JNZ          k
+	DECQ         R9
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	LEAQ         (BX)(BX*4), DI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, R8
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), R8
 	VMOVUPS      (R8), Z28
@@ -1809,14 +1837,13 @@ store:
 	RET
 
 // func gemm1x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm1x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), BX
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
-	TESTQ     $0x00000001, BX
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), CX
 	MOVQ      72(AX), CX
@@ -1826,34 +1853,37 @@ TEXT ·gemm1x32AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), CX
+	MOVQ 144(AX), R10
 	MOVQ 48(AX), DX
-	MOVQ 56(AX), SI
-	MOVQ 32(AX), R8
-	MOVQ 40(AX), R9
-	MOVQ 24(AX), R10
+	MOVQ 56(AX), BX
+	MOVQ 32(AX), DI
+	MOVQ 40(AX), R8
+	MOVQ 24(AX), R9
 
 segment:
 	MOVQ (AX), CX
 	ADDQ (DX), CX
 	ADDQ $0x08, DX
-	MOVQ 64(AX), DI
+	MOVQ 64(AX), SI
 
 k:
-	VMOVUPS      (R8), Z28
-	VMOVUPS      64(R8), Z29
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
-	ADDQ         R10, CX
-	ADDQ         R9, R8
-	DECQ         DI
-	JNZ          k
+	PREFETCHT1   (R10)
+	ADDQ         $0x40, R10
+	ADDQ         R9, CX
+	ADDQ         R8, DI
 	DECQ         SI
+	JNZ          k
+	DECQ         BX
 	JNZ          segment
 	MOVQ         88(AX), CX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, BX
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DX
 	VMOVUPS      (DX), Z28
@@ -1884,16 +1914,15 @@ store:
 	RET
 
 // func gemm2x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm2x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), BX
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
-	TESTQ     $0x00000001, BX
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), CX
 	MOVQ      72(AX), CX
@@ -1905,40 +1934,43 @@ TEXT ·gemm2x32AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), CX
-	MOVQ 48(AX), SI
-	MOVQ 56(AX), DI
-	MOVQ 32(AX), R9
-	MOVQ 40(AX), R10
-	MOVQ 24(AX), R11
+	MOVQ 144(AX), R11
+	MOVQ 48(AX), BX
+	MOVQ 56(AX), SI
+	MOVQ 32(AX), R8
+	MOVQ 40(AX), R9
+	MOVQ 24(AX), R10
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (SI), CX
+	ADDQ (BX), CX
 	MOVQ 8(AX), DX
-	ADDQ (SI), DX
-	ADDQ $0x08, SI
-	MOVQ 64(AX), R8
+	ADDQ (BX), DX
+	ADDQ $0x08, BX
+	MOVQ 64(AX), DI
 
 k:
-	VMOVUPS      (R9), Z28
-	VMOVUPS      64(R9), Z29
+	VMOVUPS      (R8), Z28
+	VMOVUPS      64(R8), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
 	VBROADCASTSS (DX), Z31
 	VFMADD231PS  Z31, Z28, Z2
 	VFMADD231PS  Z31, Z29, Z3
-	ADDQ         R11, CX
-	ADDQ         R11, DX
-	ADDQ         R10, R9
-	DECQ         R8
-	JNZ          k
+	PREFETCHT1   (R11)
+	ADDQ         $0x40, R11
+	ADDQ         R10, CX
+	ADDQ         R10, DX
+	ADDQ         R9, R8
 	DECQ         DI
+	JNZ          k
+	DECQ         SI
 	JNZ          segment
 	MOVQ         88(AX), CX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, BX
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), BX
 	VMOVUPS      (BX), Z28
@@ -1979,10 +2011,9 @@ store:
 	RET
 
 // func gemm3x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm3x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), SI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -1990,7 +2021,7 @@ TEXT ·gemm3x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
-	TESTQ     $0x00000001, SI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	MOVQ      72(AX), CX
@@ -2004,23 +2035,24 @@ TEXT ·gemm3x32AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Z28
-	VMOVUPS      64(R10), Z29
+	VMOVUPS      (R9), Z28
+	VMOVUPS      64(R9), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -2030,17 +2062,19 @@ k:
 	VBROADCASTSS (DX), Z30
 	VFMADD231PS  Z30, Z28, Z4
 	VFMADD231PS  Z30, Z29, Z5
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Z28
@@ -2091,10 +2125,9 @@ store:
 	RET
 
 // func gemm4x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm4x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), SI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -2104,7 +2137,7 @@ TEXT ·gemm4x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
-	TESTQ     $0x00000001, SI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	MOVQ      72(AX), CX
@@ -2120,23 +2153,24 @@ TEXT ·gemm4x32AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Z28
-	VMOVUPS      64(R10), Z29
+	VMOVUPS      (R9), Z28
+	VMOVUPS      64(R9), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -2149,17 +2183,19 @@ k:
 	VBROADCASTSS (DX)(BX*1), Z31
 	VFMADD231PS  Z31, Z28, Z6
 	VFMADD231PS  Z31, Z29, Z7
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Z28
@@ -2220,10 +2256,9 @@ store:
 	RET
 
 // func gemm5x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm5x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), SI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -2235,7 +2270,7 @@ TEXT ·gemm5x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
-	TESTQ     $0x00000001, SI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	MOVQ      72(AX), CX
@@ -2253,23 +2288,24 @@ TEXT ·gemm5x32AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Z28
-	VMOVUPS      64(R10), Z29
+	VMOVUPS      (R9), Z28
+	VMOVUPS      64(R9), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -2285,17 +2321,19 @@ k:
 	VBROADCASTSS (DX)(BX*1), Z30
 	VFMADD231PS  Z30, Z28, Z8
 	VFMADD231PS  Z30, Z29, Z9
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Z28
@@ -2366,10 +2404,9 @@ store:
 	RET
 
 // func gemm6x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm6x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), SI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -2383,7 +2420,7 @@ TEXT ·gemm6x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
-	TESTQ     $0x00000001, SI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	MOVQ      72(AX), CX
@@ -2403,23 +2440,24 @@ TEXT ·gemm6x32AVX512(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Z28
-	VMOVUPS      64(R10), Z29
+	VMOVUPS      (R9), Z28
+	VMOVUPS      64(R9), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -2438,17 +2476,19 @@ k:
 	VBROADCASTSS (DX)(BX*2), Z31
 	VFMADD231PS  Z31, Z28, Z10
 	VFMADD231PS  Z31, Z29, Z11
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Z28
@@ -2529,10 +2569,9 @@ store:
 	RET
 
 // func gemm7x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm7x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), DI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -2548,7 +2587,7 @@ TEXT ·gemm7x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z11, Z11, Z11
 	VPXORD    Z12, Z12, Z12
 	VPXORD    Z13, Z13, Z13
-	TESTQ     $0x00000001, DI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -2572,23 +2611,24 @@ TEXT ·gemm7x32AVX512(SB), NOSPLIT, $0-8
 start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
-	MOVQ 48(AX), R8
-	MOVQ 56(AX), R9
-	MOVQ 32(AX), R11
-	MOVQ 40(AX), R12
-	MOVQ 24(AX), R13
+	MOVQ 144(AX), R13
+	MOVQ 48(AX), DI
+	MOVQ 56(AX), R8
+	MOVQ 32(AX), R10
+	MOVQ 40(AX), R11
+	MOVQ 24(AX), R12
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R8), CX
+	ADDQ (DI), CX
 	MOVQ 8(AX), DX
-	ADDQ (R8), DX
-	ADDQ $0x08, R8
-	MOVQ 64(AX), R10
+	ADDQ (DI), DX
+	ADDQ $0x08, DI
+	MOVQ 64(AX), R9
 
 k:
-	VMOVUPS      (R11), Z28
-	VMOVUPS      64(R11), Z29
+	VMOVUPS      (R10), Z28
+	VMOVUPS      64(R10), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -2610,18 +2650,20 @@ k:
 	VBROADCASTSS (DX)(BX*2), Z30
 	VFMADD231PS  Z30, Z28, Z12
 	VFMADD231PS  Z30, Z29, Z13
-	ADDQ         R13, CX
-	ADDQ         R13, DX
-	ADDQ         R12, R11
-	DECQ         R10
-	JNZ          k
+	PREFETCHT1   (R13)
+	ADDQ         $0x40, R13
+	ADDQ         R12, CX
+	ADDQ         R12, DX
+	ADDQ         R11, R10
 	DECQ         R9
+	JNZ          k
+	DECQ         R8
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, DI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DI
 	VMOVUPS      (DI), Z28
@@ -2712,10 +2754,9 @@ store:
 	RET
 
 // func gemm8x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm8x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), DI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -2733,7 +2774,7 @@ TEXT ·gemm8x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z13, Z13, Z13
 	VPXORD    Z14, Z14, Z14
 	VPXORD    Z15, Z15, Z15
-	TESTQ     $0x00000001, DI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -2759,23 +2800,24 @@ TEXT ·gemm8x32AVX512(SB), NOSPLIT, $0-8
 start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
-	MOVQ 48(AX), R8
-	MOVQ 56(AX), R9
-	MOVQ 32(AX), R11
-	MOVQ 40(AX), R12
-	MOVQ 24(AX), R13
+	MOVQ 144(AX), R13
+	MOVQ 48(AX), DI
+	MOVQ 56(AX), R8
+	MOVQ 32(AX), R10
+	MOVQ 40(AX), R11
+	MOVQ 24(AX), R12
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R8), CX
+	ADDQ (DI), CX
 	MOVQ 8(AX), DX
-	ADDQ (R8), DX
-	ADDQ $0x08, R8
-	MOVQ 64(AX), R10
+	ADDQ (DI), DX
+	ADDQ $0x08, DI
+	MOVQ 64(AX), R9
 
 k:
-	VMOVUPS      (R11), Z28
-	VMOVUPS      64(R11), Z29
+	VMOVUPS      (R10), Z28
+	VMOVUPS      64(R10), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -2800,18 +2842,20 @@ k:
 	VBROADCASTSS (DX)(SI*1), Z31
 	VFMADD231PS  Z31, Z28, Z14
 	VFMADD231PS  Z31, Z29, Z15
-	ADDQ         R13, CX
-	ADDQ         R13, DX
-	ADDQ         R12, R11
-	DECQ         R10
-	JNZ          k
+	PREFETCHT1   (R13)
+	ADDQ         $0x40, R13
+	ADDQ         R12, CX
+	ADDQ         R12, DX
+	ADDQ         R11, R10
 	DECQ         R9
+	JNZ          k
+	DECQ         R8
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, DI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DI
 	VMOVUPS      (DI), Z28
@@ -2912,10 +2956,9 @@ store:
 	RET
 
 // func gemm9x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm9x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), DI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -2935,7 +2978,7 @@ TEXT ·gemm9x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z15, Z15, Z15
 	VPXORD    Z16, Z16, Z16
 	VPXORD    Z17, Z17, Z17
-	TESTQ     $0x00000001, DI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -2963,23 +3006,24 @@ TEXT ·gemm9x32AVX512(SB), NOSPLIT, $0-8
 start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
-	MOVQ 48(AX), R8
-	MOVQ 56(AX), R9
-	MOVQ 32(AX), R11
-	MOVQ 40(AX), R12
-	MOVQ 24(AX), R13
+	MOVQ 144(AX), R13
+	MOVQ 48(AX), DI
+	MOVQ 56(AX), R8
+	MOVQ 32(AX), R10
+	MOVQ 40(AX), R11
+	MOVQ 24(AX), R12
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R8), CX
+	ADDQ (DI), CX
 	MOVQ 8(AX), DX
-	ADDQ (R8), DX
-	ADDQ $0x08, R8
-	MOVQ 64(AX), R10
+	ADDQ (DI), DX
+	ADDQ $0x08, DI
+	MOVQ 64(AX), R9
 
 k:
-	VMOVUPS      (R11), Z28
-	VMOVUPS      64(R11), Z29
+	VMOVUPS      (R10), Z28
+	VMOVUPS      64(R10), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -3007,18 +3051,20 @@ k:
 	VBROADCASTSS (DX)(SI*1), Z30
 	VFMADD231PS  Z30, Z28, Z16
 	VFMADD231PS  Z30, Z29, Z17
-	ADDQ         R13, CX
-	ADDQ         R13, DX
-	ADDQ         R12, R11
-	DECQ         R10
-	JNZ          k
+	PREFETCHT1   (R13)
+	ADDQ         $0x40, R13
+	ADDQ         R12, CX
+	ADDQ         R12, DX
+	ADDQ         R11, R10
 	DECQ         R9
+	JNZ          k
+	DECQ         R8
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, DI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DI
 	VMOVUPS      (DI), Z28
@@ -3129,10 +3175,9 @@ store:
 	RET
 
 // func gemm10x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm10x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), DI
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -3154,7 +3199,7 @@ TEXT ·gemm10x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z17, Z17, Z17
 	VPXORD    Z18, Z18, Z18
 	VPXORD    Z19, Z19, Z19
-	TESTQ     $0x00000001, DI
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -3184,23 +3229,24 @@ TEXT ·gemm10x32AVX512(SB), NOSPLIT, $0-8
 start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
-	MOVQ 48(AX), R8
-	MOVQ 56(AX), R9
-	MOVQ 32(AX), R11
-	MOVQ 40(AX), R12
-	MOVQ 24(AX), R13
+	MOVQ 144(AX), R13
+	MOVQ 48(AX), DI
+	MOVQ 56(AX), R8
+	MOVQ 32(AX), R10
+	MOVQ 40(AX), R11
+	MOVQ 24(AX), R12
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R8), CX
+	ADDQ (DI), CX
 	MOVQ 8(AX), DX
-	ADDQ (R8), DX
-	ADDQ $0x08, R8
-	MOVQ 64(AX), R10
+	ADDQ (DI), DX
+	ADDQ $0x08, DI
+	MOVQ 64(AX), R9
 
 k:
-	VMOVUPS      (R11), Z28
-	VMOVUPS      64(R11), Z29
+	VMOVUPS      (R10), Z28
+	VMOVUPS      64(R10), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -3231,18 +3277,20 @@ k:
 	VBROADCASTSS (DX)(BX*4), Z31
 	VFMADD231PS  Z31, Z28, Z18
 	VFMADD231PS  Z31, Z29, Z19
-	ADDQ         R13, CX
-	ADDQ         R13, DX
-	ADDQ         R12, R11
-	DECQ         R10
-	JNZ          k
+	PREFETCHT1   (R13)
+	ADDQ         $0x40, R13
+	ADDQ         R12, CX
+	ADDQ         R12, DX
+	ADDQ         R11, R10
 	DECQ         R9
+	JNZ          k
+	DECQ         R8
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, DI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DI
 	VMOVUPS      (DI), Z28
@@ -3363,10 +3411,9 @@ store:
 	RET
 
 // func gemm11x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm11x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), R8
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -3390,7 +3437,7 @@ TEXT ·gemm11x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z19, Z19, Z19
 	VPXORD    Z20, Z20, Z20
 	VPXORD    Z21, Z21, Z21
-	TESTQ     $0x00000001, R8
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -3424,23 +3471,24 @@ start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
 	LEAQ (BX)(BX*4), DI
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	MOVQ 32(AX), R12
-	MOVQ 40(AX), R13
-	MOVQ 24(AX), R14
+	MOVQ 144(AX), R14
+	MOVQ 48(AX), R8
+	MOVQ 56(AX), R9
+	MOVQ 32(AX), R11
+	MOVQ 40(AX), R12
+	MOVQ 24(AX), R13
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R9), CX
+	ADDQ (R8), CX
 	MOVQ 8(AX), DX
-	ADDQ (R9), DX
-	ADDQ $0x08, R9
-	MOVQ 64(AX), R11
+	ADDQ (R8), DX
+	ADDQ $0x08, R8
+	MOVQ 64(AX), R10
 
 k:
-	VMOVUPS      (R12), Z28
-	VMOVUPS      64(R12), Z29
+	VMOVUPS      (R11), Z28
+	VMOVUPS      64(R11), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -3474,19 +3522,21 @@ k:
 	VBROADCASTSS (DX)(BX*4), Z30
 	VFMADD231PS  Z30, Z28, Z20
 	VFMADD231PS  Z30, Z29, Z21
-	ADDQ         R14, CX
-	ADDQ         R14, DX
-	ADDQ         R13, R12
-	DECQ         R11
-	JNZ          k
+	PREFETCHT1   (R14)
+	ADDQ         $0x40, R14
+	ADDQ         R13, CX
+	ADDQ         R13, DX
+	ADDQ         R12, R11
 	DECQ         R10
+	JNZ          k
+	DECQ         R9
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	LEAQ         (BX)(BX*4), DI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, R8
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), R8
 	VMOVUPS      (R8), Z28
@@ -3617,10 +3667,9 @@ store:
 	RET
 
 // func gemm12x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm12x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), R8
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -3646,7 +3695,7 @@ TEXT ·gemm12x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z21, Z21, Z21
 	VPXORD    Z22, Z22, Z22
 	VPXORD    Z23, Z23, Z23
-	TESTQ     $0x00000001, R8
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -3682,23 +3731,24 @@ start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
 	LEAQ (BX)(BX*4), DI
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	MOVQ 32(AX), R12
-	MOVQ 40(AX), R13
-	MOVQ 24(AX), R14
+	MOVQ 144(AX), R14
+	MOVQ 48(AX), R8
+	MOVQ 56(AX), R9
+	MOVQ 32(AX), R11
+	MOVQ 40(AX), R12
+	MOVQ 24(AX), R13
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R9), CX
+	ADDQ (R8), CX
 	MOVQ 8(AX), DX
-	ADDQ (R9), DX
-	ADDQ $0x08, R9
-	MOVQ 64(AX), R11
+	ADDQ (R8), DX
+	ADDQ $0x08, R8
+	MOVQ 64(AX), R10
 
 k:
-	VMOVUPS      (R12), Z28
-	VMOVUPS      64(R12), Z29
+	VMOVUPS      (R11), Z28
+	VMOVUPS      64(R11), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -3735,19 +3785,21 @@ k:
 	VBROADCASTSS (DX)(DI*1), Z31
 	VFMADD231PS  Z31, Z28, Z22
 	VFMADD231PS  Z31, Z29, Z23
-	ADDQ         R14, CX
-	ADDQ         R14, DX
-	ADDQ         R13, R12
-	DECQ         R11
-	JNZ          k
+	PREFETCHT1   (R14)
+	ADDQ         $0x40, R14
+	ADDQ         R13, CX
+	ADDQ         R13, DX
+	ADDQ         R12, R11
 	DECQ         R10
+	JNZ          k
+	DECQ         R9
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	LEAQ         (BX)(BX*4), DI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, R8
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), R8
 	VMOVUPS      (R8), Z28
@@ -3888,10 +3940,9 @@ store:
 	RET
 
 // func gemm13x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm13x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), R8
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -3919,7 +3970,7 @@ TEXT ·gemm13x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z23, Z23, Z23
 	VPXORD    Z24, Z24, Z24
 	VPXORD    Z25, Z25, Z25
-	TESTQ     $0x00000001, R8
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -3957,23 +4008,24 @@ start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
 	LEAQ (BX)(BX*4), DI
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	MOVQ 32(AX), R12
-	MOVQ 40(AX), R13
-	MOVQ 24(AX), R14
+	MOVQ 144(AX), R14
+	MOVQ 48(AX), R8
+	MOVQ 56(AX), R9
+	MOVQ 32(AX), R11
+	MOVQ 40(AX), R12
+	MOVQ 24(AX), R13
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R9), CX
+	ADDQ (R8), CX
 	MOVQ 8(AX), DX
-	ADDQ (R9), DX
-	ADDQ $0x08, R9
-	MOVQ 64(AX), R11
+	ADDQ (R8), DX
+	ADDQ $0x08, R8
+	MOVQ 64(AX), R10
 
 k:
-	VMOVUPS      (R12), Z28
-	VMOVUPS      64(R12), Z29
+	VMOVUPS      (R11), Z28
+	VMOVUPS      64(R11), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -4013,19 +4065,21 @@ k:
 	VBROADCASTSS (DX)(DI*1), Z30
 	VFMADD231PS  Z30, Z28, Z24
 	VFMADD231PS  Z30, Z29, Z25
-	ADDQ         R14, CX
-	ADDQ         R14, DX
-	ADDQ         R13, R12
-	DECQ         R11
-	JNZ          k
+	PREFETCHT1   (R14)
+	ADDQ         $0x40, R14
+	ADDQ         R13, CX
+	ADDQ         R13, DX
+	ADDQ         R12, R11
 	DECQ         R10
+	JNZ          k
+	DECQ         R9
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	LEAQ         (BX)(BX*4), DI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, R8
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), R8
 	VMOVUPS      (R8), Z28
@@ -4176,10 +4230,9 @@ store:
 	RET
 
 // func gemm14x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm14x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
-	MOVQ      136(AX), R8
 	KMOVW     128(AX), K1
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
@@ -4209,7 +4262,7 @@ TEXT ·gemm14x32AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z25, Z25, Z25
 	VPXORD    Z26, Z26, Z26
 	VPXORD    Z27, Z27, Z27
-	TESTQ     $0x00000001, R8
+	TESTQ     $0x00000001, 136(AX)
 	JZ        start
 	MOVQ      88(AX), BX
 	LEAQ      (BX)(BX*2), SI
@@ -4249,23 +4302,24 @@ start:
 	MOVQ 16(AX), BX
 	LEAQ (BX)(BX*2), SI
 	LEAQ (BX)(BX*4), DI
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	MOVQ 32(AX), R12
-	MOVQ 40(AX), R13
-	MOVQ 24(AX), R14
+	MOVQ 144(AX), R14
+	MOVQ 48(AX), R8
+	MOVQ 56(AX), R9
+	MOVQ 32(AX), R11
+	MOVQ 40(AX), R12
+	MOVQ 24(AX), R13
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (R9), CX
+	ADDQ (R8), CX
 	MOVQ 8(AX), DX
-	ADDQ (R9), DX
-	ADDQ $0x08, R9
-	MOVQ 64(AX), R11
+	ADDQ (R8), DX
+	ADDQ $0x08, R8
+	MOVQ 64(AX), R10
 
 k:
-	VMOVUPS      (R12), Z28
-	VMOVUPS      64(R12), Z29
+	VMOVUPS      (R11), Z28
+	VMOVUPS      64(R11), Z29
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
@@ -4308,19 +4362,21 @@ k:
 	VBROADCASTSS (DX)(SI*2), Z31
 	VFMADD231PS  Z31, Z28, Z26
 	VFMADD231PS  Z31, Z29, Z27
-	ADDQ         R14, CX
-	ADDQ         R14, DX
-	ADDQ         R13, R12
-	DECQ         R11
-	JNZ          k
+	PREFETCHT1   (R14)
+	ADDQ         $0x40, R14
+	ADDQ         R13, CX
+	ADDQ         R13, DX
+	ADDQ         R12, R11
 	DECQ         R10
+	JNZ          k
+	DECQ         R9
 	JNZ          segment
 	MOVQ         88(AX), BX
 	LEAQ         (BX)(BX*2), SI
 	LEAQ         (BX)(BX*4), DI
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, R8
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), R8
 	VMOVUPS      (R8), Z28
@@ -4481,16 +4537,15 @@ store:
 	RET
 
 // func gemm1x8AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm1x8AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), BX
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
 	VMOVUPS    32(DX)(CX*4), Y13
 	VXORPS     Y0, Y0, Y0
-	TESTQ      $0x00000001, BX
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), CX
 	MOVQ       72(AX), CX
@@ -4499,32 +4554,35 @@ TEXT ·gemm1x8AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), CX
+	MOVQ 144(AX), R10
 	MOVQ 48(AX), DX
-	MOVQ 56(AX), SI
-	MOVQ 32(AX), R8
-	MOVQ 40(AX), R9
-	MOVQ 24(AX), R10
+	MOVQ 56(AX), BX
+	MOVQ 32(AX), DI
+	MOVQ 40(AX), R8
+	MOVQ 24(AX), R9
 
 segment:
 	MOVQ (AX), CX
 	ADDQ (DX), CX
 	ADDQ $0x08, DX
-	MOVQ 64(AX), DI
+	MOVQ 64(AX), SI
 
 k:
-	VMOVUPS      (R8), Y12
+	VMOVUPS      (DI), Y12
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
-	ADDQ         R10, CX
-	ADDQ         R9, R8
-	DECQ         DI
-	JNZ          k
+	PREFETCHT1   (R10)
+	ADDQ         $0x40, R10
+	ADDQ         R9, CX
+	ADDQ         R8, DI
 	DECQ         SI
+	JNZ          k
+	DECQ         BX
 	JNZ          segment
 	MOVQ         88(AX), CX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, BX
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DX
 	VMOVUPS      (DX), Y12
@@ -4582,17 +4640,16 @@ DATA masksGemm<>+60(SB)/4, $0x00000000
 GLOBL masksGemm<>(SB), RODATA|NOPTR, $64
 
 // func gemm2x8AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm2x8AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), BX
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
 	VMOVUPS    32(DX)(CX*4), Y13
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
-	TESTQ      $0x00000001, BX
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), CX
 	MOVQ       72(AX), CX
@@ -4602,37 +4659,40 @@ TEXT ·gemm2x8AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), CX
-	MOVQ 48(AX), SI
-	MOVQ 56(AX), DI
-	MOVQ 32(AX), R9
-	MOVQ 40(AX), R10
-	MOVQ 24(AX), R11
+	MOVQ 144(AX), R11
+	MOVQ 48(AX), BX
+	MOVQ 56(AX), SI
+	MOVQ 32(AX), R8
+	MOVQ 40(AX), R9
+	MOVQ 24(AX), R10
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (SI), CX
+	ADDQ (BX), CX
 	MOVQ 8(AX), DX
-	ADDQ (SI), DX
-	ADDQ $0x08, SI
-	MOVQ 64(AX), R8
+	ADDQ (BX), DX
+	ADDQ $0x08, BX
+	MOVQ 64(AX), DI
 
 k:
-	VMOVUPS      (R9), Y12
+	VMOVUPS      (R8), Y12
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VBROADCASTSS (DX), Y15
 	VFMADD231PS  Y15, Y12, Y1
-	ADDQ         R11, CX
-	ADDQ         R11, DX
-	ADDQ         R10, R9
-	DECQ         R8
-	JNZ          k
+	PREFETCHT1   (R11)
+	ADDQ         $0x40, R11
+	ADDQ         R10, CX
+	ADDQ         R10, DX
+	ADDQ         R9, R8
 	DECQ         DI
+	JNZ          k
+	DECQ         SI
 	JNZ          segment
 	MOVQ         88(AX), CX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, BX
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), BX
 	VMOVUPS      (BX), Y12
@@ -4679,10 +4739,9 @@ partial:
 	RET
 
 // func gemm3x8AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm3x8AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), SI
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
@@ -4690,7 +4749,7 @@ TEXT ·gemm3x8AVX2(SB), NOSPLIT, $0-8
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
-	TESTQ      $0x00000001, SI
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), BX
 	MOVQ       72(AX), CX
@@ -4701,39 +4760,42 @@ TEXT ·gemm3x8AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Y12
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VBROADCASTSS (CX)(BX*1), Y15
 	VFMADD231PS  Y15, Y12, Y1
 	VBROADCASTSS (DX), Y14
 	VFMADD231PS  Y14, Y12, Y2
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Y12
@@ -4787,10 +4849,9 @@ partial:
 	RET
 
 // func gemm4x8AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm4x8AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), SI
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
@@ -4799,7 +4860,7 @@ TEXT ·gemm4x8AVX2(SB), NOSPLIT, $0-8
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
-	TESTQ      $0x00000001, SI
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), BX
 	MOVQ       72(AX), CX
@@ -4811,22 +4872,23 @@ TEXT ·gemm4x8AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Y12
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VBROADCASTSS (CX)(BX*1), Y15
@@ -4835,17 +4897,19 @@ k:
 	VFMADD231PS  Y14, Y12, Y2
 	VBROADCASTSS (DX)(BX*1), Y15
 	VFMADD231PS  Y15, Y12, Y3
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Y12
@@ -4906,10 +4970,9 @@ partial:
 	RET
 
 // func gemm5x8AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm5x8AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), SI
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
@@ -4919,7 +4982,7 @@ TEXT ·gemm5x8AVX2(SB), NOSPLIT, $0-8
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
-	TESTQ      $0x00000001, SI
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), BX
 	MOVQ       72(AX), CX
@@ -4932,22 +4995,23 @@ TEXT ·gemm5x8AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Y12
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VBROADCASTSS (CX)(BX*1), Y15
@@ -4958,17 +5022,19 @@ k:
 	VFMADD231PS  Y15, Y12, Y3
 	VBROADCASTSS (DX)(BX*1), Y14
 	VFMADD231PS  Y14, Y12, Y4
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Y12
@@ -5036,10 +5102,9 @@ partial:
 	RET
 
 // func gemm6x8AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm6x8AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), SI
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
@@ -5050,7 +5115,7 @@ TEXT ·gemm6x8AVX2(SB), NOSPLIT, $0-8
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
-	TESTQ      $0x00000001, SI
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), BX
 	MOVQ       72(AX), CX
@@ -5064,22 +5129,23 @@ TEXT ·gemm6x8AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Y12
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VBROADCASTSS (CX)(BX*1), Y15
@@ -5092,17 +5158,19 @@ k:
 	VFMADD231PS  Y14, Y12, Y4
 	VBROADCASTSS (DX)(BX*2), Y15
 	VFMADD231PS  Y15, Y12, Y5
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Y12
@@ -5177,17 +5245,16 @@ partial:
 	RET
 
 // func gemm1x16AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm1x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), BX
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
 	VMOVUPS    32(DX)(CX*4), Y13
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
-	TESTQ      $0x00000001, BX
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), CX
 	MOVQ       72(AX), CX
@@ -5197,34 +5264,37 @@ TEXT ·gemm1x16AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), CX
+	MOVQ 144(AX), R10
 	MOVQ 48(AX), DX
-	MOVQ 56(AX), SI
-	MOVQ 32(AX), R8
-	MOVQ 40(AX), R9
-	MOVQ 24(AX), R10
+	MOVQ 56(AX), BX
+	MOVQ 32(AX), DI
+	MOVQ 40(AX), R8
+	MOVQ 24(AX), R9
 
 segment:
 	MOVQ (AX), CX
 	ADDQ (DX), CX
 	ADDQ $0x08, DX
-	MOVQ 64(AX), DI
+	MOVQ 64(AX), SI
 
 k:
-	VMOVUPS      (R8), Y12
-	VMOVUPS      32(R8), Y13
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
-	ADDQ         R10, CX
-	ADDQ         R9, R8
-	DECQ         DI
-	JNZ          k
+	PREFETCHT1   (R10)
+	ADDQ         $0x40, R10
+	ADDQ         R9, CX
+	ADDQ         R8, DI
 	DECQ         SI
+	JNZ          k
+	DECQ         BX
 	JNZ          segment
 	MOVQ         88(AX), CX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, BX
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), DX
 	VMOVUPS      (DX), Y12
@@ -5270,10 +5340,9 @@ partial:
 	RET
 
 // func gemm2x16AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm2x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), BX
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
@@ -5282,7 +5351,7 @@ TEXT ·gemm2x16AVX2(SB), NOSPLIT, $0-8
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
-	TESTQ      $0x00000001, BX
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), CX
 	MOVQ       72(AX), CX
@@ -5294,40 +5363,43 @@ TEXT ·gemm2x16AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), CX
-	MOVQ 48(AX), SI
-	MOVQ 56(AX), DI
-	MOVQ 32(AX), R9
-	MOVQ 40(AX), R10
-	MOVQ 24(AX), R11
+	MOVQ 144(AX), R11
+	MOVQ 48(AX), BX
+	MOVQ 56(AX), SI
+	MOVQ 32(AX), R8
+	MOVQ 40(AX), R9
+	MOVQ 24(AX), R10
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (SI), CX
+	ADDQ (BX), CX
 	MOVQ 8(AX), DX
-	ADDQ (SI), DX
-	ADDQ $0x08, SI
-	MOVQ 64(AX), R8
+	ADDQ (BX), DX
+	ADDQ $0x08, BX
+	MOVQ 64(AX), DI
 
 k:
-	VMOVUPS      (R9), Y12
-	VMOVUPS      32(R9), Y13
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
 	VBROADCASTSS (DX), Y15
 	VFMADD231PS  Y15, Y12, Y2
 	VFMADD231PS  Y15, Y13, Y3
-	ADDQ         R11, CX
-	ADDQ         R11, DX
-	ADDQ         R10, R9
-	DECQ         R8
-	JNZ          k
+	PREFETCHT1   (R11)
+	ADDQ         $0x40, R11
+	ADDQ         R10, CX
+	ADDQ         R10, DX
+	ADDQ         R9, R8
 	DECQ         DI
+	JNZ          k
+	DECQ         SI
 	JNZ          segment
 	MOVQ         88(AX), CX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, BX
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), BX
 	VMOVUPS      (BX), Y12
@@ -5385,10 +5457,9 @@ partial:
 	RET
 
 // func gemm3x16AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm3x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), SI
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
@@ -5399,7 +5470,7 @@ TEXT ·gemm3x16AVX2(SB), NOSPLIT, $0-8
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
-	TESTQ      $0x00000001, SI
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), BX
 	MOVQ       72(AX), CX
@@ -5413,23 +5484,24 @@ TEXT ·gemm3x16AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Y12
-	VMOVUPS      32(R10), Y13
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -5439,17 +5511,19 @@ k:
 	VBROADCASTSS (DX), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Y12
@@ -5519,10 +5593,9 @@ partial:
 	RET
 
 // func gemm4x16AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm4x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), SI
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
@@ -5535,7 +5608,7 @@ TEXT ·gemm4x16AVX2(SB), NOSPLIT, $0-8
 	VXORPS     Y5, Y5, Y5
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
-	TESTQ      $0x00000001, SI
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), BX
 	MOVQ       72(AX), CX
@@ -5551,23 +5624,24 @@ TEXT ·gemm4x16AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Y12
-	VMOVUPS      32(R10), Y13
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -5580,17 +5654,19 @@ k:
 	VBROADCASTSS (DX)(BX*1), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Y12
@@ -5672,10 +5748,9 @@ partial:
 	RET
 
 // func gemm5x16AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm5x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), SI
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
@@ -5690,7 +5765,7 @@ TEXT ·gemm5x16AVX2(SB), NOSPLIT, $0-8
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
 	VXORPS     Y9, Y9, Y9
-	TESTQ      $0x00000001, SI
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), BX
 	MOVQ       72(AX), CX
@@ -5708,23 +5783,24 @@ TEXT ·gemm5x16AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Y12
-	VMOVUPS      32(R10), Y13
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -5740,17 +5816,19 @@ k:
 	VBROADCASTSS (DX)(BX*1), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Y12
@@ -5844,10 +5922,9 @@ partial:
 	RET
 
 // func gemm6x16AVX2(t *byte)
-// Requires: AVX, FMA3, POPCNT
+// Requires: AVX, FMA3, MMX+, POPCNT
 TEXT ·gemm6x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), AX
-	MOVQ       136(AX), SI
 	POPCNTQ    128(AX), CX
 	NEGQ       CX
 	LEAQ       masksGemm<>+0(SB), DX
@@ -5864,7 +5941,7 @@ TEXT ·gemm6x16AVX2(SB), NOSPLIT, $0-8
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
-	TESTQ      $0x00000001, SI
+	TESTQ      $0x00000001, 136(AX)
 	JZ         start
 	MOVQ       88(AX), BX
 	MOVQ       72(AX), CX
@@ -5884,23 +5961,24 @@ TEXT ·gemm6x16AVX2(SB), NOSPLIT, $0-8
 
 start:
 	MOVQ 16(AX), BX
-	MOVQ 48(AX), DI
-	MOVQ 56(AX), R8
-	MOVQ 32(AX), R10
-	MOVQ 40(AX), R11
-	MOVQ 24(AX), R12
+	MOVQ 144(AX), R12
+	MOVQ 48(AX), SI
+	MOVQ 56(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+	MOVQ 24(AX), R11
 
 segment:
 	MOVQ (AX), CX
-	ADDQ (DI), CX
+	ADDQ (SI), CX
 	MOVQ 8(AX), DX
-	ADDQ (DI), DX
-	ADDQ $0x08, DI
-	MOVQ 64(AX), R9
+	ADDQ (SI), DX
+	ADDQ $0x08, SI
+	MOVQ 64(AX), R8
 
 k:
-	VMOVUPS      (R10), Y12
-	VMOVUPS      32(R10), Y13
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -5919,17 +5997,19 @@ k:
 	VBROADCASTSS (DX)(BX*2), Y15
 	VFMADD231PS  Y15, Y12, Y10
 	VFMADD231PS  Y15, Y13, Y11
-	ADDQ         R12, CX
-	ADDQ         R12, DX
-	ADDQ         R11, R10
-	DECQ         R9
-	JNZ          k
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
+	ADDQ         R11, CX
+	ADDQ         R11, DX
+	ADDQ         R10, R9
 	DECQ         R8
+	JNZ          k
+	DECQ         DI
 	JNZ          segment
 	MOVQ         88(AX), BX
 	MOVQ         72(AX), CX
 	MOVQ         80(AX), DX
-	TESTQ        $0x00000002, SI
+	TESTQ        $0x00000002, 136(AX)
 	JNZ          store
 	MOVQ         112(AX), SI
 	VMOVUPS      (SI), Y12

@@ -3,6 +3,7 @@ package f32
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -54,6 +55,7 @@ func pool(name string, kernel func(*dwTile), init float32, inv []float32, s Pool
 			for r := lo * per; r < min(hi*per, rows); r++ {
 				p.row(r, a)
 			}
+			runtime.KeepAlive(a)
 		},
 	}, nil
 }
@@ -75,7 +77,7 @@ func (s *poolOp) row(r int, a *Args) {
 		xkh: uintptr(s.DH * s.W * s.C * 4), xkw: uintptr(s.DW * s.C * 4),
 		xpix: uintptr(s.SW * s.C * 4), ypix: uintptr(s.C * 4),
 	}
-	img := unsafe.Add(base(a.X), r/s.OH*s.H*s.W*s.C*4)
+	img := base(a.X) + uintptr(r/s.OH*s.H*s.W*s.C*4)
 	for ow := 0; ow < s.OW; {
 		iw := ow*s.SW - s.PL
 		kw0, kw1 := validTaps(iw, s.DW, s.KW, 0, s.W)
@@ -86,9 +88,9 @@ func (s *poolOp) row(r int, a *Args) {
 		t.pixels, t.kw = uintptr(n), uintptr(kw1-kw0)
 		t.x = img
 		if kh1 > kh0 && kw1 > kw0 {
-			t.x = unsafe.Add(img, ((ih+kh0*s.DH)*s.W+iw+kw0*s.DW)*s.C*4)
+			t.x = img + uintptr(((ih+kh0*s.DH)*s.W+iw+kw0*s.DW)*s.C*4)
 		}
-		t.y = unsafe.Add(base(a.Y), (r*s.OW+ow)*s.C*4)
+		t.y = base(a.Y) + uintptr((r*s.OW+ow)*s.C*4)
 		if s.inv != nil {
 			count := (kh1 - kh0) * (kw1 - kw0)
 			if s.IncludePad {
@@ -97,7 +99,7 @@ func (s *poolOp) row(r int, a *Args) {
 			}
 			t.lo = s.inv[count]
 		}
-		s.kernel(&t)
+		s.kernel(hide(&t))
 		ow += n
 	}
 }
@@ -112,13 +114,13 @@ func addPoolPortable(t *dwTile) {
 
 func poolPortable(t *dwTile, fold func(acc, x float32) float32) {
 	for p := range t.pixels {
-		x := unsafe.Add(t.x, p*t.xpix)
-		y := unsafe.Slice((*float32)(unsafe.Add(t.y, p*t.ypix)), t.c)
+		x := t.x + p*t.xpix
+		y := unsafe.Slice(floatAt(t.y+p*t.ypix), t.c)
 		for c := range y {
 			acc := t.hi
 			for kh := range t.kh {
 				for kw := range t.kw {
-					acc = fold(acc, *(*float32)(unsafe.Add(x, kh*t.xkh+kw*t.xkw+4*uintptr(c))))
+					acc = fold(acc, *floatAt(x + kh*t.xkh + kw*t.xkw + 4*uintptr(c)))
 				}
 			}
 			y[c] = float32(acc * t.lo)

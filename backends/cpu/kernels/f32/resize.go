@@ -7,9 +7,8 @@ import (
 	"github.com/nasc-dev/nasc/internal/fmath"
 )
 
-// Tap is one output position of a resize along one axis: its two source
-// positions and the weight of the second. Lo = Hi takes the source as it is
-// (nearest).
+// Tap is one output position of a linear resize along one axis: its two source
+// positions, which may be one, and the weight of the second.
 type Tap struct {
 	Lo, Hi int
 	F      float32
@@ -21,9 +20,9 @@ type ResizeSpec struct {
 	Rows, Cols []Tap
 }
 
-// Resize prepares a nearest or linear resize. With a tap of two sources the
-// value is fmath.FMA32(F, b-a, a): first along the columns in both source rows,
-// then along the rows.
+// Resize prepares a linear resize: fmath.FMA32(F, b-a, a) along the columns in
+// both source rows, then along the rows. With one row in and out there is only
+// the first.
 func Resize(s ResizeSpec, l isa.Level) (Kernel, error) {
 	for _, t := range s.Rows {
 		if t.Lo < 0 || t.Hi < 0 || t.Lo >= s.H || t.Hi >= s.H {
@@ -46,23 +45,15 @@ func Resize(s ResizeSpec, l isa.Level) (Kernel, error) {
 				for j, c := range s.Cols {
 					at := func(h, w int) []float32 { return img[(h*s.W+w)*s.C:][:s.C] }
 					o := y[(r*ow+j)*s.C:][:s.C]
-					mix(lerp, o, at(t.Lo, c.Lo), at(t.Lo, c.Hi), c)
-					if t.Lo != t.Hi {
-						mix(lerp, tmp, at(t.Hi, c.Lo), at(t.Hi, c.Hi), c)
+					lerp(o, at(t.Lo, c.Lo), at(t.Lo, c.Hi), c.F)
+					if s.H > 1 || oh > 1 {
+						lerp(tmp, at(t.Hi, c.Lo), at(t.Hi, c.Hi), c.F)
 						lerp(o, o, tmp, t.F)
 					}
 				}
 			}
 		},
 	}, nil
-}
-
-func mix(lerp func(y, a, b []float32, f float32), y, a, b []float32, t Tap) {
-	if t.Lo == t.Hi {
-		copy(y, a)
-		return
-	}
-	lerp(y, a, b, t.F)
 }
 
 // lerp writes FMA32(f, b-a, a); y may be a.

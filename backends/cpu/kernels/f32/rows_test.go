@@ -250,12 +250,7 @@ func TestResize(t *testing.T) {
 			for i := range want {
 				c, w, h, n := i%s.C, i/s.C%10, i/s.C/10%11, i/s.C/110
 				at := func(h, w int) float32 { return x[((n*s.H+h)*s.W+w)*s.C+c] }
-				mix := func(a, b float32, tap Tap) float32 {
-					if tap.Lo == tap.Hi {
-						return a
-					}
-					return fmath.FMA32(tap.F, b-a, a)
-				}
+				mix := func(a, b float32, tap Tap) float32 { return fmath.FMA32(tap.F, b-a, a) }
 				tr, tc := s.Rows[h], s.Cols[w]
 				want[i] = mix(mix(at(tr.Lo, tc.Lo), at(tr.Lo, tc.Hi), tc), mix(at(tr.Hi, tc.Lo), at(tr.Hi, tc.Hi), tc), tr)
 			}
@@ -302,4 +297,68 @@ func TestUnaryNames(t *testing.T) {
 	if len(slices.Compact(names)) != len(unaries) {
 		t.Error("a function is listed twice")
 	}
+}
+
+func TestAttention(t *testing.T) {
+	levels(t, func(t *testing.T, l isa.Level) {
+		r := rand.New(rand.NewPCG(7, 2))
+		for _, s := range []AttentionSpec{
+			{Lead: []int{2, 3}, T: 20, S: 20, D: 16, V: 32, Scale: 0.25, Mask: []int{2, 1, 1, 20}},
+			{Lead: []int{5}, T: 33, S: 17, D: 9, V: 13, Scale: 1},
+			{Lead: nil, T: 40, S: 50, D: 32, V: 16, Scale: 0.3, Mask: []int{40, 50}},
+			{Lead: []int{1, 2}, T: 1, S: 70, D: 8, V: 40, Scale: 0.5, Mask: []int{2, 1, 1}},
+			{Lead: []int{9}, T: 5, S: 3, D: 1, V: 1, Scale: 2, Mask: []int{9, 5, 3}},
+		} {
+			lead := product(s.Lead)
+			q, k, v := randFloats(r, lead*s.T*s.D), randFloats(r, lead*s.S*s.D), randFloats(r, lead*s.S*s.V)
+			full := append(append([]int{}, s.Lead...), s.T, s.S)
+			var mask []float32
+			if s.Mask != nil {
+				mask = randFloats(r, product(s.Mask))
+				for i := range mask {
+					if i%5 == 3 {
+						mask[i] = float32(math.Inf(-1))
+					}
+				}
+			}
+			want := make([]float32, lead*s.T*s.V)
+			for row := range lead * s.T {
+				b, line := row/s.T, make([]float32, s.S)
+				for j := range line {
+					acc := float32(0)
+					for d := range s.D {
+						acc = fmath.FMA32(q[row*s.D+d], k[(b*s.S+j)*s.D+d], acc)
+					}
+					line[j] = float32(acc * s.Scale)
+					if mask != nil {
+						line[j] += mask[broadcastIndex(row*s.S+j, full, s.Mask)]
+					}
+				}
+				fmath.Softmax(line, line)
+				for j := range s.V {
+					acc := float32(0)
+					for i, p := range line {
+						acc = fmath.FMA32(p, v[(b*s.S+i)*s.V+j], acc)
+					}
+					want[row*s.V+j] = acc + 0
+				}
+			}
+			kern, err := Attention(s, l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			y, scratch := alignedFloats(len(want)), alignedFloats(kern.ScratchBytes()/4)
+			a := &AttentionArgs{Args: Args{X: asBytes(q), X2: asBytes(k), Y: asBytes(y), Scratch: asBytes(scratch)}, V: asBytes(v), Mask: asBytes(mask)}
+			for u := kern.Tiles() - 1; u >= 0; u-- {
+				kern.Run(u, u+1, a)
+			}
+			sameBits(t, kern.Name(), y, want)
+			if n := testing.AllocsPerRun(1, func() { kern.Run(0, kern.Tiles(), a) }); n != 0 {
+				t.Errorf("%s allocates %v times", kern.Name(), n)
+			}
+		}
+		if _, err := Attention(AttentionSpec{T: 2, S: 3, D: 1, V: 1, Mask: []int{4}}, l); err == nil {
+			t.Error("a mask of another shape is taken")
+		}
+	})
 }

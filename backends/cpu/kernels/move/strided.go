@@ -69,7 +69,7 @@ func Strided(s StridedSpec) (Kernel, error) {
 	if m.dims[r-1] == 1 && r > 1 { // the axis just added: try to do without
 		r--
 		for j := r - 1; j >= 0; j-- {
-			if m.src[j] == elem && j != r-1 && m.dst[r-1] == elem {
+			if m.src[j] == elem && j != r-1 && m.dst[r-1] == elem && m.src[r-1] >= 0 {
 				m.turned = j
 			}
 		}

@@ -13,7 +13,7 @@ const (
 	tileA, tileB, tileStride, tileKstep, tileW, tileLdw = 0, 8, 16, 24, 32, 40
 	tileOff, tileSegs, tileSeg                          = 48, 56, 64
 	tileY, tileYB, tileLdy, tileRes, tileResB, tileBias = 72, 80, 88, 96, 104, 112
-	tileLo, tileHi, tileMask, tileFlags                 = 120, 124, 128, 136
+	tileLo, tileHi, tileMask, tileFlags, tileNext       = 120, 124, 128, 136, 144
 )
 
 // vecISA is what differs between the two vector instruction sets.
@@ -129,15 +129,13 @@ func gemmKernel(v vecISA, rows, vecs int) {
 
 	rs := newRowSet(rows)
 	// Start from zero or from y.
-	flags := GP64()
-	MOVQ(field(tileFlags), flags)
 	mask := tailMask(v, field(tileMask), b[1])
 	for r := range rows {
 		for c := range vecs {
 			zero(v, acc(r, c))
 		}
 	}
-	TESTQ(U32(1), flags)
+	TESTQ(U32(1), field(tileFlags))
 	JZ(LabelRef("start"))
 	rs.load(field(tileLdy))
 	MOVQ(field(tileY), rs.a)
@@ -153,7 +151,8 @@ func gemmKernel(v vecISA, rows, vecs int) {
 	}
 	Label("start")
 	rs.load(field(tileStride))
-	off, segs, count, w, ldw, kstep := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
+	off, segs, count, w, ldw, kstep, next := GP64(), GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
+	MOVQ(field(tileNext), next)
 	MOVQ(field(tileOff), off)
 	MOVQ(field(tileSegs), segs)
 	MOVQ(field(tileW), w)
@@ -179,6 +178,9 @@ func gemmKernel(v vecISA, rows, vecs int) {
 			VFMADD231PS(bc[r%2], b[c], acc(r, c))
 		}
 	}
+	// Fetch what the next calls will stream, a line a step.
+	PREFETCHT1(Mem{Base: next})
+	ADDQ(Imm(64), next)
 	ADDQ(kstep, rs.a)
 	if rows > 1 {
 		ADDQ(kstep, rs.b)
@@ -192,7 +194,7 @@ func gemmKernel(v vecISA, rows, vecs int) {
 	rs.load(field(tileLdy))
 	MOVQ(field(tileY), rs.a)
 	MOVQ(field(tileYB), rs.b)
-	TESTQ(U32(2), flags)
+	TESTQ(U32(2), field(tileFlags))
 	JNZ(LabelRef("store"))
 
 	bias := GP64()

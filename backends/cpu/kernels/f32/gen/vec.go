@@ -64,6 +64,17 @@ func (e emitter) mul(x vec, y Op) vec { r := e.reg(); VMULPS(y, x, r); return r 
 func (e emitter) div(x vec, y Op) vec { r := e.reg(); VDIVPS(y, x, r); return r }
 func (e emitter) sqrt(x Op) vec       { r := e.reg(); VSQRTPS(x, r); return r }
 
+// round rounds to integers: mode 8 to nearest even, 9 down, 10 up.
+func (e emitter) round(x vec, mode uint64) vec {
+	r := e.reg()
+	if e.v.is512() {
+		VRNDSCALEPS(Imm(mode), x, r)
+	} else {
+		VROUNDPS(Imm(mode), x, r)
+	}
+	return r
+}
+
 // fma sets p = p*x + c.
 func (e emitter) fma(p, x vec, c Op) { VFMADD213PS(c, x, p) }
 
@@ -273,6 +284,13 @@ var unaryFuncs = []struct {
 	{"abs", "abs", func(e emitter, x vec, _ func(int) vec) vec { return e.abs(x) }},
 	{"exp", "exponential", func(e emitter, x vec, _ func(int) vec) vec { return e.exp(x) }},
 	{"log", "log", func(e emitter, x vec, _ func(int) vec) vec { return e.log(x) }},
+	{"floor", "floor", func(e emitter, x vec, _ func(int) vec) vec { return e.round(x, 9) }},
+	{"ceil", "ceil", func(e emitter, x vec, _ func(int) vec) vec { return e.round(x, 10) }},
+	{"roundEven", "round_nearest_even", func(e emitter, x vec, _ func(int) vec) vec { return e.round(x, 8) }},
+	{"sign", "sign", func(e emitter, x vec, _ func(int) vec) vec {
+		zero := e.set(0)
+		return e.where(x, less, zero, e.set(-1), e.where(x, greater, zero, e.set(1), x))
+	}},
 	{"sqrt", "sqrt", func(e emitter, x vec, _ func(int) vec) vec { return e.sqrt(x) }},
 	{"rsqrt", "rsqrt", func(e emitter, x vec, _ func(int) vec) vec { return e.div(e.set(1), e.sqrt(x)) }},
 	{"reciprocal", "reciprocal", func(e emitter, x vec, _ func(int) vec) vec { return e.div(e.set(1), x) }},

@@ -1,0 +1,217 @@
+package int8
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+// layer is a convolution of a known network: h×h×c to k, kernel size and stride.
+type layer struct {
+	name               string
+	h, c, k, size, s   int
+	groups             int
+	residual, tabulate bool
+}
+
+var layers = []layer{
+	{"resnet_stem_7x7s2", 224, 3, 64, 7, 2, 1, false, false},
+	{"resnet_3x3_56x64", 56, 64, 64, 3, 1, 1, false, false},
+	{"resnet_3x3_28x128", 28, 128, 128, 3, 1, 1, false, false},
+	{"resnet_3x3_14x256", 14, 256, 256, 3, 1, 1, false, false},
+	{"resnet_3x3_7x512", 7, 512, 512, 3, 1, 1, false, false},
+	{"resnet_3x3_7x512_add", 7, 512, 512, 3, 1, 1, true, false},
+	{"resnet_3x3s2_56x64x128", 56, 64, 128, 3, 2, 1, false, false},
+	{"resnet_1x1_56x64x256", 56, 64, 256, 1, 1, 1, false, false},
+	{"resnet_1x1_56x64x256_add", 56, 64, 256, 1, 1, 1, true, false},
+	{"resnet_1x1_56x256x64", 56, 256, 64, 1, 1, 1, false, false},
+	{"resnet_1x1_28x512x128", 28, 512, 128, 1, 1, 1, false, false},
+	{"resnet_1x1_14x256x1024", 14, 256, 1024, 1, 1, 1, false, false},
+	{"resnet_1x1_7x2048x512", 7, 2048, 512, 1, 1, 1, false, false},
+	{"resnet_1x1s2_56x256x512", 56, 256, 512, 1, 2, 1, false, false},
+	{"mobilenet_stem_3x3s2", 224, 3, 32, 3, 2, 1, false, false},
+	{"mobilenet_1x1_112x32x16", 112, 32, 16, 1, 1, 1, false, false},
+	{"mobilenet_1x1_112x16x96", 112, 16, 96, 1, 1, 1, false, false},
+	{"mobilenet_1x1_56x24x144", 56, 24, 144, 1, 1, 1, false, false},
+	{"mobilenet_1x1_56x144x24_add", 56, 144, 24, 1, 1, 1, true, false},
+	{"mobilenet_1x1_28x192x32", 28, 192, 32, 1, 1, 1, false, false},
+	{"mobilenet_1x1_14x384x64", 14, 384, 64, 1, 1, 1, false, false},
+	{"mobilenet_1x1_14x96x576", 14, 96, 576, 1, 1, 1, false, false},
+	{"mobilenet_1x1_7x960x320", 7, 960, 320, 1, 1, 1, false, false},
+	{"mobilenet_dw3_112x32", 112, 32, 32, 3, 1, 32, false, false},
+	{"mobilenet_dw3s2_112x96", 112, 96, 96, 3, 2, 96, false, false},
+	{"mobilenet_dw3_56x144", 56, 144, 144, 3, 1, 144, false, false},
+	{"mobilenet_dw3_14x384", 14, 384, 384, 3, 1, 384, false, false},
+	{"mobilenet_dw3_7x960", 7, 960, 960, 3, 1, 960, false, false},
+	{"efficientnet_dw5_28x240", 28, 240, 240, 5, 1, 240, false, false},
+	{"efficientnet_dw5s2_56x144", 56, 144, 144, 5, 2, 144, false, false},
+	{"resnext_3x3_28x256g32", 28, 256, 256, 3, 1, 32, false, false},
+}
+
+func (v layer) spec(r rng) ConvSpec {
+	s := ConvSpec{N: 1, H: v.h, W: v.h, C: v.c, K: v.k, KH: v.size, KW: v.size, SH: v.s, SW: v.s, DH: 1, DW: 1, Groups: v.groups, PT: v.size / 2, PL: v.size / 2, XZero: 3}
+	s.OH = (v.h+2*s.PT-v.size)/v.s + 1
+	s.OW = s.OH
+	if v.size > 1 && v.s == 2 && v.h%2 == 0 { // as TensorFlow pads
+		s.OH, s.OW, s.PT, s.PL = v.h/2, v.h/2, (v.size-2)/2, (v.size-2)/2
+	}
+	s.Weights, s.Mult = r.int8s(v.size*v.size*v.c/v.groups*v.k), make([]float32, v.k)
+	for i := range s.Mult {
+		s.Mult[i] = 1e-3
+	}
+	s.Out.Zero = 128
+	if v.residual {
+		s.Residual = &Residual{Zero: 7, A: 1 << 14, B: 9000, Mult: 1.0 / (1 << 14), Out: Out{Zero: 100}}
+	}
+	return s
+}
+
+func benchKernel(b *testing.B, k Kernel, a *Args, macs float64) {
+	a.Scratch = aligned[byte](k.ScratchBytes())
+	k.Run(0, k.Tiles(), a)
+	for b.Loop() {
+		k.Run(0, k.Tiles(), a)
+	}
+	ns := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
+	b.ReportMetric(2*macs/ns, "GOPS")
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ns/1000, "us")
+}
+
+func benchLevels(b *testing.B, f func(b *testing.B, l isa.Level)) {
+	for _, l := range isa.Available() {
+		b.Run(l.String(), func(b *testing.B) { f(b, l) })
+	}
+}
+
+func BenchmarkConv(b *testing.B) {
+	for _, v := range layers {
+		b.Run(v.name, func(b *testing.B) {
+			benchLevels(b, func(b *testing.B, l isa.Level) {
+				r := newRNG(1)
+				s := v.spec(r)
+				k, err := Conv(s, l)
+				must(b, k, err)
+				n := s.OH * s.OW * s.K
+				a := &Args{X: r.bytes(s.H * s.W * s.C), X2: r.bytes(n), Y: make([]byte, n)}
+				benchKernel(b, k, a, float64(n)*float64(s.KH*s.KW*s.C/s.Groups))
+			})
+		})
+	}
+}
+
+func BenchmarkDot(b *testing.B) {
+	for _, d := range [][3]int{{128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {1, 512, 1000}, {1, 1280, 1000}} {
+		b.Run(fmt.Sprintf("%dx%dx%d", d[0], d[1], d[2]), func(b *testing.B) {
+			benchLevels(b, func(b *testing.B, l isa.Level) {
+				r := newRNG(1)
+				k, err := Dot(DotSpec{M: d[0], K: d[1], N: d[2], Weights: r.int8s(d[1] * d[2]), Mult: repeat(1e-3, d[2]), Out: Out{Zero: 3}}, l)
+				must(b, k, err)
+				benchKernel(b, k, &Args{X: r.bytes(d[0] * d[1]), Y: make([]byte, d[0]*d[2])}, float64(d[0]*d[1]*d[2]))
+			})
+		})
+	}
+}
+
+func BenchmarkDotGeneral(b *testing.B) {
+	for _, s := range []DotGeneralSpec{
+		{AShape: []int{12, 128, 32}, BShape: []int{12, 128, 32}, TransposeB: true, AZero: 100, BZero: 101, Mult: 1e-3},
+		{AShape: []int{12, 128, 128}, BShape: []int{12, 128, 32}, BZero: 101, Mult: 1e-3},
+	} {
+		b.Run(fmt.Sprint(s.AShape, s.BShape), func(b *testing.B) {
+			benchLevels(b, func(b *testing.B, l isa.Level) {
+				r := newRNG(1)
+				k, err := DotGeneral(s, l)
+				must(b, k, err)
+				na, nb := product(s.AShape), product(s.BShape)
+				n := 12 * 128 * 32
+				if s.TransposeB {
+					n = 12 * 128 * 128
+				}
+				benchKernel(b, k, &Args{X: r.bytes(na), X2: r.bytes(nb), Y: make([]byte, n)}, 12*128*128*32)
+			})
+		})
+	}
+}
+
+// The peak of the matrix kernels: a product whose operands stay in the first
+// level cache.
+func BenchmarkPeak(b *testing.B) {
+	for i := range gemmKernels {
+		k := &gemmKernels[i]
+		if _, err := isa.Best(); err != nil || !contains(isa.Available(), k.level) {
+			continue
+		}
+		b.Run(k.name, func(b *testing.B) {
+			const steps = 64
+			elem := k.format.elem()
+			x, w := aligned[byte](k.rows*steps*k.quad*elem), aligned[byte](steps*k.stepBytes())
+			sums := aligned[byte](k.rows * k.cols * 4)
+			for b.Loop() {
+				g := &gemmArgs{
+					x: base(x), xStep: uintptr(steps * k.quad * elem), runs: base(noOffset[:]), numRuns: 1, quads: steps, w: base(w),
+					init: base(noSums[:]), sums: base(sums), sumStep: uintptr(4 * k.cols), tiles: 1, rows: k.rows,
+				}
+				k.run[k.rows-1](g)
+			}
+			ns := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
+			b.ReportMetric(2*float64(k.rows*steps*k.quad*k.cols)/ns, "GOPS")
+		})
+	}
+}
+
+func contains(ls []isa.Level, l isa.Level) bool {
+	for _, v := range ls {
+		if v == l {
+			return true
+		}
+	}
+	return false
+}
+
+func BenchmarkElementwise(b *testing.B) {
+	const n = 28 * 28 * 128
+	r := newRNG(1)
+	sh := []int{28, 28, 128}
+	for _, c := range []struct {
+		name string
+		make func(l isa.Level) (Kernel, error)
+	}{
+		{"add", func(l isa.Level) (Kernel, error) {
+			return Add(PairSpec{AShape: sh, BShape: sh, FactorA: 9000, FactorB: 1 << 14, Mult: 1e-4}, l)
+		}},
+		{"multiply_channels", func(l isa.Level) (Kernel, error) {
+			return Multiply(PairSpec{AShape: sh, BShape: []int{1, 1, 128}, Mult: 1e-2}, l)
+		}},
+		{"lookup", func(l isa.Level) (Kernel, error) { return Lookup(LookupSpec{Len: n, Table: r.table()}, l) }},
+		{"quantize", func(l isa.Level) (Kernel, error) { return Quantize(QuantizeSpec{Len: n, Inv: 3}, l) }},
+		{"dequantize", func(l isa.Level) (Kernel, error) {
+			return Dequantize(DequantizeSpec{Outer: 1, Channels: 1, Inner: n, Zero: []int32{3}, Scale: []float32{2}}, l)
+		}},
+		{"mean", func(l isa.Level) (Kernel, error) {
+			return Mean(MeanSpec{Outer: 1, Count: 784, Inner: 128, Mult: 1e-3}, l)
+		}},
+		{"max_pool", func(l isa.Level) (Kernel, error) {
+			return MaxPool(PoolSpec{N: 1, H: 28, W: 28, C: 128, OH: 14, OW: 14, KH: 3, KW: 3, SH: 2, SW: 2, DH: 1, DW: 1, PT: 1, PL: 1}, l)
+		}},
+		{"softmax", func(l isa.Level) (Kernel, error) {
+			t := make([]int32, 256)
+			t[0] = 1000
+			return Softmax(SoftmaxSpec{Rows: 784, K: 128, Table: t, Factor: 255}, l)
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			benchLevels(b, func(b *testing.B, l isa.Level) {
+				k, err := c.make(l)
+				must(b, k, err)
+				a := &Args{X: r.bytes(4 * n), X2: r.bytes(n), Y: make([]byte, 4*n), Scratch: aligned[byte](k.ScratchBytes())}
+				for b.Loop() {
+					k.Run(0, k.Tiles(), a)
+				}
+				ns := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
+				b.ReportMetric(ns/n, "ns/elem")
+			})
+		})
+	}
+}

@@ -1,0 +1,290 @@
+package int8
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+// dwArgs is the argument block of a depthwise micro-kernel, which computes n
+// steps of one vector of channels,
+//
+//	y[i] = requantized(init + Σ over taps of x[taps[t] + i·xStep] · w[t])
+//
+// taps holds quads groups of four offsets. Weights, init and
+// mult lie in the order that interleaving four taps' bytes leaves channels in.
+// gen/ knows this layout; TestLayouts compares.
+type dwArgs struct {
+	x      unsafe.Pointer
+	taps   unsafe.Pointer // int64
+	quads  int
+	n      int
+	xStep  uintptr
+	w      unsafe.Pointer
+	init   unsafe.Pointer
+	mult   unsafe.Pointer
+	y      unsafe.Pointer
+	yStep  uintptr
+	mask   uint64 // channels that are written
+	lo, hi float32
+	zero   int32
+	yFlip  uint32
+}
+
+// dwKernel is a row of the table of depthwise micro-kernels.
+type dwKernel struct {
+	kernel
+	width int // channels of a vector
+	taps  int // taps that it takes; 0: any
+	// masked: the kernel writes only the channels of args.mask.
+	masked bool
+	run    func(*dwArgs)
+}
+
+// dwVector is one vector of channels: of a pixel, or of several pixels side by
+// side where their channels come back to the start after some vectors.
+type dwVector struct {
+	at   int // bytes from the first pixel
+	w    []int8
+	init []int32
+	mult []float32
+}
+
+// depthwise is a convolution whose every output channel has its own input
+// channel. A band of output rows copies its input, padded, to the scratch memory.
+type depthwise struct {
+	ConvSpec
+	in       input
+	fin      finisher
+	kern     *dwKernel // nil: sums in plain Go, finished by fin
+	vectors  []dwVector
+	period   int     // bytes after which the vectors repeat; 0: every pixel has its own
+	offsets  []int64 // of the taps from a pixel's first
+	bands    []band
+	imgBytes int
+	weights  []int16
+	bias     []int32
+}
+
+// dwRun is the argument memory of one Run.
+type dwRun struct {
+	args   dwArgs
+	finish finishArgs
+}
+
+var dwPool = sync.Pool{New: func() any { return new(dwRun) }}
+
+// depthwiseBytes bounds the copied input of a band.
+const depthwiseBytes = 96 << 10
+
+func newDepthwise(s ConvSpec, l isa.Level) Kernel {
+	d := &depthwise{ConvSpec: s, in: newInput(s, 1)}
+	d.fin = newFinisher(s.Out, s.Mult, s.Residual, s.Table, l)
+	taps := s.KH * s.KW
+	if s.Out.DType <= S8 && s.Residual == nil && s.WZero == nil {
+		d.kern = pickDepthwise(l, taps)
+	}
+	parts := max(ceilDiv(d.in.ph*d.in.pw*s.C, depthwiseBytes), min(8, 1+s.OH*s.OW*s.C/16384))
+	parts = min(parts, ceilDiv(s.OH, s.KH))
+	for n := range s.N {
+		for i := range parts {
+			d.bands = append(d.bands, band{n, cut(s.OH, parts, i), cut(s.OH, parts, i+1), 0, s.OW})
+		}
+	}
+	name, cost, scratch := "portable", 1.0, s.C*4+sumSlack
+	if d.kern != nil {
+		name, cost = d.kern.name, 0.015
+		for _, b := range d.bands {
+			d.imgBytes = max(d.imgBytes, d.in.bytes(b))
+		}
+		d.pack()
+		scratch = d.imgBytes + d.kern.width*s.OW
+	} else {
+		d.weights = make([]int16, taps*s.C)
+		for i := range d.weights {
+			d.weights[i] = int16(s.weightAt(i))
+		}
+		d.bias = make([]int32, s.C)
+		copy(d.bias, s.Bias)
+	}
+	d.Weights, d.Bias, d.WZero, d.Mult = nil, nil, nil, nil
+	return &op{
+		name: fmt.Sprintf("depthwise_%s_%s", s.dims(), name), tiles: len(d.bands), scratch: scratch, run: d.run,
+		cost: cost * float64(s.N*s.OH*s.OW*s.C*taps) / float64(len(d.bands)),
+	}
+}
+
+// pickDepthwise gives the best kernel for a number of taps, or nil.
+func pickDepthwise(l isa.Level, taps int) *dwKernel {
+	for i := range dwKernels {
+		if k := &dwKernels[i]; l.Has(k.level) && (k.taps == 0 || k.taps == taps) {
+			return k
+		}
+	}
+	return nil
+}
+
+// pack lays out weights, sums to start from and factors for each vector.
+func (d *depthwise) pack() {
+	taps, width := d.KH*d.KW, d.kern.width
+	quads := ceilDiv(taps, 4)
+	d.offsets = make([]int64, 4*quads) // those without a tap have the weight 0
+	for t := range taps {
+		d.offsets[t] = int64((t/d.KW*d.DH*d.in.pw + t%d.KW*d.DW) * d.C)
+	}
+	count := ceilDiv(d.C, width)
+	// Vectors across pixels, where whole vectors of one pixel waste too much.
+	if d.SW == 1 && d.C%width != 0 {
+		period := lcm(d.C, width)
+		if used := float64(d.C) / float64(count*width); period <= 2048 && used < 0.9 && d.OW*d.C >= 2*period {
+			d.period, count = period, period/width
+		}
+	}
+	init := make([]int32, d.C)
+	copy(init, d.Bias)
+	zero := d.XZero + offset(d.XSigned)
+	for i, w := range d.Weights {
+		init[i%d.C] -= zero * int32(w)
+	}
+	for j := range count {
+		v := dwVector{at: j * width, w: aligned[int8](quads * 4 * width), init: aligned[int32](width), mult: aligned[float32](width)}
+		for i := range width {
+			c := j*width + i
+			if d.period == 0 && c >= d.C {
+				break
+			}
+			c %= d.C
+			e := interleaved(i, width)
+			v.init[e], v.mult[e] = init[c], d.fin.mult[c]
+			for t := range taps {
+				v.w[(t/4*width+e)*4+t%4] = d.Weights[t*d.C+c]
+			}
+		}
+		d.vectors = append(d.vectors, v)
+	}
+}
+
+// interleaved is the place of channel i among the 32-bit results: lanes of 16
+// bytes are interleaved each for itself, so that element 4l+i of vector v
+// belongs to channel 16l+4v+i.
+func interleaved(i, width int) int {
+	l, p := i/16, i%16
+	return p/4*(width/4) + 4*l + p%4
+}
+
+func lcm(a, b int) int {
+	x, y := a, b
+	for y != 0 {
+		x, y = y, x%y
+	}
+	return a / x * b
+}
+
+func (d *depthwise) run(lo, hi int, a *Args) {
+	r := dwPool.Get().(*dwRun)
+	for u := lo; u < hi; u++ {
+		b := &d.bands[u]
+		if d.kern == nil {
+			for oy := b.oy0; oy < b.oy1; oy++ {
+				d.rowSums(r, a, b.n*d.OH+oy)
+			}
+			continue
+		}
+		d.in.copy(a, b)
+		d.band(r, a, b)
+	}
+	*r = dwRun{}
+	dwPool.Put(r)
+}
+
+// band computes a band with the vector kernel.
+func (d *depthwise) band(r *dwRun, a *Args, b *band) {
+	g, width := &r.args, d.kern.width
+	f := &d.fin.args
+	*g = dwArgs{taps: base(d.offsets), quads: len(d.offsets) / 4, lo: f.lo, hi: f.hi, zero: f.zero, yFlip: f.yFlip}
+	row := d.OW * d.C
+	temp := a.Scratch[d.imgBytes:]
+	for oy := b.oy0; oy < b.oy1; oy++ {
+		y := a.Y[(b.n*d.OH+oy)*row:][:row]
+		x := unsafe.Add(base(a.Scratch), (oy-b.oy0)*d.SH*d.in.pw*d.C)
+		for i := range d.vectors {
+			v := &d.vectors[i]
+			g.w, g.init, g.mult = base(v.w), base(v.init), base(v.mult)
+			g.x = unsafe.Add(x, v.at)
+			g.y = unsafe.Add(base(y), v.at)
+			g.mask = ^uint64(0)
+			if d.period == 0 {
+				g.xStep, g.yStep, g.n = uintptr(d.SW*d.C), uintptr(d.C), d.OW
+				if rest := d.C - v.at; rest < width {
+					d.tail(g, temp, rest, y[v.at:])
+					continue
+				}
+				d.kern.run(g)
+				continue
+			}
+			g.xStep, g.yStep = uintptr(d.period), uintptr(d.period)
+			g.n = (row - v.at) / d.period // those that are whole for sure
+			at := v.at + g.n*d.period
+			if row-at >= width {
+				g.n++
+				at += d.period
+			}
+			if g.n > 0 {
+				d.kern.run(g)
+			}
+			if at < row {
+				g.x, g.y, g.n = unsafe.Add(x, at), unsafe.Add(base(y), at), 1
+				d.tail(g, temp, row-at, y[at:])
+			}
+		}
+		if d.fin.table != nil {
+			d.fin.table.rows(base(y), row, 1, row)
+		}
+	}
+}
+
+// tail computes steps of which only cols channels are wanted.
+func (d *depthwise) tail(g *dwArgs, temp []byte, cols int, y []byte) {
+	if d.kern.masked {
+		g.mask = 1<<cols - 1
+		d.kern.run(g)
+		return
+	}
+	step := int(g.yStep)
+	g.y, g.yStep = base(temp), uintptr(d.kern.width)
+	d.kern.run(g)
+	for i := range g.n {
+		copy(y[i*step:][:cols], temp[i*d.kern.width:])
+	}
+}
+
+// rowSums computes an output row in plain Go.
+func (d *depthwise) rowSums(r *dwRun, a *Args, row int) {
+	n, oy := row/d.OH, row%d.OH
+	sums := words[int32](a.Scratch)[:d.C]
+	flip, zero := xored(d.XSigned), d.XZero+offset(d.XSigned)
+	size := d.fin.out.bytes()
+	y0, y1 := span(oy, d.SH, d.PT, d.DH, d.KH, d.H)
+	for ox := range d.OW {
+		copy(sums, d.bias)
+		x0, x1 := span(ox, d.SW, d.PL, d.DW, d.KW, d.W)
+		for kh := y0; kh < y1; kh++ {
+			for kw := x0; kw < x1; kw++ {
+				iy, ix := oy*d.SH-d.PT+kh*d.DH, ox*d.SW-d.PL+kw*d.DW
+				x := a.X[((n*d.H+iy)*d.W+ix)*d.C:][:len(sums)]
+				w := d.weights[(kh*d.KW+kw)*d.C:][:len(sums)]
+				for c, v := range x {
+					sums[c] += (int32(v^flip) - zero) * int32(w[c])
+				}
+			}
+		}
+		at := (row*d.OW + ox) * d.C
+		var x2 unsafe.Pointer
+		if d.Residual != nil {
+			x2 = unsafe.Add(base(a.X2), at)
+		}
+		d.fin.apply(&r.finish, base(sums), 0, 1, d.C, 0, unsafe.Add(base(a.Y), at*size), x2, d.C)
+	}
+}

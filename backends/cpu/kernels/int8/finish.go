@@ -1,0 +1,153 @@
+package int8
+
+import (
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+// finishArgs is the argument block of the kernels that turn rows of int32 sums
+// into results. gen/ knows this layout; TestLayouts compares.
+type finishArgs struct {
+	sums    unsafe.Pointer // int32
+	sumStep uintptr        // bytes from row to row
+	y       unsafe.Pointer
+	yStep   uintptr
+	rows    int
+	cols    int
+	mult    unsafe.Pointer // a float32 for each column
+	rowAdd  unsafe.Pointer // an int32 for each row, added to its sums; nil: none
+	lo, hi  float32
+	zero    int32
+	yFlip   uint32 // turns u8 results into stored bytes; zero, or zero2, is of the u8
+
+	// The residual.
+	x2     unsafe.Pointer
+	x2Step uintptr
+	flip   uint32 // turns stored bytes of x2 into u8
+	zeroX2 int32  // of x2 read as u8
+	pair   uint32 // A and, in the high half, B
+	mult2  float32
+	lo2    float32
+	hi2    float32
+	zero2  int32
+}
+
+// finisher is what a contraction does with its sums, prepared: the factors,
+// the residual and the table.
+type finisher struct {
+	args  finishArgs // everything but the memory
+	mult  []float32
+	out   DType // of y
+	run   func(*finishArgs)
+	name  string
+	table *lookupTable
+}
+
+func newFinisher(o Out, mult []float32, r *Residual, table *[256]uint8, l isa.Level) finisher {
+	o = o.full()
+	f := finisher{out: o.DType}
+	f.mult = aligned[float32](max(1, len(mult)) + 64)
+	copy(f.mult, mult)
+	f.args.lo, f.args.hi = o.bounds()
+	f.args.zero, f.args.yFlip = o.Zero+offset(o.DType == S8), uint32(xored(o.DType == S8))
+	kind := finishBytes
+	switch {
+	case o.DType == F32:
+		kind = finishFloats
+	case o.DType == I32:
+		kind = finishSums
+	case r != nil:
+		kind = finishResidual
+		ro := r.Out.full()
+		f.out = ro.DType
+		f.args.flip = uint32(xored(r.Signed))
+		f.args.zeroX2 = r.Zero + offset(r.Signed)
+		f.args.pair = uint32(r.A) | uint32(r.B)<<16
+		f.args.mult2, f.args.zero2 = r.Mult, ro.Zero+offset(ro.DType == S8)
+		f.args.yFlip = uint32(xored(ro.DType == S8))
+		f.args.lo2, f.args.hi2 = ro.bounds()
+	}
+	k := pick(finishKernels[kind], l)
+	f.run, f.name = k.run, k.name
+	if table != nil {
+		f.table = newLookupTable(table, f.out == S8, l)
+	}
+	return f
+}
+
+// apply finishes rows of cols sums each, from column c on. Rows of y, and of
+// the residual x2, lie step elements apart.
+func (f *finisher) apply(a *finishArgs, sums unsafe.Pointer, sumStep uintptr, rows, cols, c int, y, x2 unsafe.Pointer, step int) {
+	rowAdd := a.rowAdd
+	*a = f.args
+	a.rowAdd = rowAdd
+	a.sums, a.sumStep = sums, sumStep
+	a.rows, a.cols = rows, cols
+	a.y, a.yStep = y, uintptr(step*f.out.bytes())
+	a.mult = unsafe.Pointer(&f.mult[c])
+	a.x2, a.x2Step = x2, uintptr(step)
+	f.run(a)
+	if f.table != nil {
+		f.table.rows(y, step, rows, cols)
+	}
+}
+
+func finishBytesPortable(a *finishArgs) {
+	mult := view[float32](a.mult, a.cols)
+	for r := range a.rows {
+		sums := view[int32](unsafe.Add(a.sums, uintptr(r)*a.sumStep), a.cols)
+		y := view[uint8](unsafe.Add(a.y, uintptr(r)*a.yStep), a.cols)
+		add := a.add(r)
+		for c, s := range sums {
+			y[c] = uint8(requant(float32(float32(s+add)*mult[c]), a.lo, a.hi, a.zero)) ^ uint8(a.yFlip)
+		}
+	}
+}
+
+func finishResidualPortable(a *finishArgs) {
+	mult := view[float32](a.mult, a.cols)
+	fa, fb := int32(a.pair&0xffff), int32(a.pair>>16)
+	for r := range a.rows {
+		sums := view[int32](unsafe.Add(a.sums, uintptr(r)*a.sumStep), a.cols)
+		y := view[uint8](unsafe.Add(a.y, uintptr(r)*a.yStep), a.cols)
+		x2 := view[uint8](unsafe.Add(a.x2, uintptr(r)*a.x2Step), a.cols)
+		add := a.add(r)
+		for c, s := range sums {
+			q := requant(float32(float32(s+add)*mult[c]), a.lo, a.hi, 0)
+			acc := q*fa + (int32(x2[c]^uint8(a.flip))-a.zeroX2)*fb
+			y[c] = uint8(requant(float32(float32(acc)*a.mult2), a.lo2, a.hi2, a.zero2)) ^ uint8(a.yFlip)
+		}
+	}
+}
+
+func finishFloatsPortable(a *finishArgs) {
+	mult := view[float32](a.mult, a.cols)
+	for r := range a.rows {
+		sums := view[int32](unsafe.Add(a.sums, uintptr(r)*a.sumStep), a.cols)
+		y := view[float32](unsafe.Add(a.y, uintptr(r)*a.yStep), a.cols)
+		add := a.add(r)
+		for c, s := range sums {
+			y[c] = float32(s+add) * mult[c]
+		}
+	}
+}
+
+func finishSumsPortable(a *finishArgs) {
+	for r := range a.rows {
+		sums := view[int32](unsafe.Add(a.sums, uintptr(r)*a.sumStep), a.cols)
+		y := view[int32](unsafe.Add(a.y, uintptr(r)*a.yStep), a.cols)
+		add := a.add(r)
+		for c, s := range sums {
+			y[c] = s + add
+		}
+	}
+}
+
+// add is what row r adds to its sums.
+func (a *finishArgs) add(r int) int32 {
+	if a.rowAdd == nil {
+		return 0
+	}
+	return *(*int32)(unsafe.Add(a.rowAdd, 4*r))
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// finishVNNI writes the kernels that turn sums into results, on 512 bits.
+func finishVNNI() {
+	orderData = GLOBL("finishOrder", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(i%4*4+i/4))
+	}
+	finish512("finishBytesVNNI", false)
+	finish512("finishResidualVNNI", true)
+	finishFloats512()
+}
+
+// broadcast gives a 32-bit field in every lane.
+func broadcast(a reg.Register, offset int) reg.VecVirtual {
+	z := ZMM()
+	VPBROADCASTD(field(a, offset), z)
+	return z
+}
+
+// finish512 goes through columns 64 at a time, or 16 where no more are left, and
+// for each through all rows: sums to float32, times the column's factor, clamped,
+// rounded, and for a residual once more; then the 32-bit results are packed.
+func finish512(name string, residual bool) {
+	doc := "gives 8-bit results."
+	if residual {
+		doc = "adds a residual and gives 8-bit results."
+	}
+	a := text(name, "finishArgs", doc)
+	lo, hi := broadcast(a, finLo), broadcast(a, finHi)
+	last := finZero
+	if residual {
+		last = finZero2
+	}
+	zero, yflip := broadcast(a, last), ZMM()
+	VPBROADCASTB(field(a, finYFlip), yflip)
+	VPACKSSDW(zero, zero, zero) // as 16-bit lanes
+	var flip, zeroX2, pair, mult2, lo2, hi2, low reg.VecVirtual
+	if residual {
+		flip, zeroX2, pair, mult2, lo2, hi2 = broadcast(a, finFlip), broadcast(a, finZeroX2), broadcast(a, finPair), broadcast(a, finMult2), broadcast(a, finLo2), broadcast(a, finHi2)
+		low = ZMM()
+		VPTERNLOGD(Imm(255), low, low, low)
+		VPSRLD(Imm(16), low, low)
+	}
+	order := ZMM() // undoes the order that packing leaves 4-byte pieces in
+	VMOVDQU32(orderData, order)
+	sums0, y0, mult, cols := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols)
+	sumStep, yStep := load(a, finSumStep), load(a, finYStep)
+	var x20, x2Step reg.GPVirtual
+	if residual {
+		x20, x2Step = load(a, finX2), load(a, finX2Step)
+	}
+	advance := func(n int) {
+		ADDQ(I32(4*n), sums0)
+		ADDQ(I32(4*n), mult)
+		ADDQ(I32(n), y0)
+		if residual {
+			ADDQ(I32(n), x20)
+		}
+		SUBQ(I32(n), cols)
+	}
+
+	Label("columns")
+	CMPQ(cols, Imm(0))
+	JLE(LabelRef("done"))
+	for _, vecs := range []int{4, 1} {
+		part := fmt.Sprint(vecs)
+		if vecs == 4 {
+			CMPQ(cols, Imm(16))
+			JLE(LabelRef("narrow"))
+		} else {
+			Label("narrow")
+		}
+		// Masks of the columns: all, then those of each vector.
+		masks := []reg.Register{reg.K1, reg.K2, reg.K3, reg.K4}
+		ones, n := GP64(), GP64()
+		MOVQ(I64(-1), ones)
+		MOVQ(U64(uint64(16*vecs)), n)
+		CMPQ(cols, n)
+		CMOVQLT(cols, n)
+		BZHIQ(n, ones, ones)
+		KMOVQ(ones, reg.K5)
+		KMOVQ(reg.K5, reg.K1)
+		for v := 1; v < vecs; v++ {
+			KSHIFTRQ(Imm(uint64(16*v)), reg.K5, masks[v])
+		}
+		ms := make([]reg.VecVirtual, vecs)
+		for v := range ms {
+			ms[v] = ZMM()
+			VMOVUPS(at(mult, 64*v), ms[v])
+		}
+		sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
+		MOVQ(sums0, sums)
+		MOVQ(y0, y)
+		var x2 reg.GPVirtual
+		if residual {
+			x2 = GP64()
+			MOVQ(x20, x2)
+		}
+		Label("row" + part)
+		q := make([]reg.VecVirtual, vecs)
+		rowAdd := ZMM()
+		VPXORD(rowAdd, rowAdd, rowAdd)
+		TESTQ(add, add)
+		JZ(LabelRef("plain" + part))
+		VPBROADCASTD(at(add, 0), rowAdd)
+		ADDQ(Imm(4), add)
+		Label("plain" + part)
+		for v := range q {
+			q[v] = ZMM()
+			VPADDD(at(sums, 64*v), rowAdd, q[v])
+		}
+		scale := func(m func(v int) Op, lo, hi Op) {
+			for v := range q {
+				VCVTDQ2PS(q[v], q[v])
+			}
+			for v := range q {
+				VMULPS(m(v), q[v], q[v])
+			}
+			for v := range q {
+				VMAXPS(lo, q[v], q[v])
+			}
+			for v := range q {
+				VMINPS(hi, q[v], q[v])
+			}
+			for v := range q {
+				VCVTPS2DQ(q[v], q[v])
+			}
+		}
+		scale(func(v int) Op { return ms[v] }, lo, hi)
+		if residual {
+			for v := range q {
+				r := ZMM()
+				VPMOVZXBD_Z(at(x2, 16*v), masks[v], r)
+				VPXORD(flip, r, r)
+				VPSUBD(zeroX2, r, r)
+				VPSLLD(Imm(16), r, r)
+				VPTERNLOGD(Imm(0xF8), low, q[v], r) // r | q&low
+				VPMADDWD(pair, r, q[v])
+			}
+			scale(func(int) Op { return mult2 }, lo2, hi2)
+		}
+		if vecs == 4 {
+			VPACKSSDW(q[1], q[0], q[0])
+			VPACKSSDW(q[3], q[2], q[2])
+			VPADDW(zero, q[0], q[0])
+			VPADDW(zero, q[2], q[2])
+			VPACKUSWB(q[2], q[0], q[0])
+			VPERMD(q[0], order, q[0])
+			VPXORD(yflip, q[0], q[0])
+			VMOVDQU8(q[0], reg.K1, at(y, 0))
+		} else {
+			VPADDW(zero, q[0], q[0])
+			VPXORD(yflip, q[0], q[0])
+			VPMOVDB(q[0], reg.K1, at(y, 0))
+		}
+		ADDQ(sumStep, sums)
+		ADDQ(yStep, y)
+		if residual {
+			ADDQ(x2Step, x2)
+		}
+		DECQ(rows)
+		JNZ(LabelRef("row" + part))
+		advance(16 * vecs)
+		JMP(LabelRef("columns"))
+	}
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// orderData: after packing 4 vectors to bytes, the 4-byte piece at 4l+v of the
+// result is piece l of vector v.
+var orderData Mem
+
+func finishFloats512() {
+	a := text("finishFloatsVNNI", "finishArgs", "gives float32 results.")
+	sums0, y0, mult, cols := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols)
+	sumStep, yStep := load(a, finSumStep), load(a, finYStep)
+	Label("columns")
+	CMPQ(cols, Imm(0))
+	JLE(LabelRef("done"))
+	ones, n := GP64(), GP64()
+	MOVQ(I64(-1), ones)
+	MOVQ(U64(16), n)
+	CMPQ(cols, n)
+	CMOVQLT(cols, n)
+	BZHIQ(n, ones, ones)
+	KMOVQ(ones, reg.K1)
+	m := ZMM()
+	VMOVUPS(at(mult, 0), m)
+	sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
+	MOVQ(sums0, sums)
+	MOVQ(y0, y)
+	Label("row")
+	q := ZMM()
+	VMOVDQU32(at(sums, 0), q)
+	TESTQ(add, add)
+	JZ(LabelRef("plain"))
+	VPADDD_BCST(at(add, 0), q, q)
+	ADDQ(Imm(4), add)
+	Label("plain")
+	VCVTDQ2PS(q, q)
+	VMULPS(m, q, q)
+	VMOVUPS(q, reg.K1, at(y, 0))
+	ADDQ(sumStep, sums)
+	ADDQ(yStep, y)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	ADDQ(I32(64), sums0)
+	ADDQ(I32(64), mult)
+	ADDQ(I32(64), y0)
+	SUBQ(Imm(16), cols)
+	JMP(LabelRef("columns"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}

@@ -1,0 +1,54 @@
+package main
+
+// Offsets of the argument blocks' fields; TestLayouts of package int8 has the
+// same numbers.
+const (
+	gemmX       = 0
+	gemmXStep   = 8
+	gemmRuns    = 16
+	gemmNumRuns = 24
+	gemmQuads   = 32
+	gemmW       = 40
+	gemmInit    = 48
+	gemmSums    = 56
+	gemmSumStep = 64
+	gemmTiles   = 72
+
+	finSums    = 0
+	finSumStep = 8
+	finY       = 16
+	finYStep   = 24
+	finRows    = 32
+	finCols    = 40
+	finMult    = 48
+	finRowAdd  = 56
+	finLo      = 64
+	finHi      = 68
+	finZero    = 72
+	finYFlip   = 76
+	finX2      = 80
+	finX2Step  = 88
+	finFlip    = 96
+	finZeroX2  = 100
+	finPair    = 104
+	finMult2   = 108
+	finLo2     = 112
+	finHi2     = 116
+	finZero2   = 120
+
+	dwX     = 0
+	dwTaps  = 8
+	dwQuads = 16
+	dwN     = 24
+	dwXStep = 32
+	dwW     = 40
+	dwInit  = 48
+	dwMult  = 56
+	dwY     = 64
+	dwYStep = 72
+	dwMask  = 80
+	dwLo    = 88
+	dwHi    = 92
+	dwZero  = 96
+	dwYFlip = 100
+)

@@ -1,0 +1,88 @@
+package int8
+
+import "unsafe"
+
+// band is the output pixels of one unit of work: rows oy0 to oy1 of image n, or,
+// of a matrix product, pixels ox0 to ox1.
+type band struct{ n, oy0, oy1, ox0, ox1 int }
+
+// input copies what a band of a convolution reads to scratch memory, with the
+// padding around it, as the kernels want it: u8, or int16 with the zero point
+// taken away.
+type input struct {
+	ConvSpec
+	elem   int // bytes of an element as the kernel sees it
+	ph, pw int // extent of the padded image
+}
+
+// inputSlack is what kernels may read behind the copied input.
+const inputSlack = 128
+
+func newInput(s ConvSpec, elem int) input {
+	s.Weights, s.Bias, s.WZero, s.Mult, s.Residual, s.Table = nil, nil, nil, nil, nil, nil
+	return input{ConvSpec: s, elem: elem, ph: (s.OH-1)*s.SH + (s.KH-1)*s.DH + 1, pw: (s.OW-1)*s.SW + (s.KW-1)*s.DW + 1}
+}
+
+// rows is the number of rows of the padded input that a band reads.
+func (c *input) rows(b band) int { return (b.oy1-b.oy0-1)*c.SH + (c.KH-1)*c.DH + 1 }
+
+// bytes is the scratch memory of a band.
+func (c *input) bytes(b band) int { return align64(c.rows(b)*c.pw*c.C*c.elem + inputSlack) }
+
+// copy writes the padded input of a band to the scratch memory. Bands of parts
+// of a row keep the pitch of whole rows.
+func (c *input) copy(a *Args, b *band) {
+	lo := b.ox0 * c.SW // columns of the padded input that the band reads
+	hi := min(c.pw, (b.ox1-1)*c.SW+(c.KW-1)*c.DW+1)
+	left := min(max(c.PL, lo), hi)
+	right := max(left, min(hi, c.W+c.PL))
+	flip := xored(c.XSigned)
+	for r := range c.rows(*b) {
+		iy := b.oy0*c.SH - c.PT + r
+		l, e := left, right
+		if iy < 0 || iy >= c.H {
+			l, e = lo, lo
+		}
+		var src []byte
+		if e > l {
+			src = a.X[((b.n*c.H+iy)*c.W+l-c.PL)*c.C:][:(e-l)*c.C]
+		}
+		if c.elem == 1 {
+			row := a.Scratch[r*c.pw*c.C:][:c.pw*c.C]
+			pad := uint8(c.XZero) ^ flip
+			fill(row[lo*c.C:l*c.C], pad)
+			if flip == 0 {
+				copy(row[l*c.C:], src)
+			} else {
+				flipInto(row[l*c.C:], src)
+			}
+			fill(row[e*c.C:hi*c.C], pad)
+			continue
+		}
+		row := view[int16](unsafe.Add(base(a.Scratch), r*c.pw*c.C*2), c.pw*c.C)
+		clear(row[lo*c.C : l*c.C])
+		widen(row[l*c.C:], src, flip, c.XZero+offset(c.XSigned))
+		clear(row[e*c.C : hi*c.C])
+	}
+}
+
+func fill(b []byte, v byte) {
+	for i := range b {
+		b[i] = v
+	}
+}
+
+// flipInto copies s8 values as u8.
+func flipInto(dst, src []byte) {
+	for i, v := range src {
+		dst[i] = v ^ 0x80
+	}
+}
+
+// widen copies bytes as int16 less a zero point.
+func widen(dst []int16, src []byte, flip uint8, zero int32) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = int16(int32(v^flip) - zero)
+	}
+}

@@ -1,0 +1,261 @@
+package int8
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+// PoolSpec is a pooling window over [N,H,W,C]; the geometry is as in ConvSpec.
+// AveragePool: acc = Σ(x−XZero) over the window's taps inside the image, then
+// Out with Mults[count], count being those taps or, with CountIncludePad,
+// KH·KW; Mults has KH·KW+1 entries. MaxPool: the greatest tap inside the image;
+// only XSigned of the last four fields is used, and the result has x's type.
+type PoolSpec struct {
+	N, H, W, C                     int
+	OH, OW                         int
+	KH, KW, SH, SW, DH, DW, PT, PL int
+	XSigned                        bool
+	XZero                          int32
+	CountIncludePad                bool
+	Mults                          []float32
+	Out                            Out
+}
+
+func (s *PoolSpec) check(op string) error {
+	if s.PT < 0 || s.PL < 0 {
+		return specError(op, fmt.Sprintf("padding %d,%d", s.PT, s.PL), "0 or more")
+	}
+	return positive(op, s.N, s.H, s.W, s.C, s.OH, s.OW, s.KH, s.KW, s.SH, s.SW, s.DH, s.DW)
+}
+
+// span gives the taps [lo, hi) of a window at output o that lie in [0, n).
+func span(o, stride, pad, dilation, k, n int) (lo, hi int) {
+	first := o*stride - pad
+	if first < 0 {
+		lo = ceilDiv(-first, dilation)
+	}
+	hi = k
+	if last := n - 1 - first; last < 0 {
+		hi = 0
+	} else {
+		hi = min(k, last/dilation+1)
+	}
+	return min(lo, hi), hi
+}
+
+// windows calls f for each output of rows [lo, hi), counted over all images,
+// with its in-image taps.
+func (s *PoolSpec) windows(lo, hi int, f func(at, n, iy, ix, ny, nx int)) {
+	for r := lo; r < hi; r++ {
+		n, oy := r/s.OH, r%s.OH
+		y0, y1 := span(oy, s.SH, s.PT, s.DH, s.KH, s.H)
+		for ox := range s.OW {
+			x0, x1 := span(ox, s.SW, s.PL, s.DW, s.KW, s.W)
+			f((r*s.OW+ox)*s.C, n, oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW, y1-y0, x1-x0)
+		}
+	}
+}
+
+func (s *PoolSpec) op(name string, scratch int, cost float64, row func(r int, a *Args)) Kernel {
+	rows := s.N * s.OH
+	work := s.OW * s.C * s.KH * s.KW
+	per := max(1, elementUnit/work)
+	units := ceilDiv(rows, per)
+	return &op{name: name, tiles: units, scratch: scratch, cost: cost * float64(rows*work) / float64(units), run: func(lo, hi int, a *Args) {
+		for r := lo * per; r < min(hi*per, rows); r++ {
+			row(r, a)
+		}
+	}}
+}
+
+// MaxPool prepares a max_pool of an 8-bit tensor. A window without a tap gives
+// the type's least value.
+func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
+	if err := s.check("max_pool"); err != nil {
+		return nil, err
+	}
+	k := pick(maxKernels, l)
+	flip := xored(s.XSigned)
+	return s.op("max_pool_"+k.name, 0, 0.02, func(r int, a *Args) {
+		n, oy := r/s.OH, r%s.OH
+		y0, y1 := span(oy, s.SH, s.PT, s.DH, s.KH, s.H)
+		for ox := range s.OW {
+			x0, x1 := span(ox, s.SW, s.PL, s.DW, s.KW, s.W)
+			y := a.Y[(r*s.OW+ox)*s.C:][:s.C]
+			if y0 == y1 || x0 == x1 {
+				fill(y, flip)
+				continue
+			}
+			iy, ix := oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW
+			x := unsafe.Pointer(&a.X[((n*s.H+iy)*s.W+ix)*s.C])
+			k.run(y, x, y1-y0, x1-x0, s.DH*s.W*s.C, s.DW*s.C, flip)
+		}
+	}), nil
+}
+
+// maxKernel takes the greatest of ny·nx vectors as long as y, which lie yStep
+// and xStep bytes apart.
+type maxKernel struct {
+	kernel
+	run func(y []byte, x unsafe.Pointer, ny, nx, yStep, xStep int, flip uint8)
+}
+
+func maxPortable(y []byte, x unsafe.Pointer, ny, nx, yStep, xStep int, flip uint8) {
+	copy(y, view[byte](x, len(y)))
+	for i := range ny {
+		for j := range nx {
+			if i+j == 0 {
+				continue
+			}
+			src := view[byte](unsafe.Add(x, i*yStep+j*xStep), len(y))
+			for c, v := range src {
+				y[c] = max(y[c]^flip, v^flip) ^ flip
+			}
+		}
+	}
+}
+
+// sumKernel adds ny·nx vectors of bytes, read as u8, to the sums.
+type sumKernel struct {
+	kernel
+	run func(sums []int32, x unsafe.Pointer, ny, nx, yStep, xStep int, flip uint8)
+}
+
+func sumPortable(sums []int32, x unsafe.Pointer, ny, nx, yStep, xStep int, flip uint8) {
+	for i := range ny {
+		for j := range nx {
+			src := view[byte](unsafe.Add(x, i*yStep+j*xStep), len(sums))
+			for c, v := range src {
+				sums[c] += int32(v ^ flip)
+			}
+		}
+	}
+}
+
+// AveragePool prepares a q_average_pool.
+func AveragePool(s PoolSpec, l isa.Level) (Kernel, error) {
+	const name = "q_average_pool"
+	if err := s.check(name); err != nil {
+		return nil, err
+	}
+	if err := s.Out.check(name); err != nil {
+		return nil, err
+	}
+	if len(s.Mults) != s.KH*s.KW+1 {
+		return nil, specError(name, fmt.Sprintf("%d factors", len(s.Mults)), "%d", s.KH*s.KW+1)
+	}
+	sum := pick(sumKernels, l)
+	fins := make([]finisher, len(s.Mults))
+	for i, m := range s.Mults {
+		fins[i] = newFinisher(s.Out, repeat(m, s.C), nil, nil, l)
+	}
+	flip, zero := xored(s.XSigned), s.XZero+offset(s.XSigned)
+	return s.op(name+"_"+sum.name, s.C*4+sumSlack, 0.1, func(r int, a *Args) {
+		n, oy := r/s.OH, r%s.OH
+		ca := convPool.Get().(*convArgs)
+		y0, y1 := span(oy, s.SH, s.PT, s.DH, s.KH, s.H)
+		sums := words[int32](a.Scratch)[:s.C]
+		for ox := range s.OW {
+			x0, x1 := span(ox, s.SW, s.PL, s.DW, s.KW, s.W)
+			taps := (y1 - y0) * (x1 - x0)
+			fill32(sums, -zero*int32(taps))
+			if taps > 0 {
+				iy, ix := oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW
+				sum.run(sums, unsafe.Pointer(&a.X[((n*s.H+iy)*s.W+ix)*s.C]), y1-y0, x1-x0, s.DH*s.W*s.C, s.DW*s.C, flip)
+			}
+			count := max(taps, 1)
+			if s.CountIncludePad {
+				count = s.KH * s.KW
+			}
+			f := &fins[count]
+			f.apply(&ca.finish, base(sums), 0, 1, s.C, 0, unsafe.Add(base(a.Y), (r*s.OW+ox)*s.C*f.out.bytes()), nil, s.C)
+		}
+		*ca = convArgs{}
+		convPool.Put(ca)
+	}), nil
+}
+
+func fill32(s []int32, v int32) {
+	for i := range s {
+		s[i] = v
+	}
+}
+
+func repeat(m float32, n int) []float32 {
+	ms := make([]float32, n)
+	for i := range ms {
+		ms[i] = m
+	}
+	return ms
+}
+
+// MeanSpec is q_reduce_mean of x [Outer,Count,Inner] over the middle axis:
+// acc = Σ(x−XZero), then Out with Mult.
+type MeanSpec struct {
+	Outer, Count, Inner int
+	XSigned             bool
+	XZero               int32
+	Mult                float32
+	Out                 Out
+}
+
+// meanCols is how many columns of a mean make one unit.
+const meanCols = 256
+
+// Mean prepares a q_reduce_mean.
+func Mean(s MeanSpec, l isa.Level) (Kernel, error) {
+	const name = "q_reduce_mean"
+	if err := positive(name, s.Outer, s.Count, s.Inner); err != nil {
+		return nil, err
+	}
+	if err := s.Out.check(name); err != nil {
+		return nil, err
+	}
+	sum := pick(sumKernels, l)
+	fin := newFinisher(s.Out, repeat(s.Mult, meanCols), nil, nil, l)
+	flip, zero := xored(s.XSigned), s.XZero+offset(s.XSigned)
+	size := fin.out.bytes()
+	if s.Inner == 1 {
+		per := max(1, elementUnit/s.Count)
+		units := ceilDiv(s.Outer, per)
+		return &op{name: name + "_rows", tiles: units, cost: float64(s.Outer*s.Count) / float64(units), run: func(lo, hi int, a *Args) {
+			for r := lo * per; r < min(hi*per, s.Outer); r++ {
+				acc := -zero * int32(s.Count)
+				for _, v := range a.X[r*s.Count:][:s.Count] {
+					acc += int32(v ^ flip)
+				}
+				fin.one(acc, unsafe.Add(base(a.Y), r*size))
+			}
+		}}, nil
+	}
+	parts := ceilDiv(s.Inner, meanCols)
+	units := s.Outer * parts
+	return &op{name: name + "_" + sum.name, tiles: units, scratch: meanCols*4 + sumSlack, cost: 0.1 * float64(s.Count*min(s.Inner, meanCols)), run: func(lo, hi int, a *Args) {
+		ca := convPool.Get().(*convArgs)
+		for u := lo; u < hi; u++ {
+			o, c0 := u/parts, u%parts*meanCols
+			n := min(meanCols, s.Inner-c0)
+			sums := words[int32](a.Scratch)[:n]
+			fill32(sums, -zero*int32(s.Count))
+			sum.run(sums, unsafe.Pointer(&a.X[o*s.Count*s.Inner+c0]), s.Count, 1, s.Inner, 0, flip)
+			fin.apply(&ca.finish, base(sums), 0, 1, n, 0, unsafe.Add(base(a.Y), (o*s.Inner+c0)*size), nil, n)
+		}
+		*ca = convArgs{}
+		convPool.Put(ca)
+	}}, nil
+}
+
+// one finishes a single sum with the first column's factor.
+func (f *finisher) one(acc int32, y unsafe.Pointer) {
+	v := float32(float32(acc) * f.mult[0])
+	switch f.out {
+	case F32:
+		*(*float32)(y) = v
+	case I32:
+		*(*int32)(y) = acc
+	default:
+		*(*uint8)(y) = uint8(requant(v, f.args.lo, f.args.hi, f.args.zero)) ^ uint8(f.args.yFlip)
+	}
+}

@@ -1,0 +1,496 @@
+package cpu
+
+import (
+	"slices"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/f32"
+	q8 "github.com/nasc-dev/nasc/backends/cpu/kernels/int8"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// int8Work runs a kernel of package q8.
+type int8Work struct{ q8.Kernel }
+
+func (w int8Work) Run(lo, hi int, c *call) { w.Kernel.Run(lo, hi, (*q8.Args)(&c.args)) }
+
+// setInt8 prepares a kernel as the group's work, reading in.
+func setInt8[S any](c *compiler, g *group, name string, prepare func(S, isa.Level) (q8.Kernel, error), spec S, in ...*ir.Value) error {
+	k, err := prepare(spec, c.level)
+	if err != nil {
+		return err
+	}
+	g.work, g.in = int8Work{k}, in
+	g.recipe = Recipe{Package: "int8", Func: name, Spec: spec}
+	return nil
+}
+
+// outOf is what a node's attributes ask of a kernel's result.
+func outOf(n *ir.Node) (q8.Out, error) {
+	o, err := ir.OutOf(n)
+	if err != nil {
+		return q8.Out{}, err
+	}
+	d := map[ir.DType]q8.DType{ir.U8: q8.U8, ir.S8: q8.S8, ir.F32: q8.F32, ir.I32: q8.I32}[o.DType]
+	return q8.Out{DType: d, Zero: o.Zero, QMin: o.QMin, QMax: o.QMax}, nil
+}
+
+// perTensor gives signedness and zero point of an 8-bit value of one scale.
+func perTensor(v *ir.Value) (signed bool, zero int32, err error) {
+	t := v.Type
+	if !t.DType.Is8Bit() || t.Quant == nil || t.Quant.Axis >= 0 || t.Shape.Elems() == 0 {
+		return false, 0, errNoKernel
+	}
+	return t.DType == ir.S8, t.Quant.Zero[0], nil
+}
+
+// qweights gives constant weights as s8 with the zero points of n channels, nil
+// where all are 0; u8 weights move down by 128 with their zero points.
+func (c *compiler) qweights(v *ir.Value, n int) (w []int8, zero []int32, err error) {
+	t := c.constant(v)
+	if t == nil {
+		return nil, nil, errNoKernel
+	}
+	shift := int32(0)
+	switch d := t.Data.(type) {
+	case []int8:
+		w = d
+	case []uint8:
+		shift = 128
+		w = make([]int8, len(d))
+		for i, x := range d {
+			w[i] = int8(int(x) - 128)
+		}
+	default:
+		return nil, nil, errNoKernel
+	}
+	q := v.Type.Quant
+	zero = make([]int32, n)
+	any := false
+	for i := range zero {
+		zero[i] = q.ZeroAt(i) - shift
+		any = any || zero[i] != 0
+	}
+	if !any {
+		zero = nil
+	}
+	return w, zero, nil
+}
+
+// biasAndMult gives the constant bias (nil where absent) and factors of a
+// quantized contraction.
+func (c *compiler) biasAndMult(n *ir.Node) (bias []int32, mult []float32, err error) {
+	if n.Inputs[2] != nil {
+		t := c.constant(n.Inputs[2])
+		if t == nil {
+			return nil, nil, errNoKernel
+		}
+		bias = t.I32()
+	}
+	m := c.constant(n.Inputs[3])
+	if m == nil {
+		return nil, nil, errNoKernel
+	}
+	return bias, m.F32(), nil
+}
+
+// epilogue gives what the group fuses behind its contraction.
+func (c *compiler) epilogue(g *group) (*q8.Residual, *[256]uint8, error) {
+	var r *q8.Residual
+	for i := g.main + 1; i < len(g.nodes); i++ {
+		n := g.nodes[i]
+		switch n.Op.Name {
+		case "q_add":
+			out, err := outOf(n)
+			if err != nil {
+				return nil, nil, err
+			}
+			signed, zero, err := perTensor(g.residual)
+			if err != nil {
+				return nil, nil, err
+			}
+			a, b, m := ir.QAddConsts(n)
+			if n.Inputs[0] == g.residual {
+				a, b = b, a
+			}
+			r = &q8.Residual{Signed: signed, Zero: zero, A: a, B: b, Mult: m, Out: out}
+		case "q_lookup":
+			t, err := c.table(n)
+			return r, t, err
+		}
+	}
+	return r, nil, nil
+}
+
+// table gives the 8-bit table of a q_lookup as bytes.
+func (c *compiler) table(n *ir.Node) (*[256]uint8, error) {
+	t := c.constant(n.Inputs[1])
+	if t == nil || !t.DType.Is8Bit() {
+		return nil, errNoKernel
+	}
+	return (*[256]uint8)(rawBytes(t)), nil
+}
+
+func lowerQConv(c *compiler, g *group) error {
+	n := g.nodes[g.main]
+	d, x, err := g.window()
+	if err != nil {
+		return err
+	}
+	signed, zero, err := perTensor(x)
+	if err != nil {
+		return err
+	}
+	xs, ys := x.Type.Shape, n.Outputs[0].Type.Shape
+	k := ys[len(ys)-1]
+	w, wzero, err := c.qweights(n.Inputs[1], k)
+	if err != nil {
+		return err
+	}
+	bias, mult, err := c.biasAndMult(n)
+	if err != nil {
+		return err
+	}
+	out, err := outOf(n)
+	if err != nil {
+		return err
+	}
+	residual, table, err := c.epilogue(g)
+	if err != nil {
+		return err
+	}
+	if residual != nil {
+		g.inPlace = []int{1}
+	}
+	return setInt8(c, g, "Conv", q8.Conv, q8.ConvSpec{
+		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: k,
+		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
+		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: signed, XZero: zero,
+		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Residual: residual, Table: table,
+	}, withX2(x, g.residual)...)
+}
+
+func lowerQDot(c *compiler, g *group) error {
+	n := g.nodes[0]
+	signed, zero, err := perTensor(n.Inputs[0])
+	if err != nil {
+		return err
+	}
+	xs, ws := n.Inputs[0].Type.Shape, n.Inputs[1].Type.Shape
+	w, wzero, err := c.qweights(n.Inputs[1], ws[1])
+	if err != nil {
+		return err
+	}
+	bias, mult, err := c.biasAndMult(n)
+	if err != nil {
+		return err
+	}
+	out, err := outOf(n)
+	if err != nil {
+		return err
+	}
+	residual, table, err := c.epilogue(g)
+	if err != nil {
+		return err
+	}
+	if residual != nil {
+		g.inPlace = []int{1}
+	}
+	return setInt8(c, g, "Dot", q8.Dot, q8.DotSpec{
+		M: xs[:len(xs)-1].Elems(), K: ws[0], N: ws[1], XSigned: signed, XZero: zero,
+		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Residual: residual, Table: table,
+	}, withX2(n.Inputs[0], g.residual)...)
+}
+
+func lowerQDotGeneral(c *compiler, g *group) error {
+	n := g.nodes[0]
+	as, az, err := perTensor(n.Inputs[0])
+	if err != nil {
+		return err
+	}
+	bs, bz, err := perTensor(n.Inputs[1])
+	if err != nil {
+		return err
+	}
+	out, err := outOf(n)
+	if err != nil {
+		return err
+	}
+	return setInt8(c, g, "DotGeneral", q8.DotGeneral, q8.DotGeneralSpec{
+		AShape: n.Inputs[0].Type.Shape, BShape: n.Inputs[1].Type.Shape,
+		TransposeA: n.Bool("transpose_a"), TransposeB: n.Bool("transpose_b"),
+		ASigned: as, BSigned: bs, AZero: az, BZero: bz, Mult: ir.QMult(n), Out: out,
+	}, n.Inputs...)
+}
+
+func lowerQPair(c *compiler, g *group) error {
+	n := g.nodes[0]
+	as, az, err := perTensor(n.Inputs[0])
+	if err != nil {
+		return err
+	}
+	bs, bz, err := perTensor(n.Inputs[1])
+	if err != nil {
+		return err
+	}
+	out, err := outOf(n)
+	if err != nil {
+		return err
+	}
+	s := q8.PairSpec{
+		AShape: n.Inputs[0].Type.Shape, BShape: n.Inputs[1].Type.Shape,
+		ASigned: as, BSigned: bs, AZero: az, BZero: bz, Out: out,
+	}
+	if len(g.nodes) > 1 {
+		if s.Table, err = c.table(g.nodes[1]); err != nil {
+			return err
+		}
+	}
+	if n.Outputs[0].Type.DType.Is8Bit() {
+		for i, v := range n.Inputs {
+			if v.Type.Shape.Equal(n.Outputs[0].Type.Shape) {
+				g.inPlace = append(g.inPlace, i)
+			}
+		}
+	}
+	if n.Op.Name == "q_multiply" {
+		s.Mult = ir.QMult(n)
+		return setInt8(c, g, "Multiply", q8.Multiply, s, n.Inputs...)
+	}
+	s.FactorA, s.FactorB, s.Mult = ir.QAddConsts(n)
+	return setInt8(c, g, "Add", q8.Add, s, n.Inputs...)
+}
+
+func lowerQLookup(c *compiler, g *group) error {
+	n := g.nodes[0]
+	t := c.constant(n.Inputs[1])
+	if t == nil || n.Outputs[0].Type.Shape.Elems() == 0 {
+		return errNoKernel
+	}
+	s := q8.LookupSpec{Len: n.Outputs[0].Type.Shape.Elems(), Signed: n.Inputs[0].Type.DType == ir.S8}
+	if t.DType == ir.F32 {
+		s.TableF32 = (*[256]float32)(t.F32())
+	} else {
+		s.Table = (*[256]uint8)(rawBytes(t))
+		g.inPlace = []int{0}
+	}
+	return setInt8(c, g, "Lookup", q8.Lookup, s, n.Inputs[0])
+}
+
+func lowerQPool(c *compiler, g *group) error {
+	n := g.nodes[0]
+	signed, zero, err := perTensor(n.Inputs[0])
+	if err != nil {
+		return err
+	}
+	w, err := ir.WindowOf(n)
+	if err != nil {
+		return err
+	}
+	d := w.D2()
+	xs := n.Inputs[0].Type.Shape
+	s := q8.PoolSpec{
+		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1],
+		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
+		PT: d.Before[0], PL: d.Before[1], XSigned: signed, XZero: zero,
+	}
+	if n.Op.Name == "max_pool" {
+		return setInt8(c, g, "MaxPool", q8.MaxPool, s, n.Inputs[0])
+	}
+	if s.Out, err = outOf(n); err != nil {
+		return err
+	}
+	s.CountIncludePad = n.Bool("count_include_pad")
+	s.Mults = make([]float32, d.Taps()+1)
+	for i := 1; i < len(s.Mults); i++ {
+		s.Mults[i] = ir.QMeanMult(n, i)
+	}
+	return setInt8(c, g, "AveragePool", q8.AveragePool, s, n.Inputs[0])
+}
+
+func lowerQMean(c *compiler, g *group) error {
+	n := g.nodes[0]
+	signed, zero, err := perTensor(n.Inputs[0])
+	if err != nil {
+		return err
+	}
+	axes, err := ir.ReduceAxes(n)
+	if err != nil {
+		return err
+	}
+	out, err := outOf(n)
+	if err != nil {
+		return err
+	}
+	xs := n.Inputs[0].Type.Shape
+	s := q8.MeanSpec{Outer: 1, Count: 1, Inner: 1, XSigned: signed, XZero: zero, Out: out}
+	for i, d := range xs {
+		switch {
+		case d == 1:
+		case slices.Contains(axes, i):
+			if s.Inner > 1 {
+				return errNoKernel // axes with another in between
+			}
+			s.Count *= d
+		case s.Count > 1:
+			s.Inner *= d
+		default:
+			s.Outer *= d
+		}
+	}
+	s.Mult = ir.QMeanMult(n, s.Count)
+	return setInt8(c, g, "Mean", q8.Mean, s, n.Inputs[0])
+}
+
+// lowerQuantize also moves a transposition in front of it behind it, where
+// elements are a byte: the two commute.
+func lowerQuantize(c *compiler, g *group) error {
+	n := g.nodes[g.main]
+	if n.Inputs[0].Type.DType != ir.F32 || n.Outputs[0].Type.Shape.Elems() == 0 {
+		return errNoKernel
+	}
+	out, err := outOf(n)
+	if err != nil {
+		return err
+	}
+	s := q8.QuantizeSpec{Len: n.Outputs[0].Type.Shape.Elems(), Inv: ir.InverseScale(n.F32("out_scale")), Out: out}
+	if g.main == 0 {
+		return setInt8(c, g, "Quantize", q8.Quantize, s, n.Inputs[0])
+	}
+	turn := g.nodes[0]
+	bytes := &ir.Value{Name: n.Outputs[0].Name + ".bytes", Type: ir.Type{DType: n.Outputs[0].Type.DType, Shape: turn.Inputs[0].Type.Shape}}
+	first := &group{nodes: []*ir.Node{n}, out: []*ir.Value{bytes}}
+	if err := setInt8(c, first, "Quantize", q8.Quantize, s, turn.Inputs[0]); err != nil {
+		return err
+	}
+	second := &group{nodes: []*ir.Node{turn}, out: n.Outputs}
+	if err := second.transpose(bytes, n.Outputs[0], turn.Ints("permutation")); err != nil {
+		return err
+	}
+	g.expand = []*group{first, second}
+	return nil
+}
+
+func lowerDequantize(c *compiler, g *group) error {
+	n := g.nodes[0]
+	t := n.Inputs[0].Type
+	if !t.DType.Is8Bit() || t.Shape.Elems() == 0 {
+		return errNoKernel
+	}
+	s := q8.DequantizeSpec{Outer: 1, Channels: 1, Inner: t.Shape.Elems(), XSigned: t.DType == ir.S8}
+	if a := t.Quant.Axis; a >= 0 {
+		s.Outer, s.Channels, s.Inner = t.Shape[:a].Elems(), t.Shape[a], t.Shape[a+1:].Elems()
+	}
+	for i := range s.Channels {
+		s.Zero, s.Scale = append(s.Zero, t.Quant.ZeroAt(i)), append(s.Scale, t.Quant.ScaleAt(i))
+	}
+	return setInt8(c, g, "Dequantize", q8.Dequantize, s, n.Inputs[0])
+}
+
+func lowerQSoftmax(c *compiler, g *group) error {
+	n := g.nodes[0]
+	signed, _, err := perTensor(n.Inputs[0])
+	if err != nil {
+		return err
+	}
+	t := c.constant(n.Inputs[1])
+	if t == nil {
+		return errNoKernel
+	}
+	out, err := outOf(n)
+	if err != nil {
+		return err
+	}
+	xs := n.Inputs[0].Type.Shape
+	s := q8.SoftmaxSpec{
+		Rows: xs[:len(xs)-1].Elems(), K: xs[len(xs)-1], XSigned: signed, Table: t.I32(), Factor: ir.QSoftmaxFactor(n), Out: out,
+	}
+	return setInt8(c, g, "Softmax", q8.Softmax, s, n.Inputs[0])
+}
+
+func lowerQResize(c *compiler, g *group) error {
+	n := g.nodes[0]
+	signed, zero, err := perTensor(n.Inputs[0])
+	if err != nil {
+		return err
+	}
+	out, err := outOf(n)
+	if err != nil {
+		return err
+	}
+	taps := func(axis int) []q8.Tap {
+		var ts []q8.Tap
+		for _, t := range ir.LinearTaps(n, axis) {
+			ts = append(ts, q8.Tap{Lo: t.Lo, Hi: t.Hi, W: t.W})
+		}
+		return ts
+	}
+	xs := n.Inputs[0].Type.Shape
+	s := q8.ResizeSpec{N: xs[0], H: 1, OH: 1, C: xs[len(xs)-1], XSigned: signed, XZero: zero, Mult: ir.QResizeMult(n), Out: out}
+	size := n.Ints("size")
+	switch len(size) {
+	case 1:
+		s.W, s.OW, s.TapsW = xs[1], size[0], taps(0)
+	case 2:
+		s.H, s.OH, s.TapsH = xs[1], size[0], taps(0)
+		s.W, s.OW, s.TapsW = xs[2], size[1], taps(1)
+	default:
+		return errNoKernel
+	}
+	return setInt8(c, g, "Resize", q8.Resize, s, n.Inputs[0])
+}
+
+// lowerResize takes nearest resizes of any type, by bytes, and linear ones of f32.
+func lowerResize(c *compiler, g *group) error {
+	n := g.nodes[0]
+	xs, size := n.Inputs[0].Type.Shape, n.Ints("size")
+	if len(size) > 2 || xs.Elems() == 0 {
+		return errNoKernel
+	}
+	in, out := []int{1, xs[1]}, []int{1, size[0]}
+	if len(size) == 2 {
+		in, out = xs[1:3], size
+	}
+	axis := func(k int) int { return k - 2 + len(size) } // of the node's spatial axes
+	if n.Str("mode") == "nearest" {
+		s := q8.NearestSpec{N: xs[0], H: in[0], W: in[1], Bytes: xs[len(xs)-1] * n.Inputs[0].Type.DType.Size()}
+		index := func(k int) []int {
+			if axis(k) < 0 {
+				return []int{0}
+			}
+			idx := make([]int, out[k])
+			for i := range idx {
+				idx[i] = ir.NearestIndex(n, axis(k), i, in[k], out[k])
+			}
+			return idx
+		}
+		s.RowOf, s.ColOf = index(0), index(1)
+		return setInt8(c, g, "Nearest", q8.Nearest, s, n.Inputs[0])
+	}
+	if f32Only(n) != nil || n.Str("mode") != "linear" {
+		return errNoKernel
+	}
+	taps := func(k int) []f32.Tap {
+		if axis(k) < 0 {
+			return []f32.Tap{{}}
+		}
+		ts := make([]f32.Tap, out[k])
+		for i := range ts {
+			p := ir.ResizePosition(n, axis(k), i, in[k], out[k])
+			p = min(max(p, 0), float64(in[k]-1))
+			lo := int(p)
+			ts[i] = f32.Tap{Lo: lo, Hi: min(lo+1, in[k]-1), F: float32(p - float64(lo))}
+		}
+		return ts
+	}
+	return setF32(c, g, "Resize", f32.Resize, f32.ResizeSpec{
+		N: xs[0], H: in[0], W: in[1], C: xs[len(xs)-1], Rows: taps(0), Cols: taps(1),
+	}, n.Inputs[0])
+}
+
+func lowerMaxPool(c *compiler, g *group) error {
+	if g.nodes[0].Inputs[0].Type.DType.Is8Bit() {
+		return lowerQPool(c, g)
+	}
+	return lowerPoolF32(c, g)
+}
