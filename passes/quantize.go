@@ -39,9 +39,11 @@ const (
 // QuantizeOptions steer Quantize. The zero value of a field means the default
 // in brackets.
 type QuantizeOptions struct {
-	Calib  Samples
-	Run    Runner       // [the interpreter]
-	Method quant.Method // of activation ranges [mse for tensors that feed tables, minmax otherwise]
+	Calib Samples
+	Run   Runner // of float graphs [the interpreter]
+	// RunInt8 runs quantized graphs, for Asymmetric [Run].
+	RunInt8 Runner
+	Method  quant.Method // of activation ranges [mse]
 
 	Rounding       Rounding // [gptq]
 	NoCorrection   bool     // leave biases alone
@@ -186,6 +188,9 @@ func (o *QuantizeOptions) fill(g *ir.Graph) error {
 	}
 	if o.Run == nil {
 		o.Run = interpreter
+	}
+	if o.RunInt8 == nil {
+		o.RunInt8 = o.Run
 	}
 	if o.Polish == 0 {
 		o.Polish = 2

@@ -2,22 +2,19 @@ package passes
 
 import (
 	"math"
-	"os"
-	"strconv"
 	"slices"
 
 	"github.com/nasc-dev/nasc/ir"
 )
 
-// equalizeCap bounds how much a channel is scaled up.
-const equalizeCap = 64
-
-var eqAlpha = func() float64 {
-	if v, err := strconv.ParseFloat(os.Getenv("EQA"), 64); err == nil {
-		return v
-	}
-	return 0.5
-}()
+// A channel that uses the share u of its tensor's range is scaled up by
+// u^−equalizePower, at most equalizeCap. Power 1 would make all ranges equal,
+// and every channel would be cut at its own largest value; 0.25 measured best
+// on ResNet-32 and EfficientNet-Lite0, though by tenths of a decibel only.
+const (
+	equalizePower = 0.25
+	equalizeCap   = 64
+)
 
 // channels joins the channels (last axis) of values that must be scaled alike
 // for the network to compute the same. A class of channels is scaled by s when
@@ -283,7 +280,7 @@ func (z *quantizer) equalize() error {
 		if c.parent[r] != r || c.pinned[r] || use[r] == 0 {
 			continue
 		}
-		if s := min(math.Pow(use[r], -eqAlpha), equalizeCap); s > 1 {
+		if s := min(math.Pow(use[r], -equalizePower), equalizeCap); s > 1 {
 			scale[r] = s
 			z.report.Equalized++
 		}

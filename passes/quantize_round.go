@@ -85,7 +85,7 @@ func (z *quantizer) moments(group []*layer, cross bool) ([]*quant.Moments, error
 			xs = append(xs, x)
 		}
 	}
-	float := z.prober(watchGraph(z.g, xs))
+	float := z.prober(watchGraph(z.g, xs), z.opt.Run)
 	defer float.close()
 	var quantized *prober
 	if cross {
@@ -93,7 +93,7 @@ func (z *quantizer) moments(group []*layer, cross bool) ([]*quant.Moments, error
 		if err != nil {
 			return nil, err
 		}
-		quantized = z.prober(g)
+		quantized = z.prober(g, z.opt.RunInt8)
 		defer quantized.close()
 	}
 	for i := range z.opt.Calib.Len() {

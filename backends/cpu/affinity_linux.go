@@ -80,3 +80,6 @@ func currentCPU() int {
 	}
 	return int(cpu)
 }
+
+// yieldThread lets another thread of this CPU run.
+func yieldThread() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }

@@ -201,7 +201,7 @@ func (a *assembler) placeOutputs() []step {
 		size := int(v.Type.Bytes())
 		out := view{&buffer{where: inOutput, io: i, size: size}, 0, size}
 		g := &group{}
-		if err := g.setMove(move.CopySpec{Bytes: size}); err != nil {
+		if err := g.setMove(a.c.level, move.CopySpec{Bytes: size}); err != nil {
 			panic("BUG: " + err.Error())
 		}
 		tail = append(tail, step{
@@ -235,7 +235,8 @@ func (a *assembler) step(i int, g *group) step {
 	}
 	s.check = g.check
 	s.tiles = g.work.Tiles()
-	s.share = s.tiles > 1 && a.cost(g, s.info) > shareAbove
+	s.ns = a.cost(g, s.info)
+	s.share = s.tiles > 1 && s.ns > shareAbove
 	return s
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
-	"github.com/nasc-dev/nasc/backends/cpu/kernels/move"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -27,9 +26,9 @@ type group struct {
 	in     []*ir.Value // operands in the order the work wants them
 	out    []*ir.Value // results
 	work   work
-	recipe Recipe       // how work was made
-	check  move.Checker // of its operands, where work has one
-	eval   *ir.Node     // run by evaluation instead
+	recipe Recipe   // how work was made
+	check  checker  // of its operands, where work has one
+	eval   *ir.Node // run by evaluation instead
 
 	// alias: the result is the operand's memory from byte aliasAt on; no step.
 	alias   bool

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
-	"github.com/nasc-dev/nasc/backends/cpu/kernels/move"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -16,13 +15,14 @@ import (
 type step struct {
 	info   backends.Step
 	work   work
-	eval   *fallback    // set instead of work where no kernel exists
-	check  move.Checker // work's own check of its operands, where it has one
-	recipe Recipe       // how work was made
+	eval   *fallback // set instead of work where no kernel exists
+	check  checker   // work's own check of its operands, where it has one
+	recipe Recipe    // how work was made
 	in     []operand
 	out    []operand
 	tiles  int
-	share  bool // worth more than one thread
+	share  bool    // worth more than one thread
+	ns     float64 // a guess of its time on one
 }
 
 // operand is where a step finds one of its tensors; the zero operand is absent.
@@ -146,7 +146,7 @@ func (p *program) execute(ctx context.Context, m *runMemory, took []time.Duratio
 		}
 		s, c := &p.steps[i], &m.calls[i]
 		if s.check != nil {
-			if err := s.check.Check((*move.Args)(&c.args)); err != nil {
+			if err := s.check.check(c); err != nil {
 				return diag.At(s.info.Label, err)
 			}
 		}
@@ -156,7 +156,7 @@ func (p *program) execute(ctx context.Context, m *runMemory, took []time.Duratio
 				return diag.At(s.info.Label, err)
 			}
 		case s.share && len(m.lent) > 0:
-			m.gang.share(s.work, c, s.tiles, m.lent)
+			m.gang.share(s.work, c, s.tiles, s.ns, m.lent)
 		default:
 			s.work.Run(0, s.tiles, c)
 		}

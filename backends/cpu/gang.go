@@ -1,6 +1,9 @@
 package cpu
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // maxThreads bounds the threads of one run.
 const maxThreads = 64
@@ -23,6 +26,7 @@ type gang struct {
 	call    *call
 	chunk   int64
 	threads int
+	alone   int // steps still to be run without helpers
 	scratch [maxThreads][]byte
 }
 
@@ -40,11 +44,30 @@ const (
 	joinedMask = openBit - 1
 )
 
-// share runs a step on up to g.threads threads and returns when it is done.
-func (g *gang) share(w work, c *call, tiles int, helpers []*helper) {
+// A caller that had to wait longer for a helper shares its CPUs with others: a
+// helper that is put aside in the middle of a unit costs more than it gives.
+// The next aloneSteps steps do without.
+const (
+	late       = time.Millisecond
+	aloneSteps = 200
+)
+
+// A helper takes units worth about pieceNS at a time, and not more than a
+// quarter of its share.
+const pieceNS = 50_000
+
+// share runs a step on up to g.threads threads and returns when it is done. ns
+// is a guess of its time on one.
+func (g *gang) share(w work, c *call, tiles int, ns float64, helpers []*helper) {
+	if g.alone > 0 {
+		g.alone--
+		w.Run(0, tiles, c)
+		return
+	}
 	g.work, g.call = w, c
 	t := g.threads
-	g.chunk = int64(max(1, tiles/(t*4)))
+	each := ns / float64(tiles)
+	g.chunk = int64(max(1, min(tiles/(t*4), int(pieceNS/max(each, 1)))))
 	for i := range t {
 		g.parts[i].next.Store(int64(tiles * i / t))
 		g.parts[i].hi = int64(tiles * (i + 1) / t)
@@ -59,11 +82,23 @@ func (g *gang) share(w work, c *call, tiles int, helpers []*helper) {
 	for {
 		s := g.state.Load()
 		if g.state.CompareAndSwap(s, s&^openBit) {
-			for joined, spins := int64(s&joinedMask), 0; g.done.Load() < joined; spins++ {
-				relax(spins)
-			}
+			g.wait(int64(s&joinedMask), max(late, time.Duration(10*each)))
 			return
 		}
+	}
+}
+
+// wait returns when all that joined are done.
+func (g *gang) wait(joined int64, patience time.Duration) {
+	var since time.Time
+	for spins := 1; g.done.Load() < joined; spins++ {
+		relax(spins)
+		if spins == 1000 {
+			since = time.Now()
+		}
+	}
+	if !since.IsZero() && time.Since(since) > patience {
+		g.alone = aloneSteps
 	}
 }
 

@@ -124,11 +124,11 @@ func (h *helper) loop(index int) {
 	}
 }
 
-// relax is one round of waiting for something that comes soon; after many it
-// lets other threads run.
+// relax is one round of waiting for something that comes soon; in between it
+// lets other threads of the CPU run, the one waited for perhaps.
 func relax(spins int) {
-	if spins%256 == 255 {
-		runtime.Gosched()
+	if spins%1024 == 1023 {
+		yieldThread()
 		return
 	}
 	pause()

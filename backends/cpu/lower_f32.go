@@ -195,6 +195,9 @@ func lowerDotGeneral(c *compiler, g *group) error {
 
 func lowerBinary(c *compiler, g *group) error {
 	n := g.nodes[0]
+	if d := n.Inputs[0].Type.DType; d == ir.I64 || d == ir.I32 {
+		return lowerInteger(c, g)
+	}
 	if err := f32Only(n); err != nil {
 		return err
 	}

@@ -51,19 +51,10 @@ func (c *compiler) qweights(v *ir.Value, n int) (w []int8, zero []int32, err err
 	if t == nil {
 		return nil, nil, errNoKernel
 	}
-	shift := int32(0)
-	switch d := t.Data.(type) {
-	case []int8:
-		w = d
-	case []uint8:
-		shift = 128
-		w = make([]int8, len(d))
-		for i, x := range d {
-			w[i] = int8(int(x) - 128)
-		}
-	default:
+	if !t.DType.Is8Bit() {
 		return nil, nil, errNoKernel
 	}
+	w, shift := s8Weights(t)
 	q := v.Type.Quant
 	zero = make([]int32, n)
 	any := false
@@ -364,7 +355,7 @@ func lowerQuantize(c *compiler, g *group) error {
 		return err
 	}
 	second := &group{nodes: []*ir.Node{turn}, out: n.Outputs}
-	if err := second.transpose(bytes, n.Outputs[0], turn.Ints("permutation")); err != nil {
+	if err := second.transpose(c, bytes, n.Outputs[0], turn.Ints("permutation")); err != nil {
 		return err
 	}
 	g.expand = []*group{first, second}

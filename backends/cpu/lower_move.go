@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/move"
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -14,23 +15,23 @@ type moveWork struct{ move.Kernel }
 func (w moveWork) Run(lo, hi int, c *call) { w.Kernel.Run(lo, hi, (*move.Args)(&c.args)) }
 
 // setMove makes a mover the group's work, reading in.
-func (g *group) setMove(spec any, in ...*ir.Value) error {
+func (g *group) setMove(l isa.Level, spec any, in ...*ir.Value) error {
 	var k move.Kernel
 	var err error
 	r := Recipe{Package: "move", Spec: spec}
 	switch s := spec.(type) {
 	case move.StridedSpec:
 		r.Func = "Strided"
-		k, err = move.Strided(s)
+		k, err = move.Strided(s, l)
 	case move.CopySpec:
 		r.Func = "Copy"
-		k, err = move.Copy(s)
+		k, err = move.Copy(s, l)
 	case move.FillSpec:
 		r.Func = "Fill"
-		k, err = move.Fill(s)
+		k, err = move.Fill(s, l)
 	case move.GatherSpec:
 		r.Func = "Gather"
-		k, err = move.Gather(s)
+		k, err = move.Gather(s, l)
 	default:
 		panic(fmt.Sprintf("BUG: no mover takes %T", spec))
 	}
@@ -39,7 +40,7 @@ func (g *group) setMove(spec any, in ...*ir.Value) error {
 	}
 	g.work, g.recipe, g.in = moveWork{k}, r, in
 	if ch, ok := k.(move.Checker); ok {
-		g.check = ch
+		g.check = moveCheck{ch}
 	}
 	return nil
 }
@@ -63,21 +64,14 @@ func (g *group) asView(at ...int) error {
 
 func lowerReshape(_ *compiler, g *group) error { return g.asView(0) }
 
-func lowerConvert(_ *compiler, g *group) error {
-	if n := g.nodes[0]; n.Inputs[0].Type.DType == n.Outputs[0].Type.DType {
-		return g.asView(0)
-	}
-	return errNoKernel
-}
-
-func lowerTranspose(_ *compiler, g *group) error {
+func lowerTranspose(c *compiler, g *group) error {
 	n := g.nodes[0]
-	return g.transpose(n.Inputs[0], n.Outputs[0], n.Ints("permutation"))
+	return g.transpose(c, n.Inputs[0], n.Outputs[0], n.Ints("permutation"))
 }
 
 // transpose makes the group move x's axes; it is a view where only axes of one
 // index change places.
-func (g *group) transpose(in, out *ir.Value, p []int) error {
+func (g *group) transpose(c *compiler, in, out *ir.Value, p []int) error {
 	x, y := in.Type, out.Type
 	var moved []int // axes of more than one index, in the result's order
 	for _, a := range p {
@@ -95,10 +89,10 @@ func (g *group) transpose(in, out *ir.Value, p []int) error {
 	for i, a := range p {
 		src[i] = from[a]
 	}
-	return g.setMove(move.StridedSpec{Elem: elem, Dims: y.Shape, Src: src, Dst: strides(y.Shape, elem)}, in)
+	return g.setMove(c.level, move.StridedSpec{Elem: elem, Dims: y.Shape, Src: src, Dst: strides(y.Shape, elem)}, in)
 }
 
-func lowerBroadcast(_ *compiler, g *group) error {
+func lowerBroadcast(c *compiler, g *group) error {
 	n := g.nodes[0]
 	x, y := n.Inputs[0].Type, n.Outputs[0].Type
 	if x.Shape.Elems() == y.Shape.Elems() {
@@ -112,10 +106,10 @@ func lowerBroadcast(_ *compiler, g *group) error {
 			src[i] = from[k]
 		}
 	}
-	return g.setMove(move.StridedSpec{Elem: elem, Dims: y.Shape, Src: src, Dst: strides(y.Shape, elem)}, n.Inputs...)
+	return g.setMove(c.level, move.StridedSpec{Elem: elem, Dims: y.Shape, Src: src, Dst: strides(y.Shape, elem)}, n.Inputs...)
 }
 
-func lowerSlice(_ *compiler, g *group) error {
+func lowerSlice(c *compiler, g *group) error {
 	n := g.nodes[0]
 	x, y := n.Inputs[0].Type, n.Outputs[0].Type
 	elem := x.DType.Size()
@@ -141,7 +135,7 @@ func lowerSlice(_ *compiler, g *group) error {
 	if !cut {
 		return g.asView(at)
 	}
-	return g.setMove(move.StridedSpec{Elem: elem, Dims: y.Shape, Src: src, Dst: strides(y.Shape, elem), SrcAt: at}, n.Inputs...)
+	return g.setMove(c.level, move.StridedSpec{Elem: elem, Dims: y.Shape, Src: src, Dst: strides(y.Shape, elem), SrcAt: at}, n.Inputs...)
 }
 
 // block gives a tensor as [outer, bytes of axis and what follows it].
@@ -149,7 +143,7 @@ func block(t ir.Type, axis int) (outer, row int) {
 	return t.Shape[:axis].Elems(), t.Shape[axis:].Elems() * t.DType.Size()
 }
 
-func lowerSplit(_ *compiler, g *group) error {
+func lowerSplit(c *compiler, g *group) error {
 	n := g.nodes[0]
 	x := n.Inputs[0].Type
 	axis, err := ir.NormAxis(n.Int("axis"), len(x.Shape))
@@ -173,7 +167,7 @@ func lowerSplit(_ *compiler, g *group) error {
 			return errNoKernel
 		}
 		part := &group{nodes: g.nodes, out: []*ir.Value{v}}
-		if err := part.setMove(move.StridedSpec{Elem: 1, Dims: []int{outer, w}, Src: []int{row, 1}, Dst: []int{w, 1}, SrcAt: offsets[i]}, n.Inputs...); err != nil {
+		if err := part.setMove(c.level, move.StridedSpec{Elem: 1, Dims: []int{outer, w}, Src: []int{row, 1}, Dst: []int{w, 1}, SrcAt: offsets[i]}, n.Inputs...); err != nil {
 			return err
 		}
 		g.expand = append(g.expand, part)
@@ -181,7 +175,7 @@ func lowerSplit(_ *compiler, g *group) error {
 	return nil
 }
 
-func lowerConcatenate(_ *compiler, g *group) error {
+func lowerConcatenate(c *compiler, g *group) error {
 	n := g.nodes[0]
 	y := n.Outputs[0]
 	axis, err := ir.NormAxis(n.Int("axis"), len(y.Type.Shape))
@@ -198,9 +192,9 @@ func lowerConcatenate(_ *compiler, g *group) error {
 		part := &group{nodes: g.nodes, dst: y, part: view{off: 0, len: int(y.Type.Bytes())}}
 		if outer == 1 {
 			part.part = view{off: at, len: w}
-			err = part.setMove(move.CopySpec{Bytes: w}, v)
+			err = part.setMove(c.level, move.CopySpec{Bytes: w}, v)
 		} else {
-			err = part.setMove(move.StridedSpec{Elem: 1, Dims: []int{outer, w}, Src: []int{w, 1}, Dst: []int{row, 1}, DstAt: at}, v)
+			err = part.setMove(c.level, move.StridedSpec{Elem: 1, Dims: []int{outer, w}, Src: []int{w, 1}, Dst: []int{row, 1}, DstAt: at}, v)
 		}
 		if err != nil {
 			return err
@@ -211,7 +205,7 @@ func lowerConcatenate(_ *compiler, g *group) error {
 	return nil
 }
 
-func lowerPad(_ *compiler, g *group) error {
+func lowerPad(c *compiler, g *group) error {
 	n := g.nodes[0]
 	x, y := n.Inputs[0].Type, n.Outputs[0]
 	low, high := n.Ints("low"), n.Ints("high")
@@ -235,17 +229,17 @@ func lowerPad(_ *compiler, g *group) error {
 	all := view{off: 0, len: int(y.Type.Bytes())}
 	border := &group{nodes: g.nodes, dst: y, part: all}
 	inner := &group{nodes: g.nodes, dst: y, part: all}
-	if err := border.setMove(move.FillSpec{Value: rawBytes(value)}); err != nil {
+	if err := border.setMove(c.level, move.FillSpec{Value: rawBytes(value)}); err != nil {
 		return err
 	}
-	if err := inner.setMove(move.StridedSpec{Elem: elem, Dims: x.Shape, Src: strides(x.Shape, elem), Dst: to, DstAt: at}, n.Inputs...); err != nil {
+	if err := inner.setMove(c.level, move.StridedSpec{Elem: elem, Dims: x.Shape, Src: strides(x.Shape, elem), Dst: to, DstAt: at}, n.Inputs...); err != nil {
 		return err
 	}
 	g.expand = []*group{border, inner}
 	return nil
 }
 
-func lowerGather(_ *compiler, g *group) error {
+func lowerGather(c *compiler, g *group) error {
 	n := g.nodes[0]
 	x, idx := n.Inputs[0].Type, n.Inputs[1].Type
 	axis, err := ir.NormAxis(n.Int("axis"), len(x.Shape))
@@ -259,5 +253,5 @@ func lowerGather(_ *compiler, g *group) error {
 	if s.Outer*s.Count*s.Row == 0 {
 		return errNoKernel
 	}
-	return g.setMove(s, n.Inputs...)
+	return g.setMove(c.level, s, n.Inputs...)
 }

@@ -82,4 +82,15 @@ var lowerings = map[string]func(c *compiler, g *group) error{
 	"q_lookup":           lowerQLookup,
 	"q_softmax":          lowerQSoftmax,
 	"q_resize":           lowerQResize,
+
+	"not":                     lowerNot,
+	"is_nan":                  lowerIsNaN,
+	"compare":                 lowerCompare,
+	"and":                     lowerLogic,
+	"or":                      lowerLogic,
+	"xor":                     lowerLogic,
+	"select":                  lowerSelect,
+	"arg_max":                 lowerArgMax,
+	"dynamic_quantize_linear": lowerDynamicQuantize,
+	"dot_integer":             lowerDotInteger,
 }

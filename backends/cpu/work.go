@@ -3,6 +3,7 @@ package cpu
 import (
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/f32"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/plain"
 )
 
 // work is what a step of the plan runs, cut in units that any number of
@@ -12,6 +13,12 @@ type work interface {
 	Tiles() int
 	ScratchBytes() int
 	Run(lo, hi int, c *call)
+}
+
+// checker is implemented by work that must look at its operands before it may
+// run, such as indices that could lie outside a tensor.
+type checker interface {
+	check(c *call) error
 }
 
 // args is the memory of a kernel call. It has the fields of the kernel
@@ -26,7 +33,8 @@ type args struct {
 type call struct {
 	args
 	ops       [][]byte
-	attention f32.AttentionArgs // made of the above by the one kernel that wants it
+	attention f32.AttentionArgs // made of the above for kernels with more operands
+	plain     plain.Args
 }
 
 // Rough speed of one core, for deciding whether a step is worth sharing.

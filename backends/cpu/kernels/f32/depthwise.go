@@ -29,6 +29,7 @@ type dwTile struct {
 	// Row kernels: columns of the run outside the image. They want all taps of a
 	// row, no dilation along it, and xkw = wkw = ypix.
 	left, right uintptr
+	sevens      uintptr // not 0: groups of seven pixels rather than eight
 }
 
 func depthwisePortable(t *dwTile) {
@@ -120,6 +121,9 @@ func (d *depthwiseConv) row(r int, a *Args) {
 		t.y = base(a.Y) + uintptr(r*d.OW*d.C*4)
 		if d.Residual {
 			t.res = base(a.X2) + uintptr(r*d.OW*d.C*4)
+		}
+		if d.OW%8 != 0 && d.OW%7 == 0 {
+			t.sevens = 1
 		}
 		t.pixels, t.kw, t.left, t.right = uintptr(d.OW), uintptr(d.KW), uintptr(d.PL), uintptr(d.right)
 		d.run1(hide(&t))

@@ -18,6 +18,8 @@ TEXT ·dwRow3s1AVX512(SB), NOSPLIT, $0-8
 	SHLXQ DI, R8, R8
 	DECQ  R8
 	KMOVW R8, K1
+	CMPQ  144(AX), $0x00
+	JNE   pixels7
 
 pixels8:
 	CMPQ  48(AX), $0x08
@@ -314,6 +316,281 @@ nores10:
 	JMP     pixels8
 
 end8:
+pixels7:
+	CMPQ  48(AX), $0x07
+	JLT   end7
+	MOVQ  128(AX), DI
+	XORQ  R8, R8
+	CMPQ  DI, $0x00
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K2
+	MOVQ  136(AX), DI
+	MOVQ  48(AX), R8
+	SUBQ  $0x07, R8
+	SUBQ  R8, DI
+	XORQ  R8, R8
+	CMPQ  DI, $0x00
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K3
+	XORQ  DI, DI
+
+c11:
+	MOVQ   40(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   DI, R8
+	CMPQ   R8, $0x40
+	JLT    rest12
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R10
+	ADDQ   DI, R10
+	MOVQ   56(AX), R11
+	TESTQ  R11, R11
+	JZ     done15
+
+kh14:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Z8
+	VMOVUPS     (R10)(CX*1), Z9
+	VMOVUPS     (R10)(CX*2), Z10
+	VMOVUPS.Z   (R8), K2, Z11
+	VFMADD231PS Z8, Z11, Z0
+	VMOVUPS     (R8)(CX*1), Z11
+	VFMADD231PS Z8, Z11, Z1
+	VFMADD231PS Z9, Z11, Z0
+	VMOVUPS     (R8)(CX*2), Z11
+	VFMADD231PS Z8, Z11, Z2
+	VFMADD231PS Z9, Z11, Z1
+	VFMADD231PS Z10, Z11, Z0
+	VMOVUPS     (R8)(DX*1), Z11
+	VFMADD231PS Z8, Z11, Z3
+	VFMADD231PS Z9, Z11, Z2
+	VFMADD231PS Z10, Z11, Z1
+	VMOVUPS     (R8)(CX*4), Z11
+	VFMADD231PS Z8, Z11, Z4
+	VFMADD231PS Z9, Z11, Z3
+	VFMADD231PS Z10, Z11, Z2
+	VMOVUPS     (R8)(BX*1), Z11
+	VFMADD231PS Z8, Z11, Z5
+	VFMADD231PS Z9, Z11, Z4
+	VFMADD231PS Z10, Z11, Z3
+	VMOVUPS     (R8)(DX*2), Z11
+	VFMADD231PS Z8, Z11, Z6
+	VFMADD231PS Z9, Z11, Z5
+	VFMADD231PS Z10, Z11, Z4
+	VMOVUPS     (R8)(SI*1), Z11
+	VFMADD231PS Z9, Z11, Z6
+	VFMADD231PS Z10, Z11, Z5
+	VMOVUPS.Z   (R9), K3, Z11
+	VFMADD231PS Z10, Z11, Z6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh14
+
+done15:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z6, Z6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act16
+	ADDQ    DI, R8
+	VADDPS  (R8), Z0, Z0
+	VADDPS  (R8)(CX*1), Z1, Z1
+	VADDPS  (R8)(CX*2), Z2, Z2
+	VADDPS  (R8)(DX*1), Z3, Z3
+	VADDPS  (R8)(CX*4), Z4, Z4
+	VADDPS  (R8)(BX*1), Z5, Z5
+	VADDPS  (R8)(DX*2), Z6, Z6
+
+act16:
+	VBROADCASTSS 120(AX), Z8
+	VBROADCASTSS 124(AX), Z9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R8)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, (R8)(CX*1)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, (R8)(CX*2)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, (R8)(DX*1)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, (R8)(CX*4)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, (R8)(BX*1)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, (R8)(DX*2)
+	ADDQ         $0x40, DI
+	JMP          c11
+
+rest12:
+	TESTQ  R8, R8
+	JZ     cend13
+	MOVQ   128(AX), R8
+	XORQ   R9, R9
+	CMPQ   R8, $0x00
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K2
+	KANDW  K1, K2, K2
+	MOVQ   136(AX), R8
+	MOVQ   48(AX), R9
+	SUBQ   $0x07, R9
+	SUBQ   R9, R8
+	XORQ   R9, R9
+	CMPQ   R8, $0x00
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K3
+	KANDW  K1, K3, K3
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R10
+	ADDQ   DI, R10
+	MOVQ   56(AX), R11
+	TESTQ  R11, R11
+	JZ     done18
+
+kh17:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Z8
+	VMOVUPS     (R10)(CX*1), Z9
+	VMOVUPS     (R10)(CX*2), Z10
+	VMOVUPS.Z   (R8), K2, Z11
+	VFMADD231PS Z8, Z11, Z0
+	VMOVUPS.Z   (R8)(CX*1), K1, Z11
+	VFMADD231PS Z8, Z11, Z1
+	VFMADD231PS Z9, Z11, Z0
+	VMOVUPS.Z   (R8)(CX*2), K1, Z11
+	VFMADD231PS Z8, Z11, Z2
+	VFMADD231PS Z9, Z11, Z1
+	VFMADD231PS Z10, Z11, Z0
+	VMOVUPS.Z   (R8)(DX*1), K1, Z11
+	VFMADD231PS Z8, Z11, Z3
+	VFMADD231PS Z9, Z11, Z2
+	VFMADD231PS Z10, Z11, Z1
+	VMOVUPS.Z   (R8)(CX*4), K1, Z11
+	VFMADD231PS Z8, Z11, Z4
+	VFMADD231PS Z9, Z11, Z3
+	VFMADD231PS Z10, Z11, Z2
+	VMOVUPS.Z   (R8)(BX*1), K1, Z11
+	VFMADD231PS Z8, Z11, Z5
+	VFMADD231PS Z9, Z11, Z4
+	VFMADD231PS Z10, Z11, Z3
+	VMOVUPS.Z   (R8)(DX*2), K1, Z11
+	VFMADD231PS Z8, Z11, Z6
+	VFMADD231PS Z9, Z11, Z5
+	VFMADD231PS Z10, Z11, Z4
+	VMOVUPS.Z   (R8)(SI*1), K1, Z11
+	VFMADD231PS Z9, Z11, Z6
+	VFMADD231PS Z10, Z11, Z5
+	VMOVUPS.Z   (R9), K3, Z11
+	VFMADD231PS Z10, Z11, Z6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh17
+
+done18:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z6, Z6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act19
+	ADDQ    DI, R8
+	VADDPS  (R8), Z0, K1, Z0
+	VADDPS  (R8)(CX*1), Z1, K1, Z1
+	VADDPS  (R8)(CX*2), Z2, K1, Z2
+	VADDPS  (R8)(DX*1), Z3, K1, Z3
+	VADDPS  (R8)(CX*4), Z4, K1, Z4
+	VADDPS  (R8)(BX*1), Z5, K1, Z5
+	VADDPS  (R8)(DX*2), Z6, K1, Z6
+
+act19:
+	VBROADCASTSS 120(AX), Z8
+	VBROADCASTSS 124(AX), Z9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, K1, (R8)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, K1, (R8)(CX*1)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, K1, (R8)(CX*2)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, K1, (R8)(DX*1)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, K1, (R8)(CX*4)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, K1, (R8)(BX*1)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, K1, (R8)(DX*2)
+
+cend13:
+	MOVQ CX, DI
+	MOVQ SI, DI
+	ADDQ DI, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores20
+	ADDQ DI, 32(AX)
+
+nores20:
+	ADDQ    DI, (AX)
+	SUBQ    $0x07, 48(AX)
+	XORQ    R8, R8
+	MOVQ    128(AX), DI
+	SUBQ    $0x07, DI
+	CMOVQLT R8, DI
+	MOVQ    DI, 128(AX)
+	JMP     pixels7
+
+end7:
 pixels4:
 	CMPQ  48(AX), $0x04
 	JLT   end4
@@ -334,12 +611,12 @@ pixels4:
 	KMOVW DI, K3
 	XORQ  DI, DI
 
-c11:
+c21:
 	MOVQ   40(AX), SI
 	SHLQ   $0x02, SI
 	SUBQ   DI, SI
 	CMPQ   SI, $0x40
-	JLT    rest12
+	JLT    rest22
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -350,9 +627,9 @@ c11:
 	ADDQ   DI, SI
 	MOVQ   56(AX), R9
 	TESTQ  R9, R9
-	JZ     done15
+	JZ     done25
 
-kh14:
+kh24:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     (SI)(CX*1), Z9
 	VMOVUPS     (SI)(CX*2), Z10
@@ -377,9 +654,9 @@ kh14:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh14
+	JNZ         kh24
 
-done15:
+done25:
 	MOVQ    24(AX), SI
 	VMOVUPS (SI)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -388,14 +665,14 @@ done15:
 	VADDPS  Z8, Z3, Z3
 	MOVQ    32(AX), SI
 	TESTQ   SI, SI
-	JZ      act16
+	JZ      act26
 	ADDQ    DI, SI
 	VADDPS  (SI), Z0, Z0
 	VADDPS  (SI)(CX*1), Z1, Z1
 	VADDPS  (SI)(CX*2), Z2, Z2
 	VADDPS  (SI)(DX*1), Z3, Z3
 
-act16:
+act26:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), SI
@@ -413,11 +690,11 @@ act16:
 	VMINPS       Z3, Z9, Z3
 	VMOVUPS      Z3, (SI)(DX*1)
 	ADDQ         $0x40, DI
-	JMP          c11
+	JMP          c21
 
-rest12:
+rest22:
 	TESTQ  SI, SI
-	JZ     cend13
+	JZ     cend23
 	MOVQ   128(AX), SI
 	XORQ   R8, R8
 	CMPQ   SI, $0x00
@@ -445,9 +722,9 @@ rest12:
 	ADDQ   DI, SI
 	MOVQ   56(AX), R9
 	TESTQ  R9, R9
-	JZ     done18
+	JZ     done28
 
-kh17:
+kh27:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     (SI)(CX*1), Z9
 	VMOVUPS     (SI)(CX*2), Z10
@@ -472,9 +749,9 @@ kh17:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh17
+	JNZ         kh27
 
-done18:
+done28:
 	MOVQ    24(AX), SI
 	VMOVUPS (SI)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -483,14 +760,14 @@ done18:
 	VADDPS  Z8, Z3, Z3
 	MOVQ    32(AX), SI
 	TESTQ   SI, SI
-	JZ      act19
+	JZ      act29
 	ADDQ    DI, SI
 	VADDPS  (SI), Z0, K1, Z0
 	VADDPS  (SI)(CX*1), Z1, K1, Z1
 	VADDPS  (SI)(CX*2), Z2, K1, Z2
 	VADDPS  (SI)(DX*1), Z3, K1, Z3
 
-act19:
+act29:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), SI
@@ -508,15 +785,15 @@ act19:
 	VMINPS       Z3, Z9, Z3
 	VMOVUPS      Z3, K1, (SI)(DX*1)
 
-cend13:
+cend23:
 	MOVQ CX, SI
 	SHLQ $0x02, SI
 	ADDQ SI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores20
+	JEQ  nores30
 	ADDQ SI, 32(AX)
 
-nores20:
+nores30:
 	ADDQ    SI, (AX)
 	SUBQ    $0x04, 48(AX)
 	XORQ    DI, DI
@@ -547,12 +824,12 @@ pixels2:
 	KMOVW SI, K3
 	XORQ  DI, DI
 
-c21:
+c31:
 	MOVQ   40(AX), BX
 	SHLQ   $0x02, BX
 	SUBQ   DI, BX
 	CMPQ   BX, $0x40
-	JLT    rest22
+	JLT    rest32
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (AX), R8
@@ -561,9 +838,9 @@ c21:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done25
+	JZ     done35
 
-kh24:
+kh34:
 	VMOVUPS     (BX), Z8
 	VMOVUPS     (BX)(CX*1), Z9
 	VMOVUPS     (BX)(CX*2), Z10
@@ -580,21 +857,21 @@ kh24:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh24
+	JNZ         kh34
 
-done25:
+done35:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z1, Z1
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act26
+	JZ      act36
 	ADDQ    DI, BX
 	VADDPS  (BX), Z0, Z0
 	VADDPS  (BX)(CX*1), Z1, Z1
 
-act26:
+act36:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), BX
@@ -606,11 +883,11 @@ act26:
 	VMINPS       Z1, Z9, Z1
 	VMOVUPS      Z1, (BX)(CX*1)
 	ADDQ         $0x40, DI
-	JMP          c21
+	JMP          c31
 
-rest22:
+rest32:
 	TESTQ  BX, BX
-	JZ     cend23
+	JZ     cend33
 	MOVQ   128(AX), BX
 	XORQ   SI, SI
 	CMPQ   BX, $0x00
@@ -636,9 +913,9 @@ rest22:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done28
+	JZ     done38
 
-kh27:
+kh37:
 	VMOVUPS     (BX), Z8
 	VMOVUPS     (BX)(CX*1), Z9
 	VMOVUPS     (BX)(CX*2), Z10
@@ -655,21 +932,21 @@ kh27:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh27
+	JNZ         kh37
 
-done28:
+done38:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z1, Z1
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act29
+	JZ      act39
 	ADDQ    DI, BX
 	VADDPS  (BX), Z0, K1, Z0
 	VADDPS  (BX)(CX*1), Z1, K1, Z1
 
-act29:
+act39:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), BX
@@ -681,15 +958,15 @@ act29:
 	VMINPS       Z1, Z9, Z1
 	VMOVUPS      Z1, K1, (BX)(CX*1)
 
-cend23:
+cend33:
 	MOVQ CX, BX
 	SHLQ $0x01, BX
 	ADDQ BX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores30
+	JEQ  nores40
 	ADDQ BX, 32(AX)
 
-nores30:
+nores40:
 	ADDQ    BX, (AX)
 	SUBQ    $0x02, 48(AX)
 	XORQ    SI, SI
@@ -720,12 +997,12 @@ pixels1:
 	KMOVW BX, K3
 	XORQ  DI, DI
 
-c31:
+c41:
 	MOVQ   40(AX), DX
 	SHLQ   $0x02, DX
 	SUBQ   DI, DX
 	CMPQ   DX, $0x40
-	JLT    rest32
+	JLT    rest42
 	VPXORD Z0, Z0, Z0
 	MOVQ   (AX), R8
 	ADDQ   DI, R8
@@ -733,9 +1010,9 @@ c31:
 	ADDQ   DI, DX
 	MOVQ   56(AX), BX
 	TESTQ  BX, BX
-	JZ     done35
+	JZ     done45
 
-kh34:
+kh44:
 	VMOVUPS     (DX), Z8
 	VMOVUPS     (DX)(CX*1), Z9
 	VMOVUPS     (DX)(CX*2), Z10
@@ -748,19 +1025,19 @@ kh34:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), DX
 	DECQ        BX
-	JNZ         kh34
+	JNZ         kh44
 
-done35:
+done45:
 	MOVQ    24(AX), DX
 	VMOVUPS (DX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	MOVQ    32(AX), DX
 	TESTQ   DX, DX
-	JZ      act36
+	JZ      act46
 	ADDQ    DI, DX
 	VADDPS  (DX), Z0, Z0
 
-act36:
+act46:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), DX
@@ -769,11 +1046,11 @@ act36:
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, (DX)
 	ADDQ         $0x40, DI
-	JMP          c31
+	JMP          c41
 
-rest32:
+rest42:
 	TESTQ  DX, DX
-	JZ     cend33
+	JZ     cend43
 	MOVQ   128(AX), DX
 	XORQ   BX, BX
 	CMPQ   DX, $0x00
@@ -798,9 +1075,9 @@ rest32:
 	ADDQ   DI, DX
 	MOVQ   56(AX), BX
 	TESTQ  BX, BX
-	JZ     done38
+	JZ     done48
 
-kh37:
+kh47:
 	VMOVUPS     (DX), Z8
 	VMOVUPS     (DX)(CX*1), Z9
 	VMOVUPS     (DX)(CX*2), Z10
@@ -813,19 +1090,19 @@ kh37:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), DX
 	DECQ        BX
-	JNZ         kh37
+	JNZ         kh47
 
-done38:
+done48:
 	MOVQ    24(AX), DX
 	VMOVUPS (DX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	MOVQ    32(AX), DX
 	TESTQ   DX, DX
-	JZ      act39
+	JZ      act49
 	ADDQ    DI, DX
 	VADDPS  (DX), Z0, K1, Z0
 
-act39:
+act49:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), DX
@@ -834,14 +1111,14 @@ act39:
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, K1, (DX)
 
-cend33:
+cend43:
 	MOVQ CX, DX
 	ADDQ DX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores40
+	JEQ  nores50
 	ADDQ DX, 32(AX)
 
-nores40:
+nores50:
 	ADDQ    DX, (AX)
 	SUBQ    $0x01, 48(AX)
 	XORQ    BX, BX
@@ -869,6 +1146,8 @@ TEXT ·dwRow3s2AVX512(SB), NOSPLIT, $0-8
 	SHLXQ DI, R8, R8
 	DECQ  R8
 	KMOVW R8, K1
+	CMPQ  144(AX), $0x00
+	JNE   pixels7
 
 pixels8:
 	CMPQ  48(AX), $0x08
@@ -891,12 +1170,12 @@ pixels8:
 	KMOVW R8, K3
 	XORQ  DI, DI
 
-c41:
+c51:
 	MOVQ   40(AX), R8
 	SHLQ   $0x02, R8
 	SUBQ   DI, R8
 	CMPQ   R8, $0x40
-	JLT    rest42
+	JLT    rest52
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -911,9 +1190,9 @@ c41:
 	ADDQ   DI, R11
 	MOVQ   56(AX), R12
 	TESTQ  R12, R12
-	JZ     done45
+	JZ     done55
 
-kh44:
+kh54:
 	LEAQ        (R8)(CX*8), R9
 	LEAQ        (R9)(CX*8), R10
 	VMOVUPS     (R11), Z8
@@ -963,9 +1242,9 @@ kh44:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R11
 	DECQ        R12
-	JNZ         kh44
+	JNZ         kh54
 
-done45:
+done55:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -978,7 +1257,7 @@ done45:
 	VADDPS  Z8, Z7, Z7
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act46
+	JZ      act56
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, Z0
 	VADDPS  (R8)(CX*1), Z1, Z1
@@ -989,7 +1268,7 @@ done45:
 	VADDPS  (R8)(DX*2), Z6, Z6
 	VADDPS  (R8)(SI*1), Z7, Z7
 
-act46:
+act56:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -1019,11 +1298,11 @@ act46:
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, (R8)(SI*1)
 	ADDQ         $0x40, DI
-	JMP          c41
+	JMP          c51
 
-rest42:
+rest52:
 	TESTQ  R8, R8
-	JZ     cend43
+	JZ     cend53
 	MOVQ   128(AX), R8
 	XORQ   R9, R9
 	CMPQ   R8, $0x00
@@ -1056,9 +1335,9 @@ rest42:
 	ADDQ   DI, R11
 	MOVQ   56(AX), R12
 	TESTQ  R12, R12
-	JZ     done48
+	JZ     done58
 
-kh47:
+kh57:
 	LEAQ        (R8)(CX*8), R9
 	LEAQ        (R9)(CX*8), R10
 	VMOVUPS     (R11), Z8
@@ -1108,9 +1387,9 @@ kh47:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R11
 	DECQ        R12
-	JNZ         kh47
+	JNZ         kh57
 
-done48:
+done58:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -1123,7 +1402,7 @@ done48:
 	VADDPS  Z8, Z7, Z7
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act49
+	JZ      act59
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, K1, Z0
 	VADDPS  (R8)(CX*1), Z1, K1, Z1
@@ -1134,7 +1413,7 @@ done48:
 	VADDPS  (R8)(DX*2), Z6, K1, Z6
 	VADDPS  (R8)(SI*1), Z7, K1, Z7
 
-act49:
+act59:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -1164,15 +1443,15 @@ act49:
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, K1, (R8)(SI*1)
 
-cend43:
+cend53:
 	MOVQ CX, DI
 	SHLQ $0x03, DI
 	ADDQ DI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores50
+	JEQ  nores60
 	ADDQ DI, 32(AX)
 
-nores50:
+nores60:
 	ADDQ    DI, DI
 	ADDQ    DI, (AX)
 	SUBQ    $0x08, 48(AX)
@@ -1184,6 +1463,296 @@ nores50:
 	JMP     pixels8
 
 end8:
+pixels7:
+	CMPQ  48(AX), $0x07
+	JLT   end7
+	MOVQ  128(AX), DI
+	XORQ  R8, R8
+	CMPQ  DI, $0x00
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K2
+	MOVQ  136(AX), DI
+	MOVQ  48(AX), R8
+	SUBQ  $0x07, R8
+	ADDQ  R8, R8
+	SUBQ  R8, DI
+	XORQ  R8, R8
+	CMPQ  DI, $0x00
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K3
+	XORQ  DI, DI
+
+c61:
+	MOVQ   40(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   DI, R8
+	CMPQ   R8, $0x40
+	JLT    rest62
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R10
+	ADDQ   DI, R10
+	MOVQ   56(AX), R11
+	TESTQ  R11, R11
+	JZ     done65
+
+kh64:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Z8
+	VMOVUPS     (R10)(CX*1), Z9
+	VMOVUPS     (R10)(CX*2), Z10
+	VMOVUPS.Z   (R8), K2, Z11
+	VFMADD231PS Z8, Z11, Z0
+	VMOVUPS     (R8)(CX*1), Z11
+	VFMADD231PS Z9, Z11, Z0
+	VMOVUPS     (R8)(CX*2), Z11
+	VFMADD231PS Z8, Z11, Z1
+	VFMADD231PS Z10, Z11, Z0
+	VMOVUPS     (R8)(DX*1), Z11
+	VFMADD231PS Z9, Z11, Z1
+	VMOVUPS     (R8)(CX*4), Z11
+	VFMADD231PS Z8, Z11, Z2
+	VFMADD231PS Z10, Z11, Z1
+	VMOVUPS     (R8)(BX*1), Z11
+	VFMADD231PS Z9, Z11, Z2
+	VMOVUPS     (R8)(DX*2), Z11
+	VFMADD231PS Z8, Z11, Z3
+	VFMADD231PS Z10, Z11, Z2
+	VMOVUPS     (R8)(SI*1), Z11
+	VFMADD231PS Z9, Z11, Z3
+	VMOVUPS     (R9), Z11
+	VFMADD231PS Z8, Z11, Z4
+	VFMADD231PS Z10, Z11, Z3
+	VMOVUPS     (R9)(CX*1), Z11
+	VFMADD231PS Z9, Z11, Z4
+	VMOVUPS     (R9)(CX*2), Z11
+	VFMADD231PS Z8, Z11, Z5
+	VFMADD231PS Z10, Z11, Z4
+	VMOVUPS     (R9)(DX*1), Z11
+	VFMADD231PS Z9, Z11, Z5
+	VMOVUPS     (R9)(CX*4), Z11
+	VFMADD231PS Z8, Z11, Z6
+	VFMADD231PS Z10, Z11, Z5
+	VMOVUPS     (R9)(BX*1), Z11
+	VFMADD231PS Z9, Z11, Z6
+	VMOVUPS.Z   (R9)(DX*2), K3, Z11
+	VFMADD231PS Z10, Z11, Z6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh64
+
+done65:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z6, Z6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act66
+	ADDQ    DI, R8
+	VADDPS  (R8), Z0, Z0
+	VADDPS  (R8)(CX*1), Z1, Z1
+	VADDPS  (R8)(CX*2), Z2, Z2
+	VADDPS  (R8)(DX*1), Z3, Z3
+	VADDPS  (R8)(CX*4), Z4, Z4
+	VADDPS  (R8)(BX*1), Z5, Z5
+	VADDPS  (R8)(DX*2), Z6, Z6
+
+act66:
+	VBROADCASTSS 120(AX), Z8
+	VBROADCASTSS 124(AX), Z9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R8)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, (R8)(CX*1)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, (R8)(CX*2)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, (R8)(DX*1)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, (R8)(CX*4)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, (R8)(BX*1)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, (R8)(DX*2)
+	ADDQ         $0x40, DI
+	JMP          c61
+
+rest62:
+	TESTQ  R8, R8
+	JZ     cend63
+	MOVQ   128(AX), R8
+	XORQ   R9, R9
+	CMPQ   R8, $0x00
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K2
+	KANDW  K1, K2, K2
+	MOVQ   136(AX), R8
+	MOVQ   48(AX), R9
+	SUBQ   $0x07, R9
+	ADDQ   R9, R9
+	SUBQ   R9, R8
+	XORQ   R9, R9
+	CMPQ   R8, $0x00
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K3
+	KANDW  K1, K3, K3
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R10
+	ADDQ   DI, R10
+	MOVQ   56(AX), R11
+	TESTQ  R11, R11
+	JZ     done68
+
+kh67:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Z8
+	VMOVUPS     (R10)(CX*1), Z9
+	VMOVUPS     (R10)(CX*2), Z10
+	VMOVUPS.Z   (R8), K2, Z11
+	VFMADD231PS Z8, Z11, Z0
+	VMOVUPS.Z   (R8)(CX*1), K1, Z11
+	VFMADD231PS Z9, Z11, Z0
+	VMOVUPS.Z   (R8)(CX*2), K1, Z11
+	VFMADD231PS Z8, Z11, Z1
+	VFMADD231PS Z10, Z11, Z0
+	VMOVUPS.Z   (R8)(DX*1), K1, Z11
+	VFMADD231PS Z9, Z11, Z1
+	VMOVUPS.Z   (R8)(CX*4), K1, Z11
+	VFMADD231PS Z8, Z11, Z2
+	VFMADD231PS Z10, Z11, Z1
+	VMOVUPS.Z   (R8)(BX*1), K1, Z11
+	VFMADD231PS Z9, Z11, Z2
+	VMOVUPS.Z   (R8)(DX*2), K1, Z11
+	VFMADD231PS Z8, Z11, Z3
+	VFMADD231PS Z10, Z11, Z2
+	VMOVUPS.Z   (R8)(SI*1), K1, Z11
+	VFMADD231PS Z9, Z11, Z3
+	VMOVUPS.Z   (R9), K1, Z11
+	VFMADD231PS Z8, Z11, Z4
+	VFMADD231PS Z10, Z11, Z3
+	VMOVUPS.Z   (R9)(CX*1), K1, Z11
+	VFMADD231PS Z9, Z11, Z4
+	VMOVUPS.Z   (R9)(CX*2), K1, Z11
+	VFMADD231PS Z8, Z11, Z5
+	VFMADD231PS Z10, Z11, Z4
+	VMOVUPS.Z   (R9)(DX*1), K1, Z11
+	VFMADD231PS Z9, Z11, Z5
+	VMOVUPS.Z   (R9)(CX*4), K1, Z11
+	VFMADD231PS Z8, Z11, Z6
+	VFMADD231PS Z10, Z11, Z5
+	VMOVUPS.Z   (R9)(BX*1), K1, Z11
+	VFMADD231PS Z9, Z11, Z6
+	VMOVUPS.Z   (R9)(DX*2), K3, Z11
+	VFMADD231PS Z10, Z11, Z6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh67
+
+done68:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z6, Z6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act69
+	ADDQ    DI, R8
+	VADDPS  (R8), Z0, K1, Z0
+	VADDPS  (R8)(CX*1), Z1, K1, Z1
+	VADDPS  (R8)(CX*2), Z2, K1, Z2
+	VADDPS  (R8)(DX*1), Z3, K1, Z3
+	VADDPS  (R8)(CX*4), Z4, K1, Z4
+	VADDPS  (R8)(BX*1), Z5, K1, Z5
+	VADDPS  (R8)(DX*2), Z6, K1, Z6
+
+act69:
+	VBROADCASTSS 120(AX), Z8
+	VBROADCASTSS 124(AX), Z9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, K1, (R8)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, K1, (R8)(CX*1)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, K1, (R8)(CX*2)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, K1, (R8)(DX*1)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, K1, (R8)(CX*4)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, K1, (R8)(BX*1)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, K1, (R8)(DX*2)
+
+cend63:
+	MOVQ CX, DI
+	MOVQ SI, DI
+	ADDQ DI, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores70
+	ADDQ DI, 32(AX)
+
+nores70:
+	ADDQ    DI, DI
+	ADDQ    DI, (AX)
+	SUBQ    $0x07, 48(AX)
+	XORQ    R8, R8
+	MOVQ    128(AX), DI
+	SUBQ    $0x0e, DI
+	CMOVQLT R8, DI
+	MOVQ    DI, 128(AX)
+	JMP     pixels7
+
+end7:
 pixels4:
 	CMPQ  48(AX), $0x04
 	JLT   end4
@@ -1205,12 +1774,12 @@ pixels4:
 	KMOVW R8, K3
 	XORQ  DI, DI
 
-c51:
+c71:
 	MOVQ   40(AX), R8
 	SHLQ   $0x02, R8
 	SUBQ   DI, R8
 	CMPQ   R8, $0x40
-	JLT    rest52
+	JLT    rest72
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1221,9 +1790,9 @@ c51:
 	ADDQ   DI, R10
 	MOVQ   56(AX), R11
 	TESTQ  R11, R11
-	JZ     done55
+	JZ     done75
 
-kh54:
+kh74:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Z8
 	VMOVUPS     (R10)(CX*1), Z9
@@ -1252,9 +1821,9 @@ kh54:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh54
+	JNZ         kh74
 
-done55:
+done75:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -1263,14 +1832,14 @@ done55:
 	VADDPS  Z8, Z3, Z3
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act56
+	JZ      act76
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, Z0
 	VADDPS  (R8)(CX*1), Z1, Z1
 	VADDPS  (R8)(CX*2), Z2, Z2
 	VADDPS  (R8)(DX*1), Z3, Z3
 
-act56:
+act76:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -1288,11 +1857,11 @@ act56:
 	VMINPS       Z3, Z9, Z3
 	VMOVUPS      Z3, (R8)(DX*1)
 	ADDQ         $0x40, DI
-	JMP          c51
+	JMP          c71
 
-rest52:
+rest72:
 	TESTQ  R8, R8
-	JZ     cend53
+	JZ     cend73
 	MOVQ   128(AX), R8
 	XORQ   R9, R9
 	CMPQ   R8, $0x00
@@ -1321,9 +1890,9 @@ rest52:
 	ADDQ   DI, R10
 	MOVQ   56(AX), R11
 	TESTQ  R11, R11
-	JZ     done58
+	JZ     done78
 
-kh57:
+kh77:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Z8
 	VMOVUPS     (R10)(CX*1), Z9
@@ -1352,9 +1921,9 @@ kh57:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh57
+	JNZ         kh77
 
-done58:
+done78:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -1363,14 +1932,14 @@ done58:
 	VADDPS  Z8, Z3, Z3
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act59
+	JZ      act79
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, K1, Z0
 	VADDPS  (R8)(CX*1), Z1, K1, Z1
 	VADDPS  (R8)(CX*2), Z2, K1, Z2
 	VADDPS  (R8)(DX*1), Z3, K1, Z3
 
-act59:
+act79:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -1388,15 +1957,15 @@ act59:
 	VMINPS       Z3, Z9, Z3
 	VMOVUPS      Z3, K1, (R8)(DX*1)
 
-cend53:
+cend73:
 	MOVQ CX, DI
 	SHLQ $0x02, DI
 	ADDQ DI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores60
+	JEQ  nores80
 	ADDQ DI, 32(AX)
 
-nores60:
+nores80:
 	ADDQ    DI, DI
 	ADDQ    DI, (AX)
 	SUBQ    $0x04, 48(AX)
@@ -1429,12 +1998,12 @@ pixels2:
 	KMOVW SI, K3
 	XORQ  DI, DI
 
-c61:
+c81:
 	MOVQ   40(AX), BX
 	SHLQ   $0x02, BX
 	SUBQ   DI, BX
 	CMPQ   BX, $0x40
-	JLT    rest62
+	JLT    rest82
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (AX), R8
@@ -1443,9 +2012,9 @@ c61:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done65
+	JZ     done85
 
-kh64:
+kh84:
 	VMOVUPS     (BX), Z8
 	VMOVUPS     (BX)(CX*1), Z9
 	VMOVUPS     (BX)(CX*2), Z10
@@ -1463,21 +2032,21 @@ kh64:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh64
+	JNZ         kh84
 
-done65:
+done85:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z1, Z1
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act66
+	JZ      act86
 	ADDQ    DI, BX
 	VADDPS  (BX), Z0, Z0
 	VADDPS  (BX)(CX*1), Z1, Z1
 
-act66:
+act86:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), BX
@@ -1489,11 +2058,11 @@ act66:
 	VMINPS       Z1, Z9, Z1
 	VMOVUPS      Z1, (BX)(CX*1)
 	ADDQ         $0x40, DI
-	JMP          c61
+	JMP          c81
 
-rest62:
+rest82:
 	TESTQ  BX, BX
-	JZ     cend63
+	JZ     cend83
 	MOVQ   128(AX), BX
 	XORQ   SI, SI
 	CMPQ   BX, $0x00
@@ -1520,9 +2089,9 @@ rest62:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done68
+	JZ     done88
 
-kh67:
+kh87:
 	VMOVUPS     (BX), Z8
 	VMOVUPS     (BX)(CX*1), Z9
 	VMOVUPS     (BX)(CX*2), Z10
@@ -1540,21 +2109,21 @@ kh67:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh67
+	JNZ         kh87
 
-done68:
+done88:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z1, Z1
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act69
+	JZ      act89
 	ADDQ    DI, BX
 	VADDPS  (BX), Z0, K1, Z0
 	VADDPS  (BX)(CX*1), Z1, K1, Z1
 
-act69:
+act89:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), BX
@@ -1566,15 +2135,15 @@ act69:
 	VMINPS       Z1, Z9, Z1
 	VMOVUPS      Z1, K1, (BX)(CX*1)
 
-cend63:
+cend83:
 	MOVQ CX, BX
 	SHLQ $0x01, BX
 	ADDQ BX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores70
+	JEQ  nores90
 	ADDQ BX, 32(AX)
 
-nores70:
+nores90:
 	ADDQ    BX, BX
 	ADDQ    BX, (AX)
 	SUBQ    $0x02, 48(AX)
@@ -1607,12 +2176,12 @@ pixels1:
 	KMOVW BX, K3
 	XORQ  DI, DI
 
-c71:
+c91:
 	MOVQ   40(AX), DX
 	SHLQ   $0x02, DX
 	SUBQ   DI, DX
 	CMPQ   DX, $0x40
-	JLT    rest72
+	JLT    rest92
 	VPXORD Z0, Z0, Z0
 	MOVQ   (AX), R8
 	ADDQ   DI, R8
@@ -1620,9 +2189,9 @@ c71:
 	ADDQ   DI, DX
 	MOVQ   56(AX), BX
 	TESTQ  BX, BX
-	JZ     done75
+	JZ     done95
 
-kh74:
+kh94:
 	VMOVUPS     (DX), Z8
 	VMOVUPS     (DX)(CX*1), Z9
 	VMOVUPS     (DX)(CX*2), Z10
@@ -1635,19 +2204,19 @@ kh74:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), DX
 	DECQ        BX
-	JNZ         kh74
+	JNZ         kh94
 
-done75:
+done95:
 	MOVQ    24(AX), DX
 	VMOVUPS (DX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	MOVQ    32(AX), DX
 	TESTQ   DX, DX
-	JZ      act76
+	JZ      act96
 	ADDQ    DI, DX
 	VADDPS  (DX), Z0, Z0
 
-act76:
+act96:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), DX
@@ -1656,11 +2225,11 @@ act76:
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, (DX)
 	ADDQ         $0x40, DI
-	JMP          c71
+	JMP          c91
 
-rest72:
+rest92:
 	TESTQ  DX, DX
-	JZ     cend73
+	JZ     cend93
 	MOVQ   128(AX), DX
 	XORQ   BX, BX
 	CMPQ   DX, $0x00
@@ -1686,9 +2255,9 @@ rest72:
 	ADDQ   DI, DX
 	MOVQ   56(AX), BX
 	TESTQ  BX, BX
-	JZ     done78
+	JZ     done98
 
-kh77:
+kh97:
 	VMOVUPS     (DX), Z8
 	VMOVUPS     (DX)(CX*1), Z9
 	VMOVUPS     (DX)(CX*2), Z10
@@ -1701,19 +2270,19 @@ kh77:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), DX
 	DECQ        BX
-	JNZ         kh77
+	JNZ         kh97
 
-done78:
+done98:
 	MOVQ    24(AX), DX
 	VMOVUPS (DX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	MOVQ    32(AX), DX
 	TESTQ   DX, DX
-	JZ      act79
+	JZ      act99
 	ADDQ    DI, DX
 	VADDPS  (DX), Z0, K1, Z0
 
-act79:
+act99:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), DX
@@ -1722,14 +2291,14 @@ act79:
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, K1, (DX)
 
-cend73:
+cend93:
 	MOVQ CX, DX
 	ADDQ DX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores80
+	JEQ  nores100
 	ADDQ DX, 32(AX)
 
-nores80:
+nores100:
 	ADDQ    DX, DX
 	ADDQ    DX, (AX)
 	SUBQ    $0x01, 48(AX)
@@ -1758,6 +2327,8 @@ TEXT ·dwRow5s1AVX512(SB), NOSPLIT, $0-8
 	SHLXQ DI, R8, R8
 	DECQ  R8
 	KMOVW R8, K1
+	CMPQ  144(AX), $0x00
+	JNE   pixels7
 
 pixels8:
 	CMPQ  48(AX), $0x08
@@ -1789,12 +2360,12 @@ pixels8:
 	KMOVW R8, K5
 	XORQ  DI, DI
 
-c81:
+c101:
 	MOVQ   40(AX), R8
 	SHLQ   $0x02, R8
 	SUBQ   DI, R8
 	CMPQ   R8, $0x40
-	JLT    rest82
+	JLT    rest102
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1809,9 +2380,9 @@ c81:
 	ADDQ   DI, R10
 	MOVQ   56(AX), R11
 	TESTQ  R11, R11
-	JZ     done85
+	JZ     done105
 
-kh84:
+kh104:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Z8
 	VMOVUPS     (R10)(CX*1), Z9
@@ -1873,9 +2444,9 @@ kh84:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh84
+	JNZ         kh104
 
-done85:
+done105:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -1888,7 +2459,7 @@ done85:
 	VADDPS  Z8, Z7, Z7
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act86
+	JZ      act106
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, Z0
 	VADDPS  (R8)(CX*1), Z1, Z1
@@ -1899,7 +2470,7 @@ done85:
 	VADDPS  (R8)(DX*2), Z6, Z6
 	VADDPS  (R8)(SI*1), Z7, Z7
 
-act86:
+act106:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -1929,11 +2500,11 @@ act86:
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, (R8)(SI*1)
 	ADDQ         $0x40, DI
-	JMP          c81
+	JMP          c101
 
-rest82:
+rest102:
 	TESTQ  R8, R8
-	JZ     cend83
+	JZ     cend103
 	MOVQ   128(AX), R8
 	XORQ   R9, R9
 	CMPQ   R8, $0x00
@@ -1977,9 +2548,9 @@ rest82:
 	ADDQ   DI, R10
 	MOVQ   56(AX), R11
 	TESTQ  R11, R11
-	JZ     done88
+	JZ     done108
 
-kh87:
+kh107:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Z8
 	VMOVUPS     (R10)(CX*1), Z9
@@ -2041,9 +2612,9 @@ kh87:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh87
+	JNZ         kh107
 
-done88:
+done108:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -2056,7 +2627,7 @@ done88:
 	VADDPS  Z8, Z7, Z7
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act89
+	JZ      act109
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, K1, Z0
 	VADDPS  (R8)(CX*1), Z1, K1, Z1
@@ -2067,7 +2638,7 @@ done88:
 	VADDPS  (R8)(DX*2), Z6, K1, Z6
 	VADDPS  (R8)(SI*1), Z7, K1, Z7
 
-act89:
+act109:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -2097,15 +2668,15 @@ act89:
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, K1, (R8)(SI*1)
 
-cend83:
+cend103:
 	MOVQ CX, DI
 	SHLQ $0x03, DI
 	ADDQ DI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores90
+	JEQ  nores110
 	ADDQ DI, 32(AX)
 
-nores90:
+nores110:
 	ADDQ    DI, (AX)
 	SUBQ    $0x08, 48(AX)
 	XORQ    R8, R8
@@ -2116,6 +2687,339 @@ nores90:
 	JMP     pixels8
 
 end8:
+pixels7:
+	CMPQ  48(AX), $0x07
+	JLT   end7
+	MOVQ  128(AX), DI
+	XORQ  R8, R8
+	CMPQ  DI, $0x00
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K2
+	XORQ  R8, R8
+	CMPQ  DI, $0x01
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K3
+	MOVQ  136(AX), DI
+	MOVQ  48(AX), R8
+	SUBQ  $0x07, R8
+	SUBQ  R8, DI
+	XORQ  R8, R8
+	CMPQ  DI, $0x00
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K4
+	XORQ  R8, R8
+	CMPQ  DI, $0x01
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K5
+	XORQ  DI, DI
+
+c111:
+	MOVQ   40(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   DI, R8
+	CMPQ   R8, $0x40
+	JLT    rest112
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R10
+	ADDQ   DI, R10
+	MOVQ   56(AX), R11
+	TESTQ  R11, R11
+	JZ     done115
+
+kh114:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Z8
+	VMOVUPS     (R10)(CX*1), Z9
+	VMOVUPS     (R10)(CX*2), Z10
+	VMOVUPS     (R10)(DX*1), Z11
+	VMOVUPS     (R10)(CX*4), Z12
+	VMOVUPS.Z   (R8), K2, Z13
+	VFMADD231PS Z8, Z13, Z0
+	VMOVUPS.Z   (R8)(CX*1), K3, Z13
+	VFMADD231PS Z8, Z13, Z1
+	VFMADD231PS Z9, Z13, Z0
+	VMOVUPS     (R8)(CX*2), Z13
+	VFMADD231PS Z8, Z13, Z2
+	VFMADD231PS Z9, Z13, Z1
+	VFMADD231PS Z10, Z13, Z0
+	VMOVUPS     (R8)(DX*1), Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z9, Z13, Z2
+	VFMADD231PS Z10, Z13, Z1
+	VFMADD231PS Z11, Z13, Z0
+	VMOVUPS     (R8)(CX*4), Z13
+	VFMADD231PS Z8, Z13, Z4
+	VFMADD231PS Z9, Z13, Z3
+	VFMADD231PS Z10, Z13, Z2
+	VFMADD231PS Z11, Z13, Z1
+	VFMADD231PS Z12, Z13, Z0
+	VMOVUPS     (R8)(BX*1), Z13
+	VFMADD231PS Z8, Z13, Z5
+	VFMADD231PS Z9, Z13, Z4
+	VFMADD231PS Z10, Z13, Z3
+	VFMADD231PS Z11, Z13, Z2
+	VFMADD231PS Z12, Z13, Z1
+	VMOVUPS     (R8)(DX*2), Z13
+	VFMADD231PS Z8, Z13, Z6
+	VFMADD231PS Z9, Z13, Z5
+	VFMADD231PS Z10, Z13, Z4
+	VFMADD231PS Z11, Z13, Z3
+	VFMADD231PS Z12, Z13, Z2
+	VMOVUPS     (R8)(SI*1), Z13
+	VFMADD231PS Z9, Z13, Z6
+	VFMADD231PS Z10, Z13, Z5
+	VFMADD231PS Z11, Z13, Z4
+	VFMADD231PS Z12, Z13, Z3
+	VMOVUPS     (R9), Z13
+	VFMADD231PS Z10, Z13, Z6
+	VFMADD231PS Z11, Z13, Z5
+	VFMADD231PS Z12, Z13, Z4
+	VMOVUPS.Z   (R9)(CX*1), K5, Z13
+	VFMADD231PS Z11, Z13, Z6
+	VFMADD231PS Z12, Z13, Z5
+	VMOVUPS.Z   (R9)(CX*2), K4, Z13
+	VFMADD231PS Z12, Z13, Z6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh114
+
+done115:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z6, Z6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act116
+	ADDQ    DI, R8
+	VADDPS  (R8), Z0, Z0
+	VADDPS  (R8)(CX*1), Z1, Z1
+	VADDPS  (R8)(CX*2), Z2, Z2
+	VADDPS  (R8)(DX*1), Z3, Z3
+	VADDPS  (R8)(CX*4), Z4, Z4
+	VADDPS  (R8)(BX*1), Z5, Z5
+	VADDPS  (R8)(DX*2), Z6, Z6
+
+act116:
+	VBROADCASTSS 120(AX), Z8
+	VBROADCASTSS 124(AX), Z9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R8)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, (R8)(CX*1)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, (R8)(CX*2)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, (R8)(DX*1)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, (R8)(CX*4)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, (R8)(BX*1)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, (R8)(DX*2)
+	ADDQ         $0x40, DI
+	JMP          c111
+
+rest112:
+	TESTQ  R8, R8
+	JZ     cend113
+	MOVQ   128(AX), R8
+	XORQ   R9, R9
+	CMPQ   R8, $0x00
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K2
+	KANDW  K1, K2, K2
+	XORQ   R9, R9
+	CMPQ   R8, $0x01
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K3
+	KANDW  K1, K3, K3
+	MOVQ   136(AX), R8
+	MOVQ   48(AX), R9
+	SUBQ   $0x07, R9
+	SUBQ   R9, R8
+	XORQ   R9, R9
+	CMPQ   R8, $0x00
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K4
+	KANDW  K1, K4, K4
+	XORQ   R9, R9
+	CMPQ   R8, $0x01
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K5
+	KANDW  K1, K5, K5
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R10
+	ADDQ   DI, R10
+	MOVQ   56(AX), R11
+	TESTQ  R11, R11
+	JZ     done118
+
+kh117:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Z8
+	VMOVUPS     (R10)(CX*1), Z9
+	VMOVUPS     (R10)(CX*2), Z10
+	VMOVUPS     (R10)(DX*1), Z11
+	VMOVUPS     (R10)(CX*4), Z12
+	VMOVUPS.Z   (R8), K2, Z13
+	VFMADD231PS Z8, Z13, Z0
+	VMOVUPS.Z   (R8)(CX*1), K3, Z13
+	VFMADD231PS Z8, Z13, Z1
+	VFMADD231PS Z9, Z13, Z0
+	VMOVUPS.Z   (R8)(CX*2), K1, Z13
+	VFMADD231PS Z8, Z13, Z2
+	VFMADD231PS Z9, Z13, Z1
+	VFMADD231PS Z10, Z13, Z0
+	VMOVUPS.Z   (R8)(DX*1), K1, Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z9, Z13, Z2
+	VFMADD231PS Z10, Z13, Z1
+	VFMADD231PS Z11, Z13, Z0
+	VMOVUPS.Z   (R8)(CX*4), K1, Z13
+	VFMADD231PS Z8, Z13, Z4
+	VFMADD231PS Z9, Z13, Z3
+	VFMADD231PS Z10, Z13, Z2
+	VFMADD231PS Z11, Z13, Z1
+	VFMADD231PS Z12, Z13, Z0
+	VMOVUPS.Z   (R8)(BX*1), K1, Z13
+	VFMADD231PS Z8, Z13, Z5
+	VFMADD231PS Z9, Z13, Z4
+	VFMADD231PS Z10, Z13, Z3
+	VFMADD231PS Z11, Z13, Z2
+	VFMADD231PS Z12, Z13, Z1
+	VMOVUPS.Z   (R8)(DX*2), K1, Z13
+	VFMADD231PS Z8, Z13, Z6
+	VFMADD231PS Z9, Z13, Z5
+	VFMADD231PS Z10, Z13, Z4
+	VFMADD231PS Z11, Z13, Z3
+	VFMADD231PS Z12, Z13, Z2
+	VMOVUPS.Z   (R8)(SI*1), K1, Z13
+	VFMADD231PS Z9, Z13, Z6
+	VFMADD231PS Z10, Z13, Z5
+	VFMADD231PS Z11, Z13, Z4
+	VFMADD231PS Z12, Z13, Z3
+	VMOVUPS.Z   (R9), K1, Z13
+	VFMADD231PS Z10, Z13, Z6
+	VFMADD231PS Z11, Z13, Z5
+	VFMADD231PS Z12, Z13, Z4
+	VMOVUPS.Z   (R9)(CX*1), K5, Z13
+	VFMADD231PS Z11, Z13, Z6
+	VFMADD231PS Z12, Z13, Z5
+	VMOVUPS.Z   (R9)(CX*2), K4, Z13
+	VFMADD231PS Z12, Z13, Z6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh117
+
+done118:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z6, Z6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act119
+	ADDQ    DI, R8
+	VADDPS  (R8), Z0, K1, Z0
+	VADDPS  (R8)(CX*1), Z1, K1, Z1
+	VADDPS  (R8)(CX*2), Z2, K1, Z2
+	VADDPS  (R8)(DX*1), Z3, K1, Z3
+	VADDPS  (R8)(CX*4), Z4, K1, Z4
+	VADDPS  (R8)(BX*1), Z5, K1, Z5
+	VADDPS  (R8)(DX*2), Z6, K1, Z6
+
+act119:
+	VBROADCASTSS 120(AX), Z8
+	VBROADCASTSS 124(AX), Z9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, K1, (R8)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, K1, (R8)(CX*1)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, K1, (R8)(CX*2)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, K1, (R8)(DX*1)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, K1, (R8)(CX*4)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, K1, (R8)(BX*1)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, K1, (R8)(DX*2)
+
+cend113:
+	MOVQ CX, DI
+	MOVQ SI, DI
+	ADDQ DI, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores120
+	ADDQ DI, 32(AX)
+
+nores120:
+	ADDQ    DI, (AX)
+	SUBQ    $0x07, 48(AX)
+	XORQ    R8, R8
+	MOVQ    128(AX), DI
+	SUBQ    $0x07, DI
+	CMOVQLT R8, DI
+	MOVQ    DI, 128(AX)
+	JMP     pixels7
+
+end7:
 pixels4:
 	CMPQ  48(AX), $0x04
 	JLT   end4
@@ -2146,12 +3050,12 @@ pixels4:
 	KMOVW R8, K5
 	XORQ  DI, DI
 
-c91:
+c121:
 	MOVQ   40(AX), R8
 	SHLQ   $0x02, R8
 	SUBQ   DI, R8
 	CMPQ   R8, $0x40
-	JLT    rest92
+	JLT    rest122
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2162,9 +3066,9 @@ c91:
 	ADDQ   DI, R9
 	MOVQ   56(AX), R10
 	TESTQ  R10, R10
-	JZ     done95
+	JZ     done125
 
-kh94:
+kh124:
 	VMOVUPS     (R9), Z8
 	VMOVUPS     (R9)(CX*1), Z9
 	VMOVUPS     (R9)(CX*2), Z10
@@ -2201,9 +3105,9 @@ kh94:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R9
 	DECQ        R10
-	JNZ         kh94
+	JNZ         kh124
 
-done95:
+done125:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -2212,14 +3116,14 @@ done95:
 	VADDPS  Z8, Z3, Z3
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act96
+	JZ      act126
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, Z0
 	VADDPS  (R8)(CX*1), Z1, Z1
 	VADDPS  (R8)(CX*2), Z2, Z2
 	VADDPS  (R8)(DX*1), Z3, Z3
 
-act96:
+act126:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -2237,11 +3141,11 @@ act96:
 	VMINPS       Z3, Z9, Z3
 	VMOVUPS      Z3, (R8)(DX*1)
 	ADDQ         $0x40, DI
-	JMP          c91
+	JMP          c121
 
-rest92:
+rest122:
 	TESTQ  R8, R8
-	JZ     cend93
+	JZ     cend123
 	MOVQ   128(AX), R8
 	XORQ   R9, R9
 	CMPQ   R8, $0x00
@@ -2281,9 +3185,9 @@ rest92:
 	ADDQ   DI, R9
 	MOVQ   56(AX), R10
 	TESTQ  R10, R10
-	JZ     done98
+	JZ     done128
 
-kh97:
+kh127:
 	VMOVUPS     (R9), Z8
 	VMOVUPS     (R9)(CX*1), Z9
 	VMOVUPS     (R9)(CX*2), Z10
@@ -2320,9 +3224,9 @@ kh97:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R9
 	DECQ        R10
-	JNZ         kh97
+	JNZ         kh127
 
-done98:
+done128:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -2331,14 +3235,14 @@ done98:
 	VADDPS  Z8, Z3, Z3
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act99
+	JZ      act129
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, K1, Z0
 	VADDPS  (R8)(CX*1), Z1, K1, Z1
 	VADDPS  (R8)(CX*2), Z2, K1, Z2
 	VADDPS  (R8)(DX*1), Z3, K1, Z3
 
-act99:
+act129:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -2356,15 +3260,15 @@ act99:
 	VMINPS       Z3, Z9, Z3
 	VMOVUPS      Z3, K1, (R8)(DX*1)
 
-cend93:
+cend123:
 	MOVQ CX, DI
 	SHLQ $0x02, DI
 	ADDQ DI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores100
+	JEQ  nores130
 	ADDQ DI, 32(AX)
 
-nores100:
+nores130:
 	ADDQ    DI, (AX)
 	SUBQ    $0x04, 48(AX)
 	XORQ    R8, R8
@@ -2405,12 +3309,12 @@ pixels2:
 	KMOVW DI, K5
 	XORQ  DI, DI
 
-c101:
+c131:
 	MOVQ   40(AX), SI
 	SHLQ   $0x02, SI
 	SUBQ   DI, SI
 	CMPQ   SI, $0x40
-	JLT    rest102
+	JLT    rest132
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (AX), R8
@@ -2419,9 +3323,9 @@ c101:
 	ADDQ   DI, SI
 	MOVQ   56(AX), R9
 	TESTQ  R9, R9
-	JZ     done105
+	JZ     done135
 
-kh104:
+kh134:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     (SI)(CX*1), Z9
 	VMOVUPS     (SI)(CX*2), Z10
@@ -2446,21 +3350,21 @@ kh104:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh104
+	JNZ         kh134
 
-done105:
+done135:
 	MOVQ    24(AX), SI
 	VMOVUPS (SI)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z1, Z1
 	MOVQ    32(AX), SI
 	TESTQ   SI, SI
-	JZ      act106
+	JZ      act136
 	ADDQ    DI, SI
 	VADDPS  (SI), Z0, Z0
 	VADDPS  (SI)(CX*1), Z1, Z1
 
-act106:
+act136:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), SI
@@ -2472,11 +3376,11 @@ act106:
 	VMINPS       Z1, Z9, Z1
 	VMOVUPS      Z1, (SI)(CX*1)
 	ADDQ         $0x40, DI
-	JMP          c101
+	JMP          c131
 
-rest102:
+rest132:
 	TESTQ  SI, SI
-	JZ     cend103
+	JZ     cend133
 	MOVQ   128(AX), SI
 	XORQ   R8, R8
 	CMPQ   SI, $0x00
@@ -2514,9 +3418,9 @@ rest102:
 	ADDQ   DI, SI
 	MOVQ   56(AX), R9
 	TESTQ  R9, R9
-	JZ     done108
+	JZ     done138
 
-kh107:
+kh137:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     (SI)(CX*1), Z9
 	VMOVUPS     (SI)(CX*2), Z10
@@ -2541,21 +3445,21 @@ kh107:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh107
+	JNZ         kh137
 
-done108:
+done138:
 	MOVQ    24(AX), SI
 	VMOVUPS (SI)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z1, Z1
 	MOVQ    32(AX), SI
 	TESTQ   SI, SI
-	JZ      act109
+	JZ      act139
 	ADDQ    DI, SI
 	VADDPS  (SI), Z0, K1, Z0
 	VADDPS  (SI)(CX*1), Z1, K1, Z1
 
-act109:
+act139:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), SI
@@ -2567,15 +3471,15 @@ act109:
 	VMINPS       Z1, Z9, Z1
 	VMOVUPS      Z1, K1, (SI)(CX*1)
 
-cend103:
+cend133:
 	MOVQ CX, SI
 	SHLQ $0x01, SI
 	ADDQ SI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores110
+	JEQ  nores140
 	ADDQ SI, 32(AX)
 
-nores110:
+nores140:
 	ADDQ    SI, (AX)
 	SUBQ    $0x02, 48(AX)
 	XORQ    DI, DI
@@ -2616,12 +3520,12 @@ pixels1:
 	KMOVW SI, K5
 	XORQ  DI, DI
 
-c111:
+c141:
 	MOVQ   40(AX), BX
 	SHLQ   $0x02, BX
 	SUBQ   DI, BX
 	CMPQ   BX, $0x40
-	JLT    rest112
+	JLT    rest142
 	VPXORD Z0, Z0, Z0
 	MOVQ   (AX), R8
 	ADDQ   DI, R8
@@ -2629,9 +3533,9 @@ c111:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done115
+	JZ     done145
 
-kh114:
+kh144:
 	VMOVUPS     (BX), Z8
 	VMOVUPS     (BX)(CX*1), Z9
 	VMOVUPS     (BX)(CX*2), Z10
@@ -2650,19 +3554,19 @@ kh114:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh114
+	JNZ         kh144
 
-done115:
+done145:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act116
+	JZ      act146
 	ADDQ    DI, BX
 	VADDPS  (BX), Z0, Z0
 
-act116:
+act146:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), BX
@@ -2671,11 +3575,11 @@ act116:
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, (BX)
 	ADDQ         $0x40, DI
-	JMP          c111
+	JMP          c141
 
-rest112:
+rest142:
 	TESTQ  BX, BX
-	JZ     cend113
+	JZ     cend143
 	MOVQ   128(AX), BX
 	XORQ   SI, SI
 	CMPQ   BX, $0x00
@@ -2712,9 +3616,9 @@ rest112:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done118
+	JZ     done148
 
-kh117:
+kh147:
 	VMOVUPS     (BX), Z8
 	VMOVUPS     (BX)(CX*1), Z9
 	VMOVUPS     (BX)(CX*2), Z10
@@ -2733,19 +3637,19 @@ kh117:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh117
+	JNZ         kh147
 
-done118:
+done148:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act119
+	JZ      act149
 	ADDQ    DI, BX
 	VADDPS  (BX), Z0, K1, Z0
 
-act119:
+act149:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), BX
@@ -2754,14 +3658,14 @@ act119:
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, K1, (BX)
 
-cend113:
+cend143:
 	MOVQ CX, BX
 	ADDQ BX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores120
+	JEQ  nores150
 	ADDQ BX, 32(AX)
 
-nores120:
+nores150:
 	ADDQ    BX, (AX)
 	SUBQ    $0x01, 48(AX)
 	XORQ    SI, SI
@@ -2789,6 +3693,8 @@ TEXT ·dwRow5s2AVX512(SB), NOSPLIT, $0-8
 	SHLXQ DI, R8, R8
 	DECQ  R8
 	KMOVW R8, K1
+	CMPQ  144(AX), $0x00
+	JNE   pixels7
 
 pixels8:
 	CMPQ  48(AX), $0x08
@@ -2821,12 +3727,12 @@ pixels8:
 	KMOVW R8, K5
 	XORQ  DI, DI
 
-c121:
+c151:
 	MOVQ   40(AX), R8
 	SHLQ   $0x02, R8
 	SUBQ   DI, R8
 	CMPQ   R8, $0x40
-	JLT    rest122
+	JLT    rest152
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2841,9 +3747,9 @@ c121:
 	ADDQ   DI, R11
 	MOVQ   56(AX), R12
 	TESTQ  R12, R12
-	JZ     done125
+	JZ     done155
 
-kh124:
+kh154:
 	LEAQ        (R8)(CX*8), R9
 	LEAQ        (R9)(CX*8), R10
 	VMOVUPS     (R11), Z8
@@ -2913,9 +3819,9 @@ kh124:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R11
 	DECQ        R12
-	JNZ         kh124
+	JNZ         kh154
 
-done125:
+done155:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -2928,7 +3834,7 @@ done125:
 	VADDPS  Z8, Z7, Z7
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act126
+	JZ      act156
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, Z0
 	VADDPS  (R8)(CX*1), Z1, Z1
@@ -2939,7 +3845,7 @@ done125:
 	VADDPS  (R8)(DX*2), Z6, Z6
 	VADDPS  (R8)(SI*1), Z7, Z7
 
-act126:
+act156:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -2969,11 +3875,11 @@ act126:
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, (R8)(SI*1)
 	ADDQ         $0x40, DI
-	JMP          c121
+	JMP          c151
 
-rest122:
+rest152:
 	TESTQ  R8, R8
-	JZ     cend123
+	JZ     cend153
 	MOVQ   128(AX), R8
 	XORQ   R9, R9
 	CMPQ   R8, $0x00
@@ -3018,9 +3924,9 @@ rest122:
 	ADDQ   DI, R11
 	MOVQ   56(AX), R12
 	TESTQ  R12, R12
-	JZ     done128
+	JZ     done158
 
-kh127:
+kh157:
 	LEAQ        (R8)(CX*8), R9
 	LEAQ        (R9)(CX*8), R10
 	VMOVUPS     (R11), Z8
@@ -3090,9 +3996,9 @@ kh127:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R11
 	DECQ        R12
-	JNZ         kh127
+	JNZ         kh157
 
-done128:
+done158:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -3105,7 +4011,7 @@ done128:
 	VADDPS  Z8, Z7, Z7
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act129
+	JZ      act159
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, K1, Z0
 	VADDPS  (R8)(CX*1), Z1, K1, Z1
@@ -3116,7 +4022,7 @@ done128:
 	VADDPS  (R8)(DX*2), Z6, K1, Z6
 	VADDPS  (R8)(SI*1), Z7, K1, Z7
 
-act129:
+act159:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -3146,15 +4052,15 @@ act129:
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, K1, (R8)(SI*1)
 
-cend123:
+cend153:
 	MOVQ CX, DI
 	SHLQ $0x03, DI
 	ADDQ DI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores130
+	JEQ  nores160
 	ADDQ DI, 32(AX)
 
-nores130:
+nores160:
 	ADDQ    DI, DI
 	ADDQ    DI, (AX)
 	SUBQ    $0x08, 48(AX)
@@ -3166,6 +4072,356 @@ nores130:
 	JMP     pixels8
 
 end8:
+pixels7:
+	CMPQ  48(AX), $0x07
+	JLT   end7
+	MOVQ  128(AX), DI
+	XORQ  R8, R8
+	CMPQ  DI, $0x00
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K2
+	XORQ  R8, R8
+	CMPQ  DI, $0x01
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K3
+	MOVQ  136(AX), DI
+	MOVQ  48(AX), R8
+	SUBQ  $0x07, R8
+	ADDQ  R8, R8
+	SUBQ  R8, DI
+	XORQ  R8, R8
+	CMPQ  DI, $0x00
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K4
+	XORQ  R8, R8
+	CMPQ  DI, $0x01
+	SETLE R8
+	NEGQ  R8
+	KMOVW R8, K5
+	XORQ  DI, DI
+
+c161:
+	MOVQ   40(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   DI, R8
+	CMPQ   R8, $0x40
+	JLT    rest162
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R11
+	ADDQ   DI, R11
+	MOVQ   56(AX), R12
+	TESTQ  R12, R12
+	JZ     done165
+
+kh164:
+	LEAQ        (R8)(CX*8), R9
+	LEAQ        (R9)(CX*8), R10
+	VMOVUPS     (R11), Z8
+	VMOVUPS     (R11)(CX*1), Z9
+	VMOVUPS     (R11)(CX*2), Z10
+	VMOVUPS     (R11)(DX*1), Z11
+	VMOVUPS     (R11)(CX*4), Z12
+	VMOVUPS.Z   (R8), K2, Z13
+	VFMADD231PS Z8, Z13, Z0
+	VMOVUPS.Z   (R8)(CX*1), K3, Z13
+	VFMADD231PS Z9, Z13, Z0
+	VMOVUPS     (R8)(CX*2), Z13
+	VFMADD231PS Z8, Z13, Z1
+	VFMADD231PS Z10, Z13, Z0
+	VMOVUPS     (R8)(DX*1), Z13
+	VFMADD231PS Z9, Z13, Z1
+	VFMADD231PS Z11, Z13, Z0
+	VMOVUPS     (R8)(CX*4), Z13
+	VFMADD231PS Z8, Z13, Z2
+	VFMADD231PS Z10, Z13, Z1
+	VFMADD231PS Z12, Z13, Z0
+	VMOVUPS     (R8)(BX*1), Z13
+	VFMADD231PS Z9, Z13, Z2
+	VFMADD231PS Z11, Z13, Z1
+	VMOVUPS     (R8)(DX*2), Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z10, Z13, Z2
+	VFMADD231PS Z12, Z13, Z1
+	VMOVUPS     (R8)(SI*1), Z13
+	VFMADD231PS Z9, Z13, Z3
+	VFMADD231PS Z11, Z13, Z2
+	VMOVUPS     (R9), Z13
+	VFMADD231PS Z8, Z13, Z4
+	VFMADD231PS Z10, Z13, Z3
+	VFMADD231PS Z12, Z13, Z2
+	VMOVUPS     (R9)(CX*1), Z13
+	VFMADD231PS Z9, Z13, Z4
+	VFMADD231PS Z11, Z13, Z3
+	VMOVUPS     (R9)(CX*2), Z13
+	VFMADD231PS Z8, Z13, Z5
+	VFMADD231PS Z10, Z13, Z4
+	VFMADD231PS Z12, Z13, Z3
+	VMOVUPS     (R9)(DX*1), Z13
+	VFMADD231PS Z9, Z13, Z5
+	VFMADD231PS Z11, Z13, Z4
+	VMOVUPS     (R9)(CX*4), Z13
+	VFMADD231PS Z8, Z13, Z6
+	VFMADD231PS Z10, Z13, Z5
+	VFMADD231PS Z12, Z13, Z4
+	VMOVUPS     (R9)(BX*1), Z13
+	VFMADD231PS Z9, Z13, Z6
+	VFMADD231PS Z11, Z13, Z5
+	VMOVUPS     (R9)(DX*2), Z13
+	VFMADD231PS Z10, Z13, Z6
+	VFMADD231PS Z12, Z13, Z5
+	VMOVUPS.Z   (R9)(SI*1), K5, Z13
+	VFMADD231PS Z11, Z13, Z6
+	VMOVUPS.Z   (R10), K4, Z13
+	VFMADD231PS Z12, Z13, Z6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R11
+	DECQ        R12
+	JNZ         kh164
+
+done165:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z6, Z6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act166
+	ADDQ    DI, R8
+	VADDPS  (R8), Z0, Z0
+	VADDPS  (R8)(CX*1), Z1, Z1
+	VADDPS  (R8)(CX*2), Z2, Z2
+	VADDPS  (R8)(DX*1), Z3, Z3
+	VADDPS  (R8)(CX*4), Z4, Z4
+	VADDPS  (R8)(BX*1), Z5, Z5
+	VADDPS  (R8)(DX*2), Z6, Z6
+
+act166:
+	VBROADCASTSS 120(AX), Z8
+	VBROADCASTSS 124(AX), Z9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R8)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, (R8)(CX*1)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, (R8)(CX*2)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, (R8)(DX*1)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, (R8)(CX*4)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, (R8)(BX*1)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, (R8)(DX*2)
+	ADDQ         $0x40, DI
+	JMP          c161
+
+rest162:
+	TESTQ  R8, R8
+	JZ     cend163
+	MOVQ   128(AX), R8
+	XORQ   R9, R9
+	CMPQ   R8, $0x00
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K2
+	KANDW  K1, K2, K2
+	XORQ   R9, R9
+	CMPQ   R8, $0x01
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K3
+	KANDW  K1, K3, K3
+	MOVQ   136(AX), R8
+	MOVQ   48(AX), R9
+	SUBQ   $0x07, R9
+	ADDQ   R9, R9
+	SUBQ   R9, R8
+	XORQ   R9, R9
+	CMPQ   R8, $0x00
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K4
+	KANDW  K1, K4, K4
+	XORQ   R9, R9
+	CMPQ   R8, $0x01
+	SETLE  R9
+	NEGQ   R9
+	KMOVW  R9, K5
+	KANDW  K1, K5, K5
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R11
+	ADDQ   DI, R11
+	MOVQ   56(AX), R12
+	TESTQ  R12, R12
+	JZ     done168
+
+kh167:
+	LEAQ        (R8)(CX*8), R9
+	LEAQ        (R9)(CX*8), R10
+	VMOVUPS     (R11), Z8
+	VMOVUPS     (R11)(CX*1), Z9
+	VMOVUPS     (R11)(CX*2), Z10
+	VMOVUPS     (R11)(DX*1), Z11
+	VMOVUPS     (R11)(CX*4), Z12
+	VMOVUPS.Z   (R8), K2, Z13
+	VFMADD231PS Z8, Z13, Z0
+	VMOVUPS.Z   (R8)(CX*1), K3, Z13
+	VFMADD231PS Z9, Z13, Z0
+	VMOVUPS.Z   (R8)(CX*2), K1, Z13
+	VFMADD231PS Z8, Z13, Z1
+	VFMADD231PS Z10, Z13, Z0
+	VMOVUPS.Z   (R8)(DX*1), K1, Z13
+	VFMADD231PS Z9, Z13, Z1
+	VFMADD231PS Z11, Z13, Z0
+	VMOVUPS.Z   (R8)(CX*4), K1, Z13
+	VFMADD231PS Z8, Z13, Z2
+	VFMADD231PS Z10, Z13, Z1
+	VFMADD231PS Z12, Z13, Z0
+	VMOVUPS.Z   (R8)(BX*1), K1, Z13
+	VFMADD231PS Z9, Z13, Z2
+	VFMADD231PS Z11, Z13, Z1
+	VMOVUPS.Z   (R8)(DX*2), K1, Z13
+	VFMADD231PS Z8, Z13, Z3
+	VFMADD231PS Z10, Z13, Z2
+	VFMADD231PS Z12, Z13, Z1
+	VMOVUPS.Z   (R8)(SI*1), K1, Z13
+	VFMADD231PS Z9, Z13, Z3
+	VFMADD231PS Z11, Z13, Z2
+	VMOVUPS.Z   (R9), K1, Z13
+	VFMADD231PS Z8, Z13, Z4
+	VFMADD231PS Z10, Z13, Z3
+	VFMADD231PS Z12, Z13, Z2
+	VMOVUPS.Z   (R9)(CX*1), K1, Z13
+	VFMADD231PS Z9, Z13, Z4
+	VFMADD231PS Z11, Z13, Z3
+	VMOVUPS.Z   (R9)(CX*2), K1, Z13
+	VFMADD231PS Z8, Z13, Z5
+	VFMADD231PS Z10, Z13, Z4
+	VFMADD231PS Z12, Z13, Z3
+	VMOVUPS.Z   (R9)(DX*1), K1, Z13
+	VFMADD231PS Z9, Z13, Z5
+	VFMADD231PS Z11, Z13, Z4
+	VMOVUPS.Z   (R9)(CX*4), K1, Z13
+	VFMADD231PS Z8, Z13, Z6
+	VFMADD231PS Z10, Z13, Z5
+	VFMADD231PS Z12, Z13, Z4
+	VMOVUPS.Z   (R9)(BX*1), K1, Z13
+	VFMADD231PS Z9, Z13, Z6
+	VFMADD231PS Z11, Z13, Z5
+	VMOVUPS.Z   (R9)(DX*2), K1, Z13
+	VFMADD231PS Z10, Z13, Z6
+	VFMADD231PS Z12, Z13, Z5
+	VMOVUPS.Z   (R9)(SI*1), K5, Z13
+	VFMADD231PS Z11, Z13, Z6
+	VMOVUPS.Z   (R10), K4, Z13
+	VFMADD231PS Z12, Z13, Z6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R11
+	DECQ        R12
+	JNZ         kh167
+
+done168:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z6, Z6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act169
+	ADDQ    DI, R8
+	VADDPS  (R8), Z0, K1, Z0
+	VADDPS  (R8)(CX*1), Z1, K1, Z1
+	VADDPS  (R8)(CX*2), Z2, K1, Z2
+	VADDPS  (R8)(DX*1), Z3, K1, Z3
+	VADDPS  (R8)(CX*4), Z4, K1, Z4
+	VADDPS  (R8)(BX*1), Z5, K1, Z5
+	VADDPS  (R8)(DX*2), Z6, K1, Z6
+
+act169:
+	VBROADCASTSS 120(AX), Z8
+	VBROADCASTSS 124(AX), Z9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, K1, (R8)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, K1, (R8)(CX*1)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, K1, (R8)(CX*2)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, K1, (R8)(DX*1)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, K1, (R8)(CX*4)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, K1, (R8)(BX*1)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, K1, (R8)(DX*2)
+
+cend163:
+	MOVQ CX, DI
+	MOVQ SI, DI
+	ADDQ DI, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores170
+	ADDQ DI, 32(AX)
+
+nores170:
+	ADDQ    DI, DI
+	ADDQ    DI, (AX)
+	SUBQ    $0x07, 48(AX)
+	XORQ    R8, R8
+	MOVQ    128(AX), DI
+	SUBQ    $0x0e, DI
+	CMOVQLT R8, DI
+	MOVQ    DI, 128(AX)
+	JMP     pixels7
+
+end7:
 pixels4:
 	CMPQ  48(AX), $0x04
 	JLT   end4
@@ -3197,12 +4453,12 @@ pixels4:
 	KMOVW R8, K5
 	XORQ  DI, DI
 
-c131:
+c171:
 	MOVQ   40(AX), R8
 	SHLQ   $0x02, R8
 	SUBQ   DI, R8
 	CMPQ   R8, $0x40
-	JLT    rest132
+	JLT    rest172
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3213,9 +4469,9 @@ c131:
 	ADDQ   DI, R10
 	MOVQ   56(AX), R11
 	TESTQ  R11, R11
-	JZ     done135
+	JZ     done175
 
-kh134:
+kh174:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Z8
 	VMOVUPS     (R10)(CX*1), Z9
@@ -3256,9 +4512,9 @@ kh134:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh134
+	JNZ         kh174
 
-done135:
+done175:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -3267,14 +4523,14 @@ done135:
 	VADDPS  Z8, Z3, Z3
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act136
+	JZ      act176
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, Z0
 	VADDPS  (R8)(CX*1), Z1, Z1
 	VADDPS  (R8)(CX*2), Z2, Z2
 	VADDPS  (R8)(DX*1), Z3, Z3
 
-act136:
+act176:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -3292,11 +4548,11 @@ act136:
 	VMINPS       Z3, Z9, Z3
 	VMOVUPS      Z3, (R8)(DX*1)
 	ADDQ         $0x40, DI
-	JMP          c131
+	JMP          c171
 
-rest132:
+rest172:
 	TESTQ  R8, R8
-	JZ     cend133
+	JZ     cend173
 	MOVQ   128(AX), R8
 	XORQ   R9, R9
 	CMPQ   R8, $0x00
@@ -3337,9 +4593,9 @@ rest132:
 	ADDQ   DI, R10
 	MOVQ   56(AX), R11
 	TESTQ  R11, R11
-	JZ     done138
+	JZ     done178
 
-kh137:
+kh177:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Z8
 	VMOVUPS     (R10)(CX*1), Z9
@@ -3380,9 +4636,9 @@ kh137:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh137
+	JNZ         kh177
 
-done138:
+done178:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
@@ -3391,14 +4647,14 @@ done138:
 	VADDPS  Z8, Z3, Z3
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act139
+	JZ      act179
 	ADDQ    DI, R8
 	VADDPS  (R8), Z0, K1, Z0
 	VADDPS  (R8)(CX*1), Z1, K1, Z1
 	VADDPS  (R8)(CX*2), Z2, K1, Z2
 	VADDPS  (R8)(DX*1), Z3, K1, Z3
 
-act139:
+act179:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), R8
@@ -3416,15 +4672,15 @@ act139:
 	VMINPS       Z3, Z9, Z3
 	VMOVUPS      Z3, K1, (R8)(DX*1)
 
-cend133:
+cend173:
 	MOVQ CX, DI
 	SHLQ $0x02, DI
 	ADDQ DI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores140
+	JEQ  nores180
 	ADDQ DI, 32(AX)
 
-nores140:
+nores180:
 	ADDQ    DI, DI
 	ADDQ    DI, (AX)
 	SUBQ    $0x04, 48(AX)
@@ -3467,12 +4723,12 @@ pixels2:
 	KMOVW DI, K5
 	XORQ  DI, DI
 
-c141:
+c181:
 	MOVQ   40(AX), SI
 	SHLQ   $0x02, SI
 	SUBQ   DI, SI
 	CMPQ   SI, $0x40
-	JLT    rest142
+	JLT    rest182
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   (AX), R8
@@ -3481,9 +4737,9 @@ c141:
 	ADDQ   DI, SI
 	MOVQ   56(AX), R9
 	TESTQ  R9, R9
-	JZ     done145
+	JZ     done185
 
-kh144:
+kh184:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     (SI)(CX*1), Z9
 	VMOVUPS     (SI)(CX*2), Z10
@@ -3509,21 +4765,21 @@ kh144:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh144
+	JNZ         kh184
 
-done145:
+done185:
 	MOVQ    24(AX), SI
 	VMOVUPS (SI)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z1, Z1
 	MOVQ    32(AX), SI
 	TESTQ   SI, SI
-	JZ      act146
+	JZ      act186
 	ADDQ    DI, SI
 	VADDPS  (SI), Z0, Z0
 	VADDPS  (SI)(CX*1), Z1, Z1
 
-act146:
+act186:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), SI
@@ -3535,11 +4791,11 @@ act146:
 	VMINPS       Z1, Z9, Z1
 	VMOVUPS      Z1, (SI)(CX*1)
 	ADDQ         $0x40, DI
-	JMP          c141
+	JMP          c181
 
-rest142:
+rest182:
 	TESTQ  SI, SI
-	JZ     cend143
+	JZ     cend183
 	MOVQ   128(AX), SI
 	XORQ   R8, R8
 	CMPQ   SI, $0x00
@@ -3578,9 +4834,9 @@ rest142:
 	ADDQ   DI, SI
 	MOVQ   56(AX), R9
 	TESTQ  R9, R9
-	JZ     done148
+	JZ     done188
 
-kh147:
+kh187:
 	VMOVUPS     (SI), Z8
 	VMOVUPS     (SI)(CX*1), Z9
 	VMOVUPS     (SI)(CX*2), Z10
@@ -3606,21 +4862,21 @@ kh147:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh147
+	JNZ         kh187
 
-done148:
+done188:
 	MOVQ    24(AX), SI
 	VMOVUPS (SI)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z1, Z1
 	MOVQ    32(AX), SI
 	TESTQ   SI, SI
-	JZ      act149
+	JZ      act189
 	ADDQ    DI, SI
 	VADDPS  (SI), Z0, K1, Z0
 	VADDPS  (SI)(CX*1), Z1, K1, Z1
 
-act149:
+act189:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), SI
@@ -3632,15 +4888,15 @@ act149:
 	VMINPS       Z1, Z9, Z1
 	VMOVUPS      Z1, K1, (SI)(CX*1)
 
-cend143:
+cend183:
 	MOVQ CX, SI
 	SHLQ $0x01, SI
 	ADDQ SI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores150
+	JEQ  nores190
 	ADDQ SI, 32(AX)
 
-nores150:
+nores190:
 	ADDQ    SI, SI
 	ADDQ    SI, (AX)
 	SUBQ    $0x02, 48(AX)
@@ -3683,12 +4939,12 @@ pixels1:
 	KMOVW SI, K5
 	XORQ  DI, DI
 
-c151:
+c191:
 	MOVQ   40(AX), BX
 	SHLQ   $0x02, BX
 	SUBQ   DI, BX
 	CMPQ   BX, $0x40
-	JLT    rest152
+	JLT    rest192
 	VPXORD Z0, Z0, Z0
 	MOVQ   (AX), R8
 	ADDQ   DI, R8
@@ -3696,9 +4952,9 @@ c151:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done155
+	JZ     done195
 
-kh154:
+kh194:
 	VMOVUPS     (BX), Z8
 	VMOVUPS     (BX)(CX*1), Z9
 	VMOVUPS     (BX)(CX*2), Z10
@@ -3717,19 +4973,19 @@ kh154:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh154
+	JNZ         kh194
 
-done155:
+done195:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act156
+	JZ      act196
 	ADDQ    DI, BX
 	VADDPS  (BX), Z0, Z0
 
-act156:
+act196:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), BX
@@ -3738,11 +4994,11 @@ act156:
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, (BX)
 	ADDQ         $0x40, DI
-	JMP          c151
+	JMP          c191
 
-rest152:
+rest192:
 	TESTQ  BX, BX
-	JZ     cend153
+	JZ     cend193
 	MOVQ   128(AX), BX
 	XORQ   SI, SI
 	CMPQ   BX, $0x00
@@ -3780,9 +5036,9 @@ rest152:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done158
+	JZ     done198
 
-kh157:
+kh197:
 	VMOVUPS     (BX), Z8
 	VMOVUPS     (BX)(CX*1), Z9
 	VMOVUPS     (BX)(CX*2), Z10
@@ -3801,19 +5057,19 @@ kh157:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh157
+	JNZ         kh197
 
-done158:
+done198:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Z8
 	VADDPS  Z8, Z0, Z0
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act159
+	JZ      act199
 	ADDQ    DI, BX
 	VADDPS  (BX), Z0, K1, Z0
 
-act159:
+act199:
 	VBROADCASTSS 120(AX), Z8
 	VBROADCASTSS 124(AX), Z9
 	MOVQ         16(AX), BX
@@ -3822,14 +5078,14 @@ act159:
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, K1, (BX)
 
-cend153:
+cend193:
 	MOVQ CX, BX
 	ADDQ BX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores160
+	JEQ  nores200
 	ADDQ BX, 32(AX)
 
-nores160:
+nores200:
 	ADDQ    BX, BX
 	ADDQ    BX, (AX)
 	SUBQ    $0x01, 48(AX)
@@ -3857,6 +5113,8 @@ TEXT ·dwRow3s1AVX2(SB), NOSPLIT, $0-8
 	NEGQ    DI
 	LEAQ    masksDwrow<>+0(SB), R8
 	VMOVUPS 32(R8)(DI*4), Y15
+	CMPQ    144(AX), $0x00
+	JNE     pixels7
 
 pixels8:
 	CMPQ         48(AX), $0x08
@@ -3871,906 +5129,6 @@ pixels8:
 	MOVQ         136(AX), DI
 	MOVQ         48(AX), R8
 	SUBQ         $0x08, R8
-	SUBQ         R8, DI
-	XORQ         R8, R8
-	CMPQ         DI, $0x00
-	SETLE        R8
-	NEGQ         R8
-	VMOVQ        R8, X13
-	VPBROADCASTQ X13, Y13
-	XORQ         DI, DI
-
-c161:
-	MOVQ   40(AX), R8
-	SHLQ   $0x02, R8
-	SUBQ   DI, R8
-	CMPQ   R8, $0x20
-	JLT    rest162
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   (AX), R8
-	ADDQ   DI, R8
-	MOVQ   8(AX), R10
-	ADDQ   DI, R10
-	MOVQ   56(AX), R11
-	TESTQ  R11, R11
-	JZ     done165
-
-kh164:
-	LEAQ        (R8)(CX*8), R9
-	VMOVUPS     (R10), Y8
-	VMOVUPS     (R10)(CX*1), Y9
-	VMOVUPS     (R10)(CX*2), Y10
-	VMASKMOVPS  (R8), Y14, Y11
-	VFMADD231PS Y8, Y11, Y0
-	VMOVUPS     (R8)(CX*1), Y11
-	VFMADD231PS Y8, Y11, Y1
-	VFMADD231PS Y9, Y11, Y0
-	VMOVUPS     (R8)(CX*2), Y11
-	VFMADD231PS Y8, Y11, Y2
-	VFMADD231PS Y9, Y11, Y1
-	VFMADD231PS Y10, Y11, Y0
-	VMOVUPS     (R8)(DX*1), Y11
-	VFMADD231PS Y8, Y11, Y3
-	VFMADD231PS Y9, Y11, Y2
-	VFMADD231PS Y10, Y11, Y1
-	VMOVUPS     (R8)(CX*4), Y11
-	VFMADD231PS Y8, Y11, Y4
-	VFMADD231PS Y9, Y11, Y3
-	VFMADD231PS Y10, Y11, Y2
-	VMOVUPS     (R8)(BX*1), Y11
-	VFMADD231PS Y8, Y11, Y5
-	VFMADD231PS Y9, Y11, Y4
-	VFMADD231PS Y10, Y11, Y3
-	VMOVUPS     (R8)(DX*2), Y11
-	VFMADD231PS Y8, Y11, Y6
-	VFMADD231PS Y9, Y11, Y5
-	VFMADD231PS Y10, Y11, Y4
-	VMOVUPS     (R8)(SI*1), Y11
-	VFMADD231PS Y8, Y11, Y7
-	VFMADD231PS Y9, Y11, Y6
-	VFMADD231PS Y10, Y11, Y5
-	VMOVUPS     (R9), Y11
-	VFMADD231PS Y9, Y11, Y7
-	VFMADD231PS Y10, Y11, Y6
-	VMASKMOVPS  (R9)(CX*1), Y13, Y11
-	VFMADD231PS Y10, Y11, Y7
-	ADDQ        72(AX), R8
-	ADDQ        88(AX), R10
-	DECQ        R11
-	JNZ         kh164
-
-done165:
-	MOVQ    24(AX), R8
-	VMOVUPS (R8)(DI*1), Y8
-	VADDPS  Y8, Y0, Y0
-	VADDPS  Y8, Y1, Y1
-	VADDPS  Y8, Y2, Y2
-	VADDPS  Y8, Y3, Y3
-	VADDPS  Y8, Y4, Y4
-	VADDPS  Y8, Y5, Y5
-	VADDPS  Y8, Y6, Y6
-	VADDPS  Y8, Y7, Y7
-	MOVQ    32(AX), R8
-	TESTQ   R8, R8
-	JZ      act166
-	ADDQ    DI, R8
-	VADDPS  (R8), Y0, Y0
-	VADDPS  (R8)(CX*1), Y1, Y1
-	VADDPS  (R8)(CX*2), Y2, Y2
-	VADDPS  (R8)(DX*1), Y3, Y3
-	VADDPS  (R8)(CX*4), Y4, Y4
-	VADDPS  (R8)(BX*1), Y5, Y5
-	VADDPS  (R8)(DX*2), Y6, Y6
-	VADDPS  (R8)(SI*1), Y7, Y7
-
-act166:
-	VBROADCASTSS 120(AX), Y8
-	VBROADCASTSS 124(AX), Y9
-	MOVQ         16(AX), R8
-	ADDQ         DI, R8
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R8)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (R8)(CX*1)
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (R8)(CX*2)
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, (R8)(DX*1)
-	VMAXPS       Y4, Y8, Y4
-	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, (R8)(CX*4)
-	VMAXPS       Y5, Y8, Y5
-	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, (R8)(BX*1)
-	VMAXPS       Y6, Y8, Y6
-	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, (R8)(DX*2)
-	VMAXPS       Y7, Y8, Y7
-	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, (R8)(SI*1)
-	ADDQ         $0x20, DI
-	JMP          c161
-
-rest162:
-	TESTQ        R8, R8
-	JZ           cend163
-	MOVQ         128(AX), R8
-	XORQ         R9, R9
-	CMPQ         R8, $0x00
-	SETLE        R9
-	NEGQ         R9
-	VMOVQ        R9, X14
-	VPBROADCASTQ X14, Y14
-	VANDPS       Y15, Y14, Y14
-	MOVQ         136(AX), R8
-	MOVQ         48(AX), R9
-	SUBQ         $0x08, R9
-	SUBQ         R9, R8
-	XORQ         R9, R9
-	CMPQ         R8, $0x00
-	SETLE        R9
-	NEGQ         R9
-	VMOVQ        R9, X13
-	VPBROADCASTQ X13, Y13
-	VANDPS       Y15, Y13, Y13
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	MOVQ         (AX), R8
-	ADDQ         DI, R8
-	MOVQ         8(AX), R10
-	ADDQ         DI, R10
-	MOVQ         56(AX), R11
-	TESTQ        R11, R11
-	JZ           done168
-
-kh167:
-	LEAQ        (R8)(CX*8), R9
-	VMOVUPS     (R10), Y8
-	VMOVUPS     (R10)(CX*1), Y9
-	VMOVUPS     (R10)(CX*2), Y10
-	VMASKMOVPS  (R8), Y14, Y11
-	VFMADD231PS Y8, Y11, Y0
-	VMASKMOVPS  (R8)(CX*1), Y15, Y11
-	VFMADD231PS Y8, Y11, Y1
-	VFMADD231PS Y9, Y11, Y0
-	VMASKMOVPS  (R8)(CX*2), Y15, Y11
-	VFMADD231PS Y8, Y11, Y2
-	VFMADD231PS Y9, Y11, Y1
-	VFMADD231PS Y10, Y11, Y0
-	VMASKMOVPS  (R8)(DX*1), Y15, Y11
-	VFMADD231PS Y8, Y11, Y3
-	VFMADD231PS Y9, Y11, Y2
-	VFMADD231PS Y10, Y11, Y1
-	VMASKMOVPS  (R8)(CX*4), Y15, Y11
-	VFMADD231PS Y8, Y11, Y4
-	VFMADD231PS Y9, Y11, Y3
-	VFMADD231PS Y10, Y11, Y2
-	VMASKMOVPS  (R8)(BX*1), Y15, Y11
-	VFMADD231PS Y8, Y11, Y5
-	VFMADD231PS Y9, Y11, Y4
-	VFMADD231PS Y10, Y11, Y3
-	VMASKMOVPS  (R8)(DX*2), Y15, Y11
-	VFMADD231PS Y8, Y11, Y6
-	VFMADD231PS Y9, Y11, Y5
-	VFMADD231PS Y10, Y11, Y4
-	VMASKMOVPS  (R8)(SI*1), Y15, Y11
-	VFMADD231PS Y8, Y11, Y7
-	VFMADD231PS Y9, Y11, Y6
-	VFMADD231PS Y10, Y11, Y5
-	VMASKMOVPS  (R9), Y15, Y11
-	VFMADD231PS Y9, Y11, Y7
-	VFMADD231PS Y10, Y11, Y6
-	VMASKMOVPS  (R9)(CX*1), Y13, Y11
-	VFMADD231PS Y10, Y11, Y7
-	ADDQ        72(AX), R8
-	ADDQ        88(AX), R10
-	DECQ        R11
-	JNZ         kh167
-
-done168:
-	MOVQ       24(AX), R8
-	VMOVUPS    (R8)(DI*1), Y8
-	VADDPS     Y8, Y0, Y0
-	VADDPS     Y8, Y1, Y1
-	VADDPS     Y8, Y2, Y2
-	VADDPS     Y8, Y3, Y3
-	VADDPS     Y8, Y4, Y4
-	VADDPS     Y8, Y5, Y5
-	VADDPS     Y8, Y6, Y6
-	VADDPS     Y8, Y7, Y7
-	MOVQ       32(AX), R8
-	TESTQ      R8, R8
-	JZ         act169
-	ADDQ       DI, R8
-	VMASKMOVPS (R8), Y15, Y8
-	VADDPS     Y8, Y0, Y0
-	VMASKMOVPS (R8)(CX*1), Y15, Y8
-	VADDPS     Y8, Y1, Y1
-	VMASKMOVPS (R8)(CX*2), Y15, Y8
-	VADDPS     Y8, Y2, Y2
-	VMASKMOVPS (R8)(DX*1), Y15, Y8
-	VADDPS     Y8, Y3, Y3
-	VMASKMOVPS (R8)(CX*4), Y15, Y8
-	VADDPS     Y8, Y4, Y4
-	VMASKMOVPS (R8)(BX*1), Y15, Y8
-	VADDPS     Y8, Y5, Y5
-	VMASKMOVPS (R8)(DX*2), Y15, Y8
-	VADDPS     Y8, Y6, Y6
-	VMASKMOVPS (R8)(SI*1), Y15, Y8
-	VADDPS     Y8, Y7, Y7
-
-act169:
-	VBROADCASTSS 120(AX), Y8
-	VBROADCASTSS 124(AX), Y9
-	MOVQ         16(AX), R8
-	ADDQ         DI, R8
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMASKMOVPS   Y0, Y15, (R8)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMASKMOVPS   Y1, Y15, (R8)(CX*1)
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMASKMOVPS   Y2, Y15, (R8)(CX*2)
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMASKMOVPS   Y3, Y15, (R8)(DX*1)
-	VMAXPS       Y4, Y8, Y4
-	VMINPS       Y4, Y9, Y4
-	VMASKMOVPS   Y4, Y15, (R8)(CX*4)
-	VMAXPS       Y5, Y8, Y5
-	VMINPS       Y5, Y9, Y5
-	VMASKMOVPS   Y5, Y15, (R8)(BX*1)
-	VMAXPS       Y6, Y8, Y6
-	VMINPS       Y6, Y9, Y6
-	VMASKMOVPS   Y6, Y15, (R8)(DX*2)
-	VMAXPS       Y7, Y8, Y7
-	VMINPS       Y7, Y9, Y7
-	VMASKMOVPS   Y7, Y15, (R8)(SI*1)
-
-cend163:
-	MOVQ CX, DI
-	SHLQ $0x03, DI
-	ADDQ DI, 16(AX)
-	CMPQ 32(AX), $0x00
-	JEQ  nores170
-	ADDQ DI, 32(AX)
-
-nores170:
-	ADDQ    DI, (AX)
-	SUBQ    $0x08, 48(AX)
-	XORQ    R8, R8
-	MOVQ    128(AX), DI
-	SUBQ    $0x08, DI
-	CMOVQLT R8, DI
-	MOVQ    DI, 128(AX)
-	JMP     pixels8
-
-end8:
-pixels4:
-	CMPQ         48(AX), $0x04
-	JLT          end4
-	MOVQ         128(AX), SI
-	XORQ         DI, DI
-	CMPQ         SI, $0x00
-	SETLE        DI
-	NEGQ         DI
-	VMOVQ        DI, X14
-	VPBROADCASTQ X14, Y14
-	MOVQ         136(AX), SI
-	MOVQ         48(AX), DI
-	SUBQ         $0x04, DI
-	SUBQ         DI, SI
-	XORQ         DI, DI
-	CMPQ         SI, $0x00
-	SETLE        DI
-	NEGQ         DI
-	VMOVQ        DI, X13
-	VPBROADCASTQ X13, Y13
-	XORQ         DI, DI
-
-c171:
-	MOVQ   40(AX), SI
-	SHLQ   $0x02, SI
-	SUBQ   DI, SI
-	CMPQ   SI, $0x20
-	JLT    rest172
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   (AX), R8
-	ADDQ   DI, R8
-	MOVQ   8(AX), SI
-	ADDQ   DI, SI
-	MOVQ   56(AX), R9
-	TESTQ  R9, R9
-	JZ     done175
-
-kh174:
-	VMOVUPS     (SI), Y8
-	VMOVUPS     (SI)(CX*1), Y9
-	VMOVUPS     (SI)(CX*2), Y10
-	VMASKMOVPS  (R8), Y14, Y11
-	VFMADD231PS Y8, Y11, Y0
-	VMOVUPS     (R8)(CX*1), Y11
-	VFMADD231PS Y8, Y11, Y1
-	VFMADD231PS Y9, Y11, Y0
-	VMOVUPS     (R8)(CX*2), Y11
-	VFMADD231PS Y8, Y11, Y2
-	VFMADD231PS Y9, Y11, Y1
-	VFMADD231PS Y10, Y11, Y0
-	VMOVUPS     (R8)(DX*1), Y11
-	VFMADD231PS Y8, Y11, Y3
-	VFMADD231PS Y9, Y11, Y2
-	VFMADD231PS Y10, Y11, Y1
-	VMOVUPS     (R8)(CX*4), Y11
-	VFMADD231PS Y9, Y11, Y3
-	VFMADD231PS Y10, Y11, Y2
-	VMASKMOVPS  (R8)(BX*1), Y13, Y11
-	VFMADD231PS Y10, Y11, Y3
-	ADDQ        72(AX), R8
-	ADDQ        88(AX), SI
-	DECQ        R9
-	JNZ         kh174
-
-done175:
-	MOVQ    24(AX), SI
-	VMOVUPS (SI)(DI*1), Y8
-	VADDPS  Y8, Y0, Y0
-	VADDPS  Y8, Y1, Y1
-	VADDPS  Y8, Y2, Y2
-	VADDPS  Y8, Y3, Y3
-	MOVQ    32(AX), SI
-	TESTQ   SI, SI
-	JZ      act176
-	ADDQ    DI, SI
-	VADDPS  (SI), Y0, Y0
-	VADDPS  (SI)(CX*1), Y1, Y1
-	VADDPS  (SI)(CX*2), Y2, Y2
-	VADDPS  (SI)(DX*1), Y3, Y3
-
-act176:
-	VBROADCASTSS 120(AX), Y8
-	VBROADCASTSS 124(AX), Y9
-	MOVQ         16(AX), SI
-	ADDQ         DI, SI
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (SI)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (SI)(CX*1)
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (SI)(CX*2)
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, (SI)(DX*1)
-	ADDQ         $0x20, DI
-	JMP          c171
-
-rest172:
-	TESTQ        SI, SI
-	JZ           cend173
-	MOVQ         128(AX), SI
-	XORQ         R8, R8
-	CMPQ         SI, $0x00
-	SETLE        R8
-	NEGQ         R8
-	VMOVQ        R8, X14
-	VPBROADCASTQ X14, Y14
-	VANDPS       Y15, Y14, Y14
-	MOVQ         136(AX), SI
-	MOVQ         48(AX), R8
-	SUBQ         $0x04, R8
-	SUBQ         R8, SI
-	XORQ         R8, R8
-	CMPQ         SI, $0x00
-	SETLE        R8
-	NEGQ         R8
-	VMOVQ        R8, X13
-	VPBROADCASTQ X13, Y13
-	VANDPS       Y15, Y13, Y13
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	MOVQ         (AX), R8
-	ADDQ         DI, R8
-	MOVQ         8(AX), SI
-	ADDQ         DI, SI
-	MOVQ         56(AX), R9
-	TESTQ        R9, R9
-	JZ           done178
-
-kh177:
-	VMOVUPS     (SI), Y8
-	VMOVUPS     (SI)(CX*1), Y9
-	VMOVUPS     (SI)(CX*2), Y10
-	VMASKMOVPS  (R8), Y14, Y11
-	VFMADD231PS Y8, Y11, Y0
-	VMASKMOVPS  (R8)(CX*1), Y15, Y11
-	VFMADD231PS Y8, Y11, Y1
-	VFMADD231PS Y9, Y11, Y0
-	VMASKMOVPS  (R8)(CX*2), Y15, Y11
-	VFMADD231PS Y8, Y11, Y2
-	VFMADD231PS Y9, Y11, Y1
-	VFMADD231PS Y10, Y11, Y0
-	VMASKMOVPS  (R8)(DX*1), Y15, Y11
-	VFMADD231PS Y8, Y11, Y3
-	VFMADD231PS Y9, Y11, Y2
-	VFMADD231PS Y10, Y11, Y1
-	VMASKMOVPS  (R8)(CX*4), Y15, Y11
-	VFMADD231PS Y9, Y11, Y3
-	VFMADD231PS Y10, Y11, Y2
-	VMASKMOVPS  (R8)(BX*1), Y13, Y11
-	VFMADD231PS Y10, Y11, Y3
-	ADDQ        72(AX), R8
-	ADDQ        88(AX), SI
-	DECQ        R9
-	JNZ         kh177
-
-done178:
-	MOVQ       24(AX), SI
-	VMOVUPS    (SI)(DI*1), Y8
-	VADDPS     Y8, Y0, Y0
-	VADDPS     Y8, Y1, Y1
-	VADDPS     Y8, Y2, Y2
-	VADDPS     Y8, Y3, Y3
-	MOVQ       32(AX), SI
-	TESTQ      SI, SI
-	JZ         act179
-	ADDQ       DI, SI
-	VMASKMOVPS (SI), Y15, Y8
-	VADDPS     Y8, Y0, Y0
-	VMASKMOVPS (SI)(CX*1), Y15, Y8
-	VADDPS     Y8, Y1, Y1
-	VMASKMOVPS (SI)(CX*2), Y15, Y8
-	VADDPS     Y8, Y2, Y2
-	VMASKMOVPS (SI)(DX*1), Y15, Y8
-	VADDPS     Y8, Y3, Y3
-
-act179:
-	VBROADCASTSS 120(AX), Y8
-	VBROADCASTSS 124(AX), Y9
-	MOVQ         16(AX), SI
-	ADDQ         DI, SI
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMASKMOVPS   Y0, Y15, (SI)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMASKMOVPS   Y1, Y15, (SI)(CX*1)
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMASKMOVPS   Y2, Y15, (SI)(CX*2)
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMASKMOVPS   Y3, Y15, (SI)(DX*1)
-
-cend173:
-	MOVQ CX, SI
-	SHLQ $0x02, SI
-	ADDQ SI, 16(AX)
-	CMPQ 32(AX), $0x00
-	JEQ  nores180
-	ADDQ SI, 32(AX)
-
-nores180:
-	ADDQ    SI, (AX)
-	SUBQ    $0x04, 48(AX)
-	XORQ    DI, DI
-	MOVQ    128(AX), SI
-	SUBQ    $0x04, SI
-	CMOVQLT DI, SI
-	MOVQ    SI, 128(AX)
-	JMP     pixels4
-
-end4:
-pixels2:
-	CMPQ         48(AX), $0x02
-	JLT          end2
-	MOVQ         128(AX), BX
-	XORQ         SI, SI
-	CMPQ         BX, $0x00
-	SETLE        SI
-	NEGQ         SI
-	VMOVQ        SI, X14
-	VPBROADCASTQ X14, Y14
-	MOVQ         136(AX), BX
-	MOVQ         48(AX), SI
-	SUBQ         $0x02, SI
-	SUBQ         SI, BX
-	XORQ         SI, SI
-	CMPQ         BX, $0x00
-	SETLE        SI
-	NEGQ         SI
-	VMOVQ        SI, X13
-	VPBROADCASTQ X13, Y13
-	XORQ         DI, DI
-
-c181:
-	MOVQ   40(AX), BX
-	SHLQ   $0x02, BX
-	SUBQ   DI, BX
-	CMPQ   BX, $0x20
-	JLT    rest182
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   (AX), R8
-	ADDQ   DI, R8
-	MOVQ   8(AX), BX
-	ADDQ   DI, BX
-	MOVQ   56(AX), SI
-	TESTQ  SI, SI
-	JZ     done185
-
-kh184:
-	VMOVUPS     (BX), Y8
-	VMOVUPS     (BX)(CX*1), Y9
-	VMOVUPS     (BX)(CX*2), Y10
-	VMASKMOVPS  (R8), Y14, Y11
-	VFMADD231PS Y8, Y11, Y0
-	VMOVUPS     (R8)(CX*1), Y11
-	VFMADD231PS Y8, Y11, Y1
-	VFMADD231PS Y9, Y11, Y0
-	VMOVUPS     (R8)(CX*2), Y11
-	VFMADD231PS Y9, Y11, Y1
-	VFMADD231PS Y10, Y11, Y0
-	VMASKMOVPS  (R8)(DX*1), Y13, Y11
-	VFMADD231PS Y10, Y11, Y1
-	ADDQ        72(AX), R8
-	ADDQ        88(AX), BX
-	DECQ        SI
-	JNZ         kh184
-
-done185:
-	MOVQ    24(AX), BX
-	VMOVUPS (BX)(DI*1), Y8
-	VADDPS  Y8, Y0, Y0
-	VADDPS  Y8, Y1, Y1
-	MOVQ    32(AX), BX
-	TESTQ   BX, BX
-	JZ      act186
-	ADDQ    DI, BX
-	VADDPS  (BX), Y0, Y0
-	VADDPS  (BX)(CX*1), Y1, Y1
-
-act186:
-	VBROADCASTSS 120(AX), Y8
-	VBROADCASTSS 124(AX), Y9
-	MOVQ         16(AX), BX
-	ADDQ         DI, BX
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (BX)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (BX)(CX*1)
-	ADDQ         $0x20, DI
-	JMP          c181
-
-rest182:
-	TESTQ        BX, BX
-	JZ           cend183
-	MOVQ         128(AX), BX
-	XORQ         SI, SI
-	CMPQ         BX, $0x00
-	SETLE        SI
-	NEGQ         SI
-	VMOVQ        SI, X14
-	VPBROADCASTQ X14, Y14
-	VANDPS       Y15, Y14, Y14
-	MOVQ         136(AX), BX
-	MOVQ         48(AX), SI
-	SUBQ         $0x02, SI
-	SUBQ         SI, BX
-	XORQ         SI, SI
-	CMPQ         BX, $0x00
-	SETLE        SI
-	NEGQ         SI
-	VMOVQ        SI, X13
-	VPBROADCASTQ X13, Y13
-	VANDPS       Y15, Y13, Y13
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	MOVQ         (AX), R8
-	ADDQ         DI, R8
-	MOVQ         8(AX), BX
-	ADDQ         DI, BX
-	MOVQ         56(AX), SI
-	TESTQ        SI, SI
-	JZ           done188
-
-kh187:
-	VMOVUPS     (BX), Y8
-	VMOVUPS     (BX)(CX*1), Y9
-	VMOVUPS     (BX)(CX*2), Y10
-	VMASKMOVPS  (R8), Y14, Y11
-	VFMADD231PS Y8, Y11, Y0
-	VMASKMOVPS  (R8)(CX*1), Y15, Y11
-	VFMADD231PS Y8, Y11, Y1
-	VFMADD231PS Y9, Y11, Y0
-	VMASKMOVPS  (R8)(CX*2), Y15, Y11
-	VFMADD231PS Y9, Y11, Y1
-	VFMADD231PS Y10, Y11, Y0
-	VMASKMOVPS  (R8)(DX*1), Y13, Y11
-	VFMADD231PS Y10, Y11, Y1
-	ADDQ        72(AX), R8
-	ADDQ        88(AX), BX
-	DECQ        SI
-	JNZ         kh187
-
-done188:
-	MOVQ       24(AX), BX
-	VMOVUPS    (BX)(DI*1), Y8
-	VADDPS     Y8, Y0, Y0
-	VADDPS     Y8, Y1, Y1
-	MOVQ       32(AX), BX
-	TESTQ      BX, BX
-	JZ         act189
-	ADDQ       DI, BX
-	VMASKMOVPS (BX), Y15, Y8
-	VADDPS     Y8, Y0, Y0
-	VMASKMOVPS (BX)(CX*1), Y15, Y8
-	VADDPS     Y8, Y1, Y1
-
-act189:
-	VBROADCASTSS 120(AX), Y8
-	VBROADCASTSS 124(AX), Y9
-	MOVQ         16(AX), BX
-	ADDQ         DI, BX
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMASKMOVPS   Y0, Y15, (BX)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMASKMOVPS   Y1, Y15, (BX)(CX*1)
-
-cend183:
-	MOVQ CX, BX
-	SHLQ $0x01, BX
-	ADDQ BX, 16(AX)
-	CMPQ 32(AX), $0x00
-	JEQ  nores190
-	ADDQ BX, 32(AX)
-
-nores190:
-	ADDQ    BX, (AX)
-	SUBQ    $0x02, 48(AX)
-	XORQ    SI, SI
-	MOVQ    128(AX), BX
-	SUBQ    $0x02, BX
-	CMOVQLT SI, BX
-	MOVQ    BX, 128(AX)
-	JMP     pixels2
-
-end2:
-pixels1:
-	CMPQ         48(AX), $0x01
-	JLT          end1
-	MOVQ         128(AX), DX
-	XORQ         BX, BX
-	CMPQ         DX, $0x00
-	SETLE        BL
-	NEGQ         BX
-	VMOVQ        BX, X14
-	VPBROADCASTQ X14, Y14
-	MOVQ         136(AX), DX
-	MOVQ         48(AX), BX
-	SUBQ         $0x01, BX
-	SUBQ         BX, DX
-	XORQ         BX, BX
-	CMPQ         DX, $0x00
-	SETLE        BL
-	NEGQ         BX
-	VMOVQ        BX, X13
-	VPBROADCASTQ X13, Y13
-	XORQ         DI, DI
-
-c191:
-	MOVQ   40(AX), DX
-	SHLQ   $0x02, DX
-	SUBQ   DI, DX
-	CMPQ   DX, $0x20
-	JLT    rest192
-	VXORPS Y0, Y0, Y0
-	MOVQ   (AX), R8
-	ADDQ   DI, R8
-	MOVQ   8(AX), DX
-	ADDQ   DI, DX
-	MOVQ   56(AX), BX
-	TESTQ  BX, BX
-	JZ     done195
-
-kh194:
-	VMOVUPS     (DX), Y8
-	VMOVUPS     (DX)(CX*1), Y9
-	VMOVUPS     (DX)(CX*2), Y10
-	VMASKMOVPS  (R8), Y14, Y11
-	VFMADD231PS Y8, Y11, Y0
-	VMOVUPS     (R8)(CX*1), Y11
-	VFMADD231PS Y9, Y11, Y0
-	VMASKMOVPS  (R8)(CX*2), Y13, Y11
-	VFMADD231PS Y10, Y11, Y0
-	ADDQ        72(AX), R8
-	ADDQ        88(AX), DX
-	DECQ        BX
-	JNZ         kh194
-
-done195:
-	MOVQ    24(AX), DX
-	VMOVUPS (DX)(DI*1), Y8
-	VADDPS  Y8, Y0, Y0
-	MOVQ    32(AX), DX
-	TESTQ   DX, DX
-	JZ      act196
-	ADDQ    DI, DX
-	VADDPS  (DX), Y0, Y0
-
-act196:
-	VBROADCASTSS 120(AX), Y8
-	VBROADCASTSS 124(AX), Y9
-	MOVQ         16(AX), DX
-	ADDQ         DI, DX
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (DX)
-	ADDQ         $0x20, DI
-	JMP          c191
-
-rest192:
-	TESTQ        DX, DX
-	JZ           cend193
-	MOVQ         128(AX), DX
-	XORQ         BX, BX
-	CMPQ         DX, $0x00
-	SETLE        BL
-	NEGQ         BX
-	VMOVQ        BX, X14
-	VPBROADCASTQ X14, Y14
-	VANDPS       Y15, Y14, Y14
-	MOVQ         136(AX), DX
-	MOVQ         48(AX), BX
-	SUBQ         $0x01, BX
-	SUBQ         BX, DX
-	XORQ         BX, BX
-	CMPQ         DX, $0x00
-	SETLE        BL
-	NEGQ         BX
-	VMOVQ        BX, X13
-	VPBROADCASTQ X13, Y13
-	VANDPS       Y15, Y13, Y13
-	VXORPS       Y0, Y0, Y0
-	MOVQ         (AX), R8
-	ADDQ         DI, R8
-	MOVQ         8(AX), DX
-	ADDQ         DI, DX
-	MOVQ         56(AX), BX
-	TESTQ        BX, BX
-	JZ           done198
-
-kh197:
-	VMOVUPS     (DX), Y8
-	VMOVUPS     (DX)(CX*1), Y9
-	VMOVUPS     (DX)(CX*2), Y10
-	VMASKMOVPS  (R8), Y14, Y11
-	VFMADD231PS Y8, Y11, Y0
-	VMASKMOVPS  (R8)(CX*1), Y15, Y11
-	VFMADD231PS Y9, Y11, Y0
-	VMASKMOVPS  (R8)(CX*2), Y13, Y11
-	VFMADD231PS Y10, Y11, Y0
-	ADDQ        72(AX), R8
-	ADDQ        88(AX), DX
-	DECQ        BX
-	JNZ         kh197
-
-done198:
-	MOVQ       24(AX), DX
-	VMOVUPS    (DX)(DI*1), Y8
-	VADDPS     Y8, Y0, Y0
-	MOVQ       32(AX), DX
-	TESTQ      DX, DX
-	JZ         act199
-	ADDQ       DI, DX
-	VMASKMOVPS (DX), Y15, Y8
-	VADDPS     Y8, Y0, Y0
-
-act199:
-	VBROADCASTSS 120(AX), Y8
-	VBROADCASTSS 124(AX), Y9
-	MOVQ         16(AX), DX
-	ADDQ         DI, DX
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMASKMOVPS   Y0, Y15, (DX)
-
-cend193:
-	MOVQ CX, DX
-	ADDQ DX, 16(AX)
-	CMPQ 32(AX), $0x00
-	JEQ  nores200
-	ADDQ DX, 32(AX)
-
-nores200:
-	ADDQ    DX, (AX)
-	SUBQ    $0x01, 48(AX)
-	XORQ    BX, BX
-	MOVQ    128(AX), DX
-	SUBQ    $0x01, DX
-	CMOVQLT BX, DX
-	MOVQ    DX, 128(AX)
-	JMP     pixels1
-
-end1:
-	VZEROUPPER
-	RET
-
-DATA masksDwrow<>+0(SB)/4, $0xffffffff
-DATA masksDwrow<>+4(SB)/4, $0xffffffff
-DATA masksDwrow<>+8(SB)/4, $0xffffffff
-DATA masksDwrow<>+12(SB)/4, $0xffffffff
-DATA masksDwrow<>+16(SB)/4, $0xffffffff
-DATA masksDwrow<>+20(SB)/4, $0xffffffff
-DATA masksDwrow<>+24(SB)/4, $0xffffffff
-DATA masksDwrow<>+28(SB)/4, $0xffffffff
-DATA masksDwrow<>+32(SB)/4, $0x00000000
-DATA masksDwrow<>+36(SB)/4, $0x00000000
-DATA masksDwrow<>+40(SB)/4, $0x00000000
-DATA masksDwrow<>+44(SB)/4, $0x00000000
-DATA masksDwrow<>+48(SB)/4, $0x00000000
-DATA masksDwrow<>+52(SB)/4, $0x00000000
-DATA masksDwrow<>+56(SB)/4, $0x00000000
-DATA masksDwrow<>+60(SB)/4, $0x00000000
-GLOBL masksDwrow<>(SB), RODATA|NOPTR, $64
-
-// func dwRow3s2AVX2(t *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
-TEXT ·dwRow3s2AVX2(SB), NOSPLIT, $0-8
-	MOVQ    t+0(FP), AX
-	MOVQ    80(AX), CX
-	LEAQ    (CX)(CX*2), DX
-	LEAQ    (CX)(CX*4), BX
-	LEAQ    (DX)(CX*4), SI
-	MOVQ    40(AX), DI
-	ANDQ    $0x07, DI
-	NEGQ    DI
-	LEAQ    masksDwrow<>+0(SB), R8
-	VMOVUPS 32(R8)(DI*4), Y15
-
-pixels8:
-	CMPQ         48(AX), $0x08
-	JLT          end8
-	MOVQ         128(AX), DI
-	XORQ         R8, R8
-	CMPQ         DI, $0x00
-	SETLE        R8
-	NEGQ         R8
-	VMOVQ        R8, X14
-	VPBROADCASTQ X14, Y14
-	MOVQ         136(AX), DI
-	MOVQ         48(AX), R8
-	SUBQ         $0x08, R8
-	ADDQ         R8, R8
 	SUBQ         R8, DI
 	XORQ         R8, R8
 	CMPQ         DI, $0x00
@@ -4796,62 +5154,54 @@ c201:
 	VXORPS Y7, Y7, Y7
 	MOVQ   (AX), R8
 	ADDQ   DI, R8
-	MOVQ   8(AX), R11
-	ADDQ   DI, R11
-	MOVQ   56(AX), R12
-	TESTQ  R12, R12
+	MOVQ   8(AX), R10
+	ADDQ   DI, R10
+	MOVQ   56(AX), R11
+	TESTQ  R11, R11
 	JZ     done205
 
 kh204:
 	LEAQ        (R8)(CX*8), R9
-	LEAQ        (R9)(CX*8), R10
-	VMOVUPS     (R11), Y8
-	VMOVUPS     (R11)(CX*1), Y9
-	VMOVUPS     (R11)(CX*2), Y10
+	VMOVUPS     (R10), Y8
+	VMOVUPS     (R10)(CX*1), Y9
+	VMOVUPS     (R10)(CX*2), Y10
 	VMASKMOVPS  (R8), Y14, Y11
 	VFMADD231PS Y8, Y11, Y0
 	VMOVUPS     (R8)(CX*1), Y11
+	VFMADD231PS Y8, Y11, Y1
 	VFMADD231PS Y9, Y11, Y0
 	VMOVUPS     (R8)(CX*2), Y11
-	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y9, Y11, Y1
 	VFMADD231PS Y10, Y11, Y0
 	VMOVUPS     (R8)(DX*1), Y11
-	VFMADD231PS Y9, Y11, Y1
-	VMOVUPS     (R8)(CX*4), Y11
-	VFMADD231PS Y8, Y11, Y2
-	VFMADD231PS Y10, Y11, Y1
-	VMOVUPS     (R8)(BX*1), Y11
-	VFMADD231PS Y9, Y11, Y2
-	VMOVUPS     (R8)(DX*2), Y11
 	VFMADD231PS Y8, Y11, Y3
-	VFMADD231PS Y10, Y11, Y2
-	VMOVUPS     (R8)(SI*1), Y11
-	VFMADD231PS Y9, Y11, Y3
-	VMOVUPS     (R9), Y11
+	VFMADD231PS Y9, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMOVUPS     (R8)(CX*4), Y11
 	VFMADD231PS Y8, Y11, Y4
-	VFMADD231PS Y10, Y11, Y3
-	VMOVUPS     (R9)(CX*1), Y11
-	VFMADD231PS Y9, Y11, Y4
-	VMOVUPS     (R9)(CX*2), Y11
+	VFMADD231PS Y9, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMOVUPS     (R8)(BX*1), Y11
 	VFMADD231PS Y8, Y11, Y5
-	VFMADD231PS Y10, Y11, Y4
-	VMOVUPS     (R9)(DX*1), Y11
-	VFMADD231PS Y9, Y11, Y5
-	VMOVUPS     (R9)(CX*4), Y11
+	VFMADD231PS Y9, Y11, Y4
+	VFMADD231PS Y10, Y11, Y3
+	VMOVUPS     (R8)(DX*2), Y11
 	VFMADD231PS Y8, Y11, Y6
-	VFMADD231PS Y10, Y11, Y5
-	VMOVUPS     (R9)(BX*1), Y11
-	VFMADD231PS Y9, Y11, Y6
-	VMOVUPS     (R9)(DX*2), Y11
+	VFMADD231PS Y9, Y11, Y5
+	VFMADD231PS Y10, Y11, Y4
+	VMOVUPS     (R8)(SI*1), Y11
 	VFMADD231PS Y8, Y11, Y7
-	VFMADD231PS Y10, Y11, Y6
-	VMOVUPS     (R9)(SI*1), Y11
+	VFMADD231PS Y9, Y11, Y6
+	VFMADD231PS Y10, Y11, Y5
+	VMOVUPS     (R9), Y11
 	VFMADD231PS Y9, Y11, Y7
-	VMASKMOVPS  (R10), Y13, Y11
+	VFMADD231PS Y10, Y11, Y6
+	VMASKMOVPS  (R9)(CX*1), Y13, Y11
 	VFMADD231PS Y10, Y11, Y7
 	ADDQ        72(AX), R8
-	ADDQ        88(AX), R11
-	DECQ        R12
+	ADDQ        88(AX), R10
+	DECQ        R11
 	JNZ         kh204
 
 done205:
@@ -4924,7 +5274,6 @@ rest202:
 	MOVQ         136(AX), R8
 	MOVQ         48(AX), R9
 	SUBQ         $0x08, R9
-	ADDQ         R9, R9
 	SUBQ         R9, R8
 	XORQ         R9, R9
 	CMPQ         R8, $0x00
@@ -4943,62 +5292,54 @@ rest202:
 	VXORPS       Y7, Y7, Y7
 	MOVQ         (AX), R8
 	ADDQ         DI, R8
-	MOVQ         8(AX), R11
-	ADDQ         DI, R11
-	MOVQ         56(AX), R12
-	TESTQ        R12, R12
+	MOVQ         8(AX), R10
+	ADDQ         DI, R10
+	MOVQ         56(AX), R11
+	TESTQ        R11, R11
 	JZ           done208
 
 kh207:
 	LEAQ        (R8)(CX*8), R9
-	LEAQ        (R9)(CX*8), R10
-	VMOVUPS     (R11), Y8
-	VMOVUPS     (R11)(CX*1), Y9
-	VMOVUPS     (R11)(CX*2), Y10
+	VMOVUPS     (R10), Y8
+	VMOVUPS     (R10)(CX*1), Y9
+	VMOVUPS     (R10)(CX*2), Y10
 	VMASKMOVPS  (R8), Y14, Y11
 	VFMADD231PS Y8, Y11, Y0
 	VMASKMOVPS  (R8)(CX*1), Y15, Y11
+	VFMADD231PS Y8, Y11, Y1
 	VFMADD231PS Y9, Y11, Y0
 	VMASKMOVPS  (R8)(CX*2), Y15, Y11
-	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y9, Y11, Y1
 	VFMADD231PS Y10, Y11, Y0
 	VMASKMOVPS  (R8)(DX*1), Y15, Y11
-	VFMADD231PS Y9, Y11, Y1
-	VMASKMOVPS  (R8)(CX*4), Y15, Y11
-	VFMADD231PS Y8, Y11, Y2
-	VFMADD231PS Y10, Y11, Y1
-	VMASKMOVPS  (R8)(BX*1), Y15, Y11
-	VFMADD231PS Y9, Y11, Y2
-	VMASKMOVPS  (R8)(DX*2), Y15, Y11
 	VFMADD231PS Y8, Y11, Y3
-	VFMADD231PS Y10, Y11, Y2
-	VMASKMOVPS  (R8)(SI*1), Y15, Y11
-	VFMADD231PS Y9, Y11, Y3
-	VMASKMOVPS  (R9), Y15, Y11
+	VFMADD231PS Y9, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMASKMOVPS  (R8)(CX*4), Y15, Y11
 	VFMADD231PS Y8, Y11, Y4
-	VFMADD231PS Y10, Y11, Y3
-	VMASKMOVPS  (R9)(CX*1), Y15, Y11
-	VFMADD231PS Y9, Y11, Y4
-	VMASKMOVPS  (R9)(CX*2), Y15, Y11
+	VFMADD231PS Y9, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMASKMOVPS  (R8)(BX*1), Y15, Y11
 	VFMADD231PS Y8, Y11, Y5
-	VFMADD231PS Y10, Y11, Y4
-	VMASKMOVPS  (R9)(DX*1), Y15, Y11
-	VFMADD231PS Y9, Y11, Y5
-	VMASKMOVPS  (R9)(CX*4), Y15, Y11
+	VFMADD231PS Y9, Y11, Y4
+	VFMADD231PS Y10, Y11, Y3
+	VMASKMOVPS  (R8)(DX*2), Y15, Y11
 	VFMADD231PS Y8, Y11, Y6
-	VFMADD231PS Y10, Y11, Y5
-	VMASKMOVPS  (R9)(BX*1), Y15, Y11
-	VFMADD231PS Y9, Y11, Y6
-	VMASKMOVPS  (R9)(DX*2), Y15, Y11
+	VFMADD231PS Y9, Y11, Y5
+	VFMADD231PS Y10, Y11, Y4
+	VMASKMOVPS  (R8)(SI*1), Y15, Y11
 	VFMADD231PS Y8, Y11, Y7
-	VFMADD231PS Y10, Y11, Y6
-	VMASKMOVPS  (R9)(SI*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y6
+	VFMADD231PS Y10, Y11, Y5
+	VMASKMOVPS  (R9), Y15, Y11
 	VFMADD231PS Y9, Y11, Y7
-	VMASKMOVPS  (R10), Y13, Y11
+	VFMADD231PS Y10, Y11, Y6
+	VMASKMOVPS  (R9)(CX*1), Y13, Y11
 	VFMADD231PS Y10, Y11, Y7
 	ADDQ        72(AX), R8
-	ADDQ        88(AX), R11
-	DECQ        R12
+	ADDQ        88(AX), R10
+	DECQ        R11
 	JNZ         kh207
 
 done208:
@@ -5072,6 +5413,1211 @@ cend203:
 	ADDQ DI, 32(AX)
 
 nores210:
+	ADDQ    DI, (AX)
+	SUBQ    $0x08, 48(AX)
+	XORQ    R8, R8
+	MOVQ    128(AX), DI
+	SUBQ    $0x08, DI
+	CMOVQLT R8, DI
+	MOVQ    DI, 128(AX)
+	JMP     pixels8
+
+end8:
+pixels7:
+	CMPQ         48(AX), $0x07
+	JLT          end7
+	MOVQ         128(AX), DI
+	XORQ         R8, R8
+	CMPQ         DI, $0x00
+	SETLE        R8
+	NEGQ         R8
+	VMOVQ        R8, X14
+	VPBROADCASTQ X14, Y14
+	MOVQ         136(AX), DI
+	MOVQ         48(AX), R8
+	SUBQ         $0x07, R8
+	SUBQ         R8, DI
+	XORQ         R8, R8
+	CMPQ         DI, $0x00
+	SETLE        R8
+	NEGQ         R8
+	VMOVQ        R8, X13
+	VPBROADCASTQ X13, Y13
+	XORQ         DI, DI
+
+c211:
+	MOVQ   40(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   DI, R8
+	CMPQ   R8, $0x20
+	JLT    rest212
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R10
+	ADDQ   DI, R10
+	MOVQ   56(AX), R11
+	TESTQ  R11, R11
+	JZ     done215
+
+kh214:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Y8
+	VMOVUPS     (R10)(CX*1), Y9
+	VMOVUPS     (R10)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMOVUPS     (R8)(CX*1), Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y0
+	VMOVUPS     (R8)(CX*2), Y11
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y9, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMOVUPS     (R8)(DX*1), Y11
+	VFMADD231PS Y8, Y11, Y3
+	VFMADD231PS Y9, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMOVUPS     (R8)(CX*4), Y11
+	VFMADD231PS Y8, Y11, Y4
+	VFMADD231PS Y9, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMOVUPS     (R8)(BX*1), Y11
+	VFMADD231PS Y8, Y11, Y5
+	VFMADD231PS Y9, Y11, Y4
+	VFMADD231PS Y10, Y11, Y3
+	VMOVUPS     (R8)(DX*2), Y11
+	VFMADD231PS Y8, Y11, Y6
+	VFMADD231PS Y9, Y11, Y5
+	VFMADD231PS Y10, Y11, Y4
+	VMOVUPS     (R8)(SI*1), Y11
+	VFMADD231PS Y9, Y11, Y6
+	VFMADD231PS Y10, Y11, Y5
+	VMASKMOVPS  (R9), Y13, Y11
+	VFMADD231PS Y10, Y11, Y6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh214
+
+done215:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Y8
+	VADDPS  Y8, Y0, Y0
+	VADDPS  Y8, Y1, Y1
+	VADDPS  Y8, Y2, Y2
+	VADDPS  Y8, Y3, Y3
+	VADDPS  Y8, Y4, Y4
+	VADDPS  Y8, Y5, Y5
+	VADDPS  Y8, Y6, Y6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act216
+	ADDQ    DI, R8
+	VADDPS  (R8), Y0, Y0
+	VADDPS  (R8)(CX*1), Y1, Y1
+	VADDPS  (R8)(CX*2), Y2, Y2
+	VADDPS  (R8)(DX*1), Y3, Y3
+	VADDPS  (R8)(CX*4), Y4, Y4
+	VADDPS  (R8)(BX*1), Y5, Y5
+	VADDPS  (R8)(DX*2), Y6, Y6
+
+act216:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R8)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R8)(CX*1)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R8)(CX*2)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R8)(DX*1)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R8)(CX*4)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (R8)(BX*1)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R8)(DX*2)
+	ADDQ         $0x20, DI
+	JMP          c211
+
+rest212:
+	TESTQ        R8, R8
+	JZ           cend213
+	MOVQ         128(AX), R8
+	XORQ         R9, R9
+	CMPQ         R8, $0x00
+	SETLE        R9
+	NEGQ         R9
+	VMOVQ        R9, X14
+	VPBROADCASTQ X14, Y14
+	VANDPS       Y15, Y14, Y14
+	MOVQ         136(AX), R8
+	MOVQ         48(AX), R9
+	SUBQ         $0x07, R9
+	SUBQ         R9, R8
+	XORQ         R9, R9
+	CMPQ         R8, $0x00
+	SETLE        R9
+	NEGQ         R9
+	VMOVQ        R9, X13
+	VPBROADCASTQ X13, Y13
+	VANDPS       Y15, Y13, Y13
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	MOVQ         (AX), R8
+	ADDQ         DI, R8
+	MOVQ         8(AX), R10
+	ADDQ         DI, R10
+	MOVQ         56(AX), R11
+	TESTQ        R11, R11
+	JZ           done218
+
+kh217:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Y8
+	VMOVUPS     (R10)(CX*1), Y9
+	VMOVUPS     (R10)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMASKMOVPS  (R8)(CX*1), Y15, Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y0
+	VMASKMOVPS  (R8)(CX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y9, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMASKMOVPS  (R8)(DX*1), Y15, Y11
+	VFMADD231PS Y8, Y11, Y3
+	VFMADD231PS Y9, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMASKMOVPS  (R8)(CX*4), Y15, Y11
+	VFMADD231PS Y8, Y11, Y4
+	VFMADD231PS Y9, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMASKMOVPS  (R8)(BX*1), Y15, Y11
+	VFMADD231PS Y8, Y11, Y5
+	VFMADD231PS Y9, Y11, Y4
+	VFMADD231PS Y10, Y11, Y3
+	VMASKMOVPS  (R8)(DX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y6
+	VFMADD231PS Y9, Y11, Y5
+	VFMADD231PS Y10, Y11, Y4
+	VMASKMOVPS  (R8)(SI*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y6
+	VFMADD231PS Y10, Y11, Y5
+	VMASKMOVPS  (R9), Y13, Y11
+	VFMADD231PS Y10, Y11, Y6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh217
+
+done218:
+	MOVQ       24(AX), R8
+	VMOVUPS    (R8)(DI*1), Y8
+	VADDPS     Y8, Y0, Y0
+	VADDPS     Y8, Y1, Y1
+	VADDPS     Y8, Y2, Y2
+	VADDPS     Y8, Y3, Y3
+	VADDPS     Y8, Y4, Y4
+	VADDPS     Y8, Y5, Y5
+	VADDPS     Y8, Y6, Y6
+	MOVQ       32(AX), R8
+	TESTQ      R8, R8
+	JZ         act219
+	ADDQ       DI, R8
+	VMASKMOVPS (R8), Y15, Y8
+	VADDPS     Y8, Y0, Y0
+	VMASKMOVPS (R8)(CX*1), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+	VMASKMOVPS (R8)(CX*2), Y15, Y8
+	VADDPS     Y8, Y2, Y2
+	VMASKMOVPS (R8)(DX*1), Y15, Y8
+	VADDPS     Y8, Y3, Y3
+	VMASKMOVPS (R8)(CX*4), Y15, Y8
+	VADDPS     Y8, Y4, Y4
+	VMASKMOVPS (R8)(BX*1), Y15, Y8
+	VADDPS     Y8, Y5, Y5
+	VMASKMOVPS (R8)(DX*2), Y15, Y8
+	VADDPS     Y8, Y6, Y6
+
+act219:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMASKMOVPS   Y0, Y15, (R8)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMASKMOVPS   Y1, Y15, (R8)(CX*1)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMASKMOVPS   Y2, Y15, (R8)(CX*2)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMASKMOVPS   Y3, Y15, (R8)(DX*1)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMASKMOVPS   Y4, Y15, (R8)(CX*4)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMASKMOVPS   Y5, Y15, (R8)(BX*1)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMASKMOVPS   Y6, Y15, (R8)(DX*2)
+
+cend213:
+	MOVQ CX, DI
+	MOVQ SI, DI
+	ADDQ DI, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores220
+	ADDQ DI, 32(AX)
+
+nores220:
+	ADDQ    DI, (AX)
+	SUBQ    $0x07, 48(AX)
+	XORQ    R8, R8
+	MOVQ    128(AX), DI
+	SUBQ    $0x07, DI
+	CMOVQLT R8, DI
+	MOVQ    DI, 128(AX)
+	JMP     pixels7
+
+end7:
+pixels4:
+	CMPQ         48(AX), $0x04
+	JLT          end4
+	MOVQ         128(AX), SI
+	XORQ         DI, DI
+	CMPQ         SI, $0x00
+	SETLE        DI
+	NEGQ         DI
+	VMOVQ        DI, X14
+	VPBROADCASTQ X14, Y14
+	MOVQ         136(AX), SI
+	MOVQ         48(AX), DI
+	SUBQ         $0x04, DI
+	SUBQ         DI, SI
+	XORQ         DI, DI
+	CMPQ         SI, $0x00
+	SETLE        DI
+	NEGQ         DI
+	VMOVQ        DI, X13
+	VPBROADCASTQ X13, Y13
+	XORQ         DI, DI
+
+c221:
+	MOVQ   40(AX), SI
+	SHLQ   $0x02, SI
+	SUBQ   DI, SI
+	CMPQ   SI, $0x20
+	JLT    rest222
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), SI
+	ADDQ   DI, SI
+	MOVQ   56(AX), R9
+	TESTQ  R9, R9
+	JZ     done225
+
+kh224:
+	VMOVUPS     (SI), Y8
+	VMOVUPS     (SI)(CX*1), Y9
+	VMOVUPS     (SI)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMOVUPS     (R8)(CX*1), Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y0
+	VMOVUPS     (R8)(CX*2), Y11
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y9, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMOVUPS     (R8)(DX*1), Y11
+	VFMADD231PS Y8, Y11, Y3
+	VFMADD231PS Y9, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMOVUPS     (R8)(CX*4), Y11
+	VFMADD231PS Y9, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMASKMOVPS  (R8)(BX*1), Y13, Y11
+	VFMADD231PS Y10, Y11, Y3
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), SI
+	DECQ        R9
+	JNZ         kh224
+
+done225:
+	MOVQ    24(AX), SI
+	VMOVUPS (SI)(DI*1), Y8
+	VADDPS  Y8, Y0, Y0
+	VADDPS  Y8, Y1, Y1
+	VADDPS  Y8, Y2, Y2
+	VADDPS  Y8, Y3, Y3
+	MOVQ    32(AX), SI
+	TESTQ   SI, SI
+	JZ      act226
+	ADDQ    DI, SI
+	VADDPS  (SI), Y0, Y0
+	VADDPS  (SI)(CX*1), Y1, Y1
+	VADDPS  (SI)(CX*2), Y2, Y2
+	VADDPS  (SI)(DX*1), Y3, Y3
+
+act226:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), SI
+	ADDQ         DI, SI
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (SI)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (SI)(DX*1)
+	ADDQ         $0x20, DI
+	JMP          c221
+
+rest222:
+	TESTQ        SI, SI
+	JZ           cend223
+	MOVQ         128(AX), SI
+	XORQ         R8, R8
+	CMPQ         SI, $0x00
+	SETLE        R8
+	NEGQ         R8
+	VMOVQ        R8, X14
+	VPBROADCASTQ X14, Y14
+	VANDPS       Y15, Y14, Y14
+	MOVQ         136(AX), SI
+	MOVQ         48(AX), R8
+	SUBQ         $0x04, R8
+	SUBQ         R8, SI
+	XORQ         R8, R8
+	CMPQ         SI, $0x00
+	SETLE        R8
+	NEGQ         R8
+	VMOVQ        R8, X13
+	VPBROADCASTQ X13, Y13
+	VANDPS       Y15, Y13, Y13
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         (AX), R8
+	ADDQ         DI, R8
+	MOVQ         8(AX), SI
+	ADDQ         DI, SI
+	MOVQ         56(AX), R9
+	TESTQ        R9, R9
+	JZ           done228
+
+kh227:
+	VMOVUPS     (SI), Y8
+	VMOVUPS     (SI)(CX*1), Y9
+	VMOVUPS     (SI)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMASKMOVPS  (R8)(CX*1), Y15, Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y0
+	VMASKMOVPS  (R8)(CX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y9, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMASKMOVPS  (R8)(DX*1), Y15, Y11
+	VFMADD231PS Y8, Y11, Y3
+	VFMADD231PS Y9, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMASKMOVPS  (R8)(CX*4), Y15, Y11
+	VFMADD231PS Y9, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMASKMOVPS  (R8)(BX*1), Y13, Y11
+	VFMADD231PS Y10, Y11, Y3
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), SI
+	DECQ        R9
+	JNZ         kh227
+
+done228:
+	MOVQ       24(AX), SI
+	VMOVUPS    (SI)(DI*1), Y8
+	VADDPS     Y8, Y0, Y0
+	VADDPS     Y8, Y1, Y1
+	VADDPS     Y8, Y2, Y2
+	VADDPS     Y8, Y3, Y3
+	MOVQ       32(AX), SI
+	TESTQ      SI, SI
+	JZ         act229
+	ADDQ       DI, SI
+	VMASKMOVPS (SI), Y15, Y8
+	VADDPS     Y8, Y0, Y0
+	VMASKMOVPS (SI)(CX*1), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+	VMASKMOVPS (SI)(CX*2), Y15, Y8
+	VADDPS     Y8, Y2, Y2
+	VMASKMOVPS (SI)(DX*1), Y15, Y8
+	VADDPS     Y8, Y3, Y3
+
+act229:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), SI
+	ADDQ         DI, SI
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMASKMOVPS   Y0, Y15, (SI)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMASKMOVPS   Y1, Y15, (SI)(CX*1)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMASKMOVPS   Y2, Y15, (SI)(CX*2)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMASKMOVPS   Y3, Y15, (SI)(DX*1)
+
+cend223:
+	MOVQ CX, SI
+	SHLQ $0x02, SI
+	ADDQ SI, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores230
+	ADDQ SI, 32(AX)
+
+nores230:
+	ADDQ    SI, (AX)
+	SUBQ    $0x04, 48(AX)
+	XORQ    DI, DI
+	MOVQ    128(AX), SI
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    SI, 128(AX)
+	JMP     pixels4
+
+end4:
+pixels2:
+	CMPQ         48(AX), $0x02
+	JLT          end2
+	MOVQ         128(AX), BX
+	XORQ         SI, SI
+	CMPQ         BX, $0x00
+	SETLE        SI
+	NEGQ         SI
+	VMOVQ        SI, X14
+	VPBROADCASTQ X14, Y14
+	MOVQ         136(AX), BX
+	MOVQ         48(AX), SI
+	SUBQ         $0x02, SI
+	SUBQ         SI, BX
+	XORQ         SI, SI
+	CMPQ         BX, $0x00
+	SETLE        SI
+	NEGQ         SI
+	VMOVQ        SI, X13
+	VPBROADCASTQ X13, Y13
+	XORQ         DI, DI
+
+c231:
+	MOVQ   40(AX), BX
+	SHLQ   $0x02, BX
+	SUBQ   DI, BX
+	CMPQ   BX, $0x20
+	JLT    rest232
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), BX
+	ADDQ   DI, BX
+	MOVQ   56(AX), SI
+	TESTQ  SI, SI
+	JZ     done235
+
+kh234:
+	VMOVUPS     (BX), Y8
+	VMOVUPS     (BX)(CX*1), Y9
+	VMOVUPS     (BX)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMOVUPS     (R8)(CX*1), Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y0
+	VMOVUPS     (R8)(CX*2), Y11
+	VFMADD231PS Y9, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMASKMOVPS  (R8)(DX*1), Y13, Y11
+	VFMADD231PS Y10, Y11, Y1
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), BX
+	DECQ        SI
+	JNZ         kh234
+
+done235:
+	MOVQ    24(AX), BX
+	VMOVUPS (BX)(DI*1), Y8
+	VADDPS  Y8, Y0, Y0
+	VADDPS  Y8, Y1, Y1
+	MOVQ    32(AX), BX
+	TESTQ   BX, BX
+	JZ      act236
+	ADDQ    DI, BX
+	VADDPS  (BX), Y0, Y0
+	VADDPS  (BX)(CX*1), Y1, Y1
+
+act236:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), BX
+	ADDQ         DI, BX
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (BX)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (BX)(CX*1)
+	ADDQ         $0x20, DI
+	JMP          c231
+
+rest232:
+	TESTQ        BX, BX
+	JZ           cend233
+	MOVQ         128(AX), BX
+	XORQ         SI, SI
+	CMPQ         BX, $0x00
+	SETLE        SI
+	NEGQ         SI
+	VMOVQ        SI, X14
+	VPBROADCASTQ X14, Y14
+	VANDPS       Y15, Y14, Y14
+	MOVQ         136(AX), BX
+	MOVQ         48(AX), SI
+	SUBQ         $0x02, SI
+	SUBQ         SI, BX
+	XORQ         SI, SI
+	CMPQ         BX, $0x00
+	SETLE        SI
+	NEGQ         SI
+	VMOVQ        SI, X13
+	VPBROADCASTQ X13, Y13
+	VANDPS       Y15, Y13, Y13
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	MOVQ         (AX), R8
+	ADDQ         DI, R8
+	MOVQ         8(AX), BX
+	ADDQ         DI, BX
+	MOVQ         56(AX), SI
+	TESTQ        SI, SI
+	JZ           done238
+
+kh237:
+	VMOVUPS     (BX), Y8
+	VMOVUPS     (BX)(CX*1), Y9
+	VMOVUPS     (BX)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMASKMOVPS  (R8)(CX*1), Y15, Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y0
+	VMASKMOVPS  (R8)(CX*2), Y15, Y11
+	VFMADD231PS Y9, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMASKMOVPS  (R8)(DX*1), Y13, Y11
+	VFMADD231PS Y10, Y11, Y1
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), BX
+	DECQ        SI
+	JNZ         kh237
+
+done238:
+	MOVQ       24(AX), BX
+	VMOVUPS    (BX)(DI*1), Y8
+	VADDPS     Y8, Y0, Y0
+	VADDPS     Y8, Y1, Y1
+	MOVQ       32(AX), BX
+	TESTQ      BX, BX
+	JZ         act239
+	ADDQ       DI, BX
+	VMASKMOVPS (BX), Y15, Y8
+	VADDPS     Y8, Y0, Y0
+	VMASKMOVPS (BX)(CX*1), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+
+act239:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), BX
+	ADDQ         DI, BX
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMASKMOVPS   Y0, Y15, (BX)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMASKMOVPS   Y1, Y15, (BX)(CX*1)
+
+cend233:
+	MOVQ CX, BX
+	SHLQ $0x01, BX
+	ADDQ BX, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores240
+	ADDQ BX, 32(AX)
+
+nores240:
+	ADDQ    BX, (AX)
+	SUBQ    $0x02, 48(AX)
+	XORQ    SI, SI
+	MOVQ    128(AX), BX
+	SUBQ    $0x02, BX
+	CMOVQLT SI, BX
+	MOVQ    BX, 128(AX)
+	JMP     pixels2
+
+end2:
+pixels1:
+	CMPQ         48(AX), $0x01
+	JLT          end1
+	MOVQ         128(AX), DX
+	XORQ         BX, BX
+	CMPQ         DX, $0x00
+	SETLE        BL
+	NEGQ         BX
+	VMOVQ        BX, X14
+	VPBROADCASTQ X14, Y14
+	MOVQ         136(AX), DX
+	MOVQ         48(AX), BX
+	SUBQ         $0x01, BX
+	SUBQ         BX, DX
+	XORQ         BX, BX
+	CMPQ         DX, $0x00
+	SETLE        BL
+	NEGQ         BX
+	VMOVQ        BX, X13
+	VPBROADCASTQ X13, Y13
+	XORQ         DI, DI
+
+c241:
+	MOVQ   40(AX), DX
+	SHLQ   $0x02, DX
+	SUBQ   DI, DX
+	CMPQ   DX, $0x20
+	JLT    rest242
+	VXORPS Y0, Y0, Y0
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), DX
+	ADDQ   DI, DX
+	MOVQ   56(AX), BX
+	TESTQ  BX, BX
+	JZ     done245
+
+kh244:
+	VMOVUPS     (DX), Y8
+	VMOVUPS     (DX)(CX*1), Y9
+	VMOVUPS     (DX)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMOVUPS     (R8)(CX*1), Y11
+	VFMADD231PS Y9, Y11, Y0
+	VMASKMOVPS  (R8)(CX*2), Y13, Y11
+	VFMADD231PS Y10, Y11, Y0
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), DX
+	DECQ        BX
+	JNZ         kh244
+
+done245:
+	MOVQ    24(AX), DX
+	VMOVUPS (DX)(DI*1), Y8
+	VADDPS  Y8, Y0, Y0
+	MOVQ    32(AX), DX
+	TESTQ   DX, DX
+	JZ      act246
+	ADDQ    DI, DX
+	VADDPS  (DX), Y0, Y0
+
+act246:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), DX
+	ADDQ         DI, DX
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (DX)
+	ADDQ         $0x20, DI
+	JMP          c241
+
+rest242:
+	TESTQ        DX, DX
+	JZ           cend243
+	MOVQ         128(AX), DX
+	XORQ         BX, BX
+	CMPQ         DX, $0x00
+	SETLE        BL
+	NEGQ         BX
+	VMOVQ        BX, X14
+	VPBROADCASTQ X14, Y14
+	VANDPS       Y15, Y14, Y14
+	MOVQ         136(AX), DX
+	MOVQ         48(AX), BX
+	SUBQ         $0x01, BX
+	SUBQ         BX, DX
+	XORQ         BX, BX
+	CMPQ         DX, $0x00
+	SETLE        BL
+	NEGQ         BX
+	VMOVQ        BX, X13
+	VPBROADCASTQ X13, Y13
+	VANDPS       Y15, Y13, Y13
+	VXORPS       Y0, Y0, Y0
+	MOVQ         (AX), R8
+	ADDQ         DI, R8
+	MOVQ         8(AX), DX
+	ADDQ         DI, DX
+	MOVQ         56(AX), BX
+	TESTQ        BX, BX
+	JZ           done248
+
+kh247:
+	VMOVUPS     (DX), Y8
+	VMOVUPS     (DX)(CX*1), Y9
+	VMOVUPS     (DX)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMASKMOVPS  (R8)(CX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y0
+	VMASKMOVPS  (R8)(CX*2), Y13, Y11
+	VFMADD231PS Y10, Y11, Y0
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), DX
+	DECQ        BX
+	JNZ         kh247
+
+done248:
+	MOVQ       24(AX), DX
+	VMOVUPS    (DX)(DI*1), Y8
+	VADDPS     Y8, Y0, Y0
+	MOVQ       32(AX), DX
+	TESTQ      DX, DX
+	JZ         act249
+	ADDQ       DI, DX
+	VMASKMOVPS (DX), Y15, Y8
+	VADDPS     Y8, Y0, Y0
+
+act249:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), DX
+	ADDQ         DI, DX
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMASKMOVPS   Y0, Y15, (DX)
+
+cend243:
+	MOVQ CX, DX
+	ADDQ DX, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores250
+	ADDQ DX, 32(AX)
+
+nores250:
+	ADDQ    DX, (AX)
+	SUBQ    $0x01, 48(AX)
+	XORQ    BX, BX
+	MOVQ    128(AX), DX
+	SUBQ    $0x01, DX
+	CMOVQLT BX, DX
+	MOVQ    DX, 128(AX)
+	JMP     pixels1
+
+end1:
+	VZEROUPPER
+	RET
+
+DATA masksDwrow<>+0(SB)/4, $0xffffffff
+DATA masksDwrow<>+4(SB)/4, $0xffffffff
+DATA masksDwrow<>+8(SB)/4, $0xffffffff
+DATA masksDwrow<>+12(SB)/4, $0xffffffff
+DATA masksDwrow<>+16(SB)/4, $0xffffffff
+DATA masksDwrow<>+20(SB)/4, $0xffffffff
+DATA masksDwrow<>+24(SB)/4, $0xffffffff
+DATA masksDwrow<>+28(SB)/4, $0xffffffff
+DATA masksDwrow<>+32(SB)/4, $0x00000000
+DATA masksDwrow<>+36(SB)/4, $0x00000000
+DATA masksDwrow<>+40(SB)/4, $0x00000000
+DATA masksDwrow<>+44(SB)/4, $0x00000000
+DATA masksDwrow<>+48(SB)/4, $0x00000000
+DATA masksDwrow<>+52(SB)/4, $0x00000000
+DATA masksDwrow<>+56(SB)/4, $0x00000000
+DATA masksDwrow<>+60(SB)/4, $0x00000000
+GLOBL masksDwrow<>(SB), RODATA|NOPTR, $64
+
+// func dwRow3s2AVX2(t *byte)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·dwRow3s2AVX2(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), AX
+	MOVQ    80(AX), CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (CX)(CX*4), BX
+	LEAQ    (DX)(CX*4), SI
+	MOVQ    40(AX), DI
+	ANDQ    $0x07, DI
+	NEGQ    DI
+	LEAQ    masksDwrow<>+0(SB), R8
+	VMOVUPS 32(R8)(DI*4), Y15
+	CMPQ    144(AX), $0x00
+	JNE     pixels7
+
+pixels8:
+	CMPQ         48(AX), $0x08
+	JLT          end8
+	MOVQ         128(AX), DI
+	XORQ         R8, R8
+	CMPQ         DI, $0x00
+	SETLE        R8
+	NEGQ         R8
+	VMOVQ        R8, X14
+	VPBROADCASTQ X14, Y14
+	MOVQ         136(AX), DI
+	MOVQ         48(AX), R8
+	SUBQ         $0x08, R8
+	ADDQ         R8, R8
+	SUBQ         R8, DI
+	XORQ         R8, R8
+	CMPQ         DI, $0x00
+	SETLE        R8
+	NEGQ         R8
+	VMOVQ        R8, X13
+	VPBROADCASTQ X13, Y13
+	XORQ         DI, DI
+
+c251:
+	MOVQ   40(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   DI, R8
+	CMPQ   R8, $0x20
+	JLT    rest252
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R11
+	ADDQ   DI, R11
+	MOVQ   56(AX), R12
+	TESTQ  R12, R12
+	JZ     done255
+
+kh254:
+	LEAQ        (R8)(CX*8), R9
+	LEAQ        (R9)(CX*8), R10
+	VMOVUPS     (R11), Y8
+	VMOVUPS     (R11)(CX*1), Y9
+	VMOVUPS     (R11)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMOVUPS     (R8)(CX*1), Y11
+	VFMADD231PS Y9, Y11, Y0
+	VMOVUPS     (R8)(CX*2), Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMOVUPS     (R8)(DX*1), Y11
+	VFMADD231PS Y9, Y11, Y1
+	VMOVUPS     (R8)(CX*4), Y11
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMOVUPS     (R8)(BX*1), Y11
+	VFMADD231PS Y9, Y11, Y2
+	VMOVUPS     (R8)(DX*2), Y11
+	VFMADD231PS Y8, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMOVUPS     (R8)(SI*1), Y11
+	VFMADD231PS Y9, Y11, Y3
+	VMOVUPS     (R9), Y11
+	VFMADD231PS Y8, Y11, Y4
+	VFMADD231PS Y10, Y11, Y3
+	VMOVUPS     (R9)(CX*1), Y11
+	VFMADD231PS Y9, Y11, Y4
+	VMOVUPS     (R9)(CX*2), Y11
+	VFMADD231PS Y8, Y11, Y5
+	VFMADD231PS Y10, Y11, Y4
+	VMOVUPS     (R9)(DX*1), Y11
+	VFMADD231PS Y9, Y11, Y5
+	VMOVUPS     (R9)(CX*4), Y11
+	VFMADD231PS Y8, Y11, Y6
+	VFMADD231PS Y10, Y11, Y5
+	VMOVUPS     (R9)(BX*1), Y11
+	VFMADD231PS Y9, Y11, Y6
+	VMOVUPS     (R9)(DX*2), Y11
+	VFMADD231PS Y8, Y11, Y7
+	VFMADD231PS Y10, Y11, Y6
+	VMOVUPS     (R9)(SI*1), Y11
+	VFMADD231PS Y9, Y11, Y7
+	VMASKMOVPS  (R10), Y13, Y11
+	VFMADD231PS Y10, Y11, Y7
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R11
+	DECQ        R12
+	JNZ         kh254
+
+done255:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Y8
+	VADDPS  Y8, Y0, Y0
+	VADDPS  Y8, Y1, Y1
+	VADDPS  Y8, Y2, Y2
+	VADDPS  Y8, Y3, Y3
+	VADDPS  Y8, Y4, Y4
+	VADDPS  Y8, Y5, Y5
+	VADDPS  Y8, Y6, Y6
+	VADDPS  Y8, Y7, Y7
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act256
+	ADDQ    DI, R8
+	VADDPS  (R8), Y0, Y0
+	VADDPS  (R8)(CX*1), Y1, Y1
+	VADDPS  (R8)(CX*2), Y2, Y2
+	VADDPS  (R8)(DX*1), Y3, Y3
+	VADDPS  (R8)(CX*4), Y4, Y4
+	VADDPS  (R8)(BX*1), Y5, Y5
+	VADDPS  (R8)(DX*2), Y6, Y6
+	VADDPS  (R8)(SI*1), Y7, Y7
+
+act256:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R8)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R8)(CX*1)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R8)(CX*2)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R8)(DX*1)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R8)(CX*4)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (R8)(BX*1)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R8)(DX*2)
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R8)(SI*1)
+	ADDQ         $0x20, DI
+	JMP          c251
+
+rest252:
+	TESTQ        R8, R8
+	JZ           cend253
+	MOVQ         128(AX), R8
+	XORQ         R9, R9
+	CMPQ         R8, $0x00
+	SETLE        R9
+	NEGQ         R9
+	VMOVQ        R9, X14
+	VPBROADCASTQ X14, Y14
+	VANDPS       Y15, Y14, Y14
+	MOVQ         136(AX), R8
+	MOVQ         48(AX), R9
+	SUBQ         $0x08, R9
+	ADDQ         R9, R9
+	SUBQ         R9, R8
+	XORQ         R9, R9
+	CMPQ         R8, $0x00
+	SETLE        R9
+	NEGQ         R9
+	VMOVQ        R9, X13
+	VPBROADCASTQ X13, Y13
+	VANDPS       Y15, Y13, Y13
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	MOVQ         (AX), R8
+	ADDQ         DI, R8
+	MOVQ         8(AX), R11
+	ADDQ         DI, R11
+	MOVQ         56(AX), R12
+	TESTQ        R12, R12
+	JZ           done258
+
+kh257:
+	LEAQ        (R8)(CX*8), R9
+	LEAQ        (R9)(CX*8), R10
+	VMOVUPS     (R11), Y8
+	VMOVUPS     (R11)(CX*1), Y9
+	VMOVUPS     (R11)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMASKMOVPS  (R8)(CX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y0
+	VMASKMOVPS  (R8)(CX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMASKMOVPS  (R8)(DX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y1
+	VMASKMOVPS  (R8)(CX*4), Y15, Y11
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMASKMOVPS  (R8)(BX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y2
+	VMASKMOVPS  (R8)(DX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMASKMOVPS  (R8)(SI*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y3
+	VMASKMOVPS  (R9), Y15, Y11
+	VFMADD231PS Y8, Y11, Y4
+	VFMADD231PS Y10, Y11, Y3
+	VMASKMOVPS  (R9)(CX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y4
+	VMASKMOVPS  (R9)(CX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y5
+	VFMADD231PS Y10, Y11, Y4
+	VMASKMOVPS  (R9)(DX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y5
+	VMASKMOVPS  (R9)(CX*4), Y15, Y11
+	VFMADD231PS Y8, Y11, Y6
+	VFMADD231PS Y10, Y11, Y5
+	VMASKMOVPS  (R9)(BX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y6
+	VMASKMOVPS  (R9)(DX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y7
+	VFMADD231PS Y10, Y11, Y6
+	VMASKMOVPS  (R9)(SI*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y7
+	VMASKMOVPS  (R10), Y13, Y11
+	VFMADD231PS Y10, Y11, Y7
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R11
+	DECQ        R12
+	JNZ         kh257
+
+done258:
+	MOVQ       24(AX), R8
+	VMOVUPS    (R8)(DI*1), Y8
+	VADDPS     Y8, Y0, Y0
+	VADDPS     Y8, Y1, Y1
+	VADDPS     Y8, Y2, Y2
+	VADDPS     Y8, Y3, Y3
+	VADDPS     Y8, Y4, Y4
+	VADDPS     Y8, Y5, Y5
+	VADDPS     Y8, Y6, Y6
+	VADDPS     Y8, Y7, Y7
+	MOVQ       32(AX), R8
+	TESTQ      R8, R8
+	JZ         act259
+	ADDQ       DI, R8
+	VMASKMOVPS (R8), Y15, Y8
+	VADDPS     Y8, Y0, Y0
+	VMASKMOVPS (R8)(CX*1), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+	VMASKMOVPS (R8)(CX*2), Y15, Y8
+	VADDPS     Y8, Y2, Y2
+	VMASKMOVPS (R8)(DX*1), Y15, Y8
+	VADDPS     Y8, Y3, Y3
+	VMASKMOVPS (R8)(CX*4), Y15, Y8
+	VADDPS     Y8, Y4, Y4
+	VMASKMOVPS (R8)(BX*1), Y15, Y8
+	VADDPS     Y8, Y5, Y5
+	VMASKMOVPS (R8)(DX*2), Y15, Y8
+	VADDPS     Y8, Y6, Y6
+	VMASKMOVPS (R8)(SI*1), Y15, Y8
+	VADDPS     Y8, Y7, Y7
+
+act259:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMASKMOVPS   Y0, Y15, (R8)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMASKMOVPS   Y1, Y15, (R8)(CX*1)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMASKMOVPS   Y2, Y15, (R8)(CX*2)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMASKMOVPS   Y3, Y15, (R8)(DX*1)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMASKMOVPS   Y4, Y15, (R8)(CX*4)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMASKMOVPS   Y5, Y15, (R8)(BX*1)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMASKMOVPS   Y6, Y15, (R8)(DX*2)
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMASKMOVPS   Y7, Y15, (R8)(SI*1)
+
+cend253:
+	MOVQ CX, DI
+	SHLQ $0x03, DI
+	ADDQ DI, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores260
+	ADDQ DI, 32(AX)
+
+nores260:
 	ADDQ    DI, DI
 	ADDQ    DI, (AX)
 	SUBQ    $0x08, 48(AX)
@@ -5083,6 +6629,307 @@ nores210:
 	JMP     pixels8
 
 end8:
+pixels7:
+	CMPQ         48(AX), $0x07
+	JLT          end7
+	MOVQ         128(AX), DI
+	XORQ         R8, R8
+	CMPQ         DI, $0x00
+	SETLE        R8
+	NEGQ         R8
+	VMOVQ        R8, X14
+	VPBROADCASTQ X14, Y14
+	MOVQ         136(AX), DI
+	MOVQ         48(AX), R8
+	SUBQ         $0x07, R8
+	ADDQ         R8, R8
+	SUBQ         R8, DI
+	XORQ         R8, R8
+	CMPQ         DI, $0x00
+	SETLE        R8
+	NEGQ         R8
+	VMOVQ        R8, X13
+	VPBROADCASTQ X13, Y13
+	XORQ         DI, DI
+
+c261:
+	MOVQ   40(AX), R8
+	SHLQ   $0x02, R8
+	SUBQ   DI, R8
+	CMPQ   R8, $0x20
+	JLT    rest262
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   (AX), R8
+	ADDQ   DI, R8
+	MOVQ   8(AX), R10
+	ADDQ   DI, R10
+	MOVQ   56(AX), R11
+	TESTQ  R11, R11
+	JZ     done265
+
+kh264:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Y8
+	VMOVUPS     (R10)(CX*1), Y9
+	VMOVUPS     (R10)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMOVUPS     (R8)(CX*1), Y11
+	VFMADD231PS Y9, Y11, Y0
+	VMOVUPS     (R8)(CX*2), Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMOVUPS     (R8)(DX*1), Y11
+	VFMADD231PS Y9, Y11, Y1
+	VMOVUPS     (R8)(CX*4), Y11
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMOVUPS     (R8)(BX*1), Y11
+	VFMADD231PS Y9, Y11, Y2
+	VMOVUPS     (R8)(DX*2), Y11
+	VFMADD231PS Y8, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMOVUPS     (R8)(SI*1), Y11
+	VFMADD231PS Y9, Y11, Y3
+	VMOVUPS     (R9), Y11
+	VFMADD231PS Y8, Y11, Y4
+	VFMADD231PS Y10, Y11, Y3
+	VMOVUPS     (R9)(CX*1), Y11
+	VFMADD231PS Y9, Y11, Y4
+	VMOVUPS     (R9)(CX*2), Y11
+	VFMADD231PS Y8, Y11, Y5
+	VFMADD231PS Y10, Y11, Y4
+	VMOVUPS     (R9)(DX*1), Y11
+	VFMADD231PS Y9, Y11, Y5
+	VMOVUPS     (R9)(CX*4), Y11
+	VFMADD231PS Y8, Y11, Y6
+	VFMADD231PS Y10, Y11, Y5
+	VMOVUPS     (R9)(BX*1), Y11
+	VFMADD231PS Y9, Y11, Y6
+	VMASKMOVPS  (R9)(DX*2), Y13, Y11
+	VFMADD231PS Y10, Y11, Y6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh264
+
+done265:
+	MOVQ    24(AX), R8
+	VMOVUPS (R8)(DI*1), Y8
+	VADDPS  Y8, Y0, Y0
+	VADDPS  Y8, Y1, Y1
+	VADDPS  Y8, Y2, Y2
+	VADDPS  Y8, Y3, Y3
+	VADDPS  Y8, Y4, Y4
+	VADDPS  Y8, Y5, Y5
+	VADDPS  Y8, Y6, Y6
+	MOVQ    32(AX), R8
+	TESTQ   R8, R8
+	JZ      act266
+	ADDQ    DI, R8
+	VADDPS  (R8), Y0, Y0
+	VADDPS  (R8)(CX*1), Y1, Y1
+	VADDPS  (R8)(CX*2), Y2, Y2
+	VADDPS  (R8)(DX*1), Y3, Y3
+	VADDPS  (R8)(CX*4), Y4, Y4
+	VADDPS  (R8)(BX*1), Y5, Y5
+	VADDPS  (R8)(DX*2), Y6, Y6
+
+act266:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R8)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R8)(CX*1)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R8)(CX*2)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R8)(DX*1)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R8)(CX*4)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (R8)(BX*1)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R8)(DX*2)
+	ADDQ         $0x20, DI
+	JMP          c261
+
+rest262:
+	TESTQ        R8, R8
+	JZ           cend263
+	MOVQ         128(AX), R8
+	XORQ         R9, R9
+	CMPQ         R8, $0x00
+	SETLE        R9
+	NEGQ         R9
+	VMOVQ        R9, X14
+	VPBROADCASTQ X14, Y14
+	VANDPS       Y15, Y14, Y14
+	MOVQ         136(AX), R8
+	MOVQ         48(AX), R9
+	SUBQ         $0x07, R9
+	ADDQ         R9, R9
+	SUBQ         R9, R8
+	XORQ         R9, R9
+	CMPQ         R8, $0x00
+	SETLE        R9
+	NEGQ         R9
+	VMOVQ        R9, X13
+	VPBROADCASTQ X13, Y13
+	VANDPS       Y15, Y13, Y13
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	MOVQ         (AX), R8
+	ADDQ         DI, R8
+	MOVQ         8(AX), R10
+	ADDQ         DI, R10
+	MOVQ         56(AX), R11
+	TESTQ        R11, R11
+	JZ           done268
+
+kh267:
+	LEAQ        (R8)(CX*8), R9
+	VMOVUPS     (R10), Y8
+	VMOVUPS     (R10)(CX*1), Y9
+	VMOVUPS     (R10)(CX*2), Y10
+	VMASKMOVPS  (R8), Y14, Y11
+	VFMADD231PS Y8, Y11, Y0
+	VMASKMOVPS  (R8)(CX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y0
+	VMASKMOVPS  (R8)(CX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y10, Y11, Y0
+	VMASKMOVPS  (R8)(DX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y1
+	VMASKMOVPS  (R8)(CX*4), Y15, Y11
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y10, Y11, Y1
+	VMASKMOVPS  (R8)(BX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y2
+	VMASKMOVPS  (R8)(DX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y3
+	VFMADD231PS Y10, Y11, Y2
+	VMASKMOVPS  (R8)(SI*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y3
+	VMASKMOVPS  (R9), Y15, Y11
+	VFMADD231PS Y8, Y11, Y4
+	VFMADD231PS Y10, Y11, Y3
+	VMASKMOVPS  (R9)(CX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y4
+	VMASKMOVPS  (R9)(CX*2), Y15, Y11
+	VFMADD231PS Y8, Y11, Y5
+	VFMADD231PS Y10, Y11, Y4
+	VMASKMOVPS  (R9)(DX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y5
+	VMASKMOVPS  (R9)(CX*4), Y15, Y11
+	VFMADD231PS Y8, Y11, Y6
+	VFMADD231PS Y10, Y11, Y5
+	VMASKMOVPS  (R9)(BX*1), Y15, Y11
+	VFMADD231PS Y9, Y11, Y6
+	VMASKMOVPS  (R9)(DX*2), Y13, Y11
+	VFMADD231PS Y10, Y11, Y6
+	ADDQ        72(AX), R8
+	ADDQ        88(AX), R10
+	DECQ        R11
+	JNZ         kh267
+
+done268:
+	MOVQ       24(AX), R8
+	VMOVUPS    (R8)(DI*1), Y8
+	VADDPS     Y8, Y0, Y0
+	VADDPS     Y8, Y1, Y1
+	VADDPS     Y8, Y2, Y2
+	VADDPS     Y8, Y3, Y3
+	VADDPS     Y8, Y4, Y4
+	VADDPS     Y8, Y5, Y5
+	VADDPS     Y8, Y6, Y6
+	MOVQ       32(AX), R8
+	TESTQ      R8, R8
+	JZ         act269
+	ADDQ       DI, R8
+	VMASKMOVPS (R8), Y15, Y8
+	VADDPS     Y8, Y0, Y0
+	VMASKMOVPS (R8)(CX*1), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+	VMASKMOVPS (R8)(CX*2), Y15, Y8
+	VADDPS     Y8, Y2, Y2
+	VMASKMOVPS (R8)(DX*1), Y15, Y8
+	VADDPS     Y8, Y3, Y3
+	VMASKMOVPS (R8)(CX*4), Y15, Y8
+	VADDPS     Y8, Y4, Y4
+	VMASKMOVPS (R8)(BX*1), Y15, Y8
+	VADDPS     Y8, Y5, Y5
+	VMASKMOVPS (R8)(DX*2), Y15, Y8
+	VADDPS     Y8, Y6, Y6
+
+act269:
+	VBROADCASTSS 120(AX), Y8
+	VBROADCASTSS 124(AX), Y9
+	MOVQ         16(AX), R8
+	ADDQ         DI, R8
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMASKMOVPS   Y0, Y15, (R8)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMASKMOVPS   Y1, Y15, (R8)(CX*1)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMASKMOVPS   Y2, Y15, (R8)(CX*2)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMASKMOVPS   Y3, Y15, (R8)(DX*1)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMASKMOVPS   Y4, Y15, (R8)(CX*4)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMASKMOVPS   Y5, Y15, (R8)(BX*1)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMASKMOVPS   Y6, Y15, (R8)(DX*2)
+
+cend263:
+	MOVQ CX, DI
+	MOVQ SI, DI
+	ADDQ DI, 16(AX)
+	CMPQ 32(AX), $0x00
+	JEQ  nores270
+	ADDQ DI, 32(AX)
+
+nores270:
+	ADDQ    DI, DI
+	ADDQ    DI, (AX)
+	SUBQ    $0x07, 48(AX)
+	XORQ    R8, R8
+	MOVQ    128(AX), DI
+	SUBQ    $0x0e, DI
+	CMOVQLT R8, DI
+	MOVQ    DI, 128(AX)
+	JMP     pixels7
+
+end7:
 pixels4:
 	CMPQ         48(AX), $0x04
 	JLT          end4
@@ -5106,12 +6953,12 @@ pixels4:
 	VPBROADCASTQ X13, Y13
 	XORQ         DI, DI
 
-c211:
+c271:
 	MOVQ   40(AX), R8
 	SHLQ   $0x02, R8
 	SUBQ   DI, R8
 	CMPQ   R8, $0x20
-	JLT    rest212
+	JLT    rest272
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5122,9 +6969,9 @@ c211:
 	ADDQ   DI, R10
 	MOVQ   56(AX), R11
 	TESTQ  R11, R11
-	JZ     done215
+	JZ     done275
 
-kh214:
+kh274:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Y8
 	VMOVUPS     (R10)(CX*1), Y9
@@ -5153,9 +7000,9 @@ kh214:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh214
+	JNZ         kh274
 
-done215:
+done275:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Y8
 	VADDPS  Y8, Y0, Y0
@@ -5164,14 +7011,14 @@ done215:
 	VADDPS  Y8, Y3, Y3
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act216
+	JZ      act276
 	ADDQ    DI, R8
 	VADDPS  (R8), Y0, Y0
 	VADDPS  (R8)(CX*1), Y1, Y1
 	VADDPS  (R8)(CX*2), Y2, Y2
 	VADDPS  (R8)(DX*1), Y3, Y3
 
-act216:
+act276:
 	VBROADCASTSS 120(AX), Y8
 	VBROADCASTSS 124(AX), Y9
 	MOVQ         16(AX), R8
@@ -5189,11 +7036,11 @@ act216:
 	VMINPS       Y3, Y9, Y3
 	VMOVUPS      Y3, (R8)(DX*1)
 	ADDQ         $0x20, DI
-	JMP          c211
+	JMP          c271
 
-rest212:
+rest272:
 	TESTQ        R8, R8
-	JZ           cend213
+	JZ           cend273
 	MOVQ         128(AX), R8
 	XORQ         R9, R9
 	CMPQ         R8, $0x00
@@ -5224,9 +7071,9 @@ rest212:
 	ADDQ         DI, R10
 	MOVQ         56(AX), R11
 	TESTQ        R11, R11
-	JZ           done218
+	JZ           done278
 
-kh217:
+kh277:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Y8
 	VMOVUPS     (R10)(CX*1), Y9
@@ -5255,9 +7102,9 @@ kh217:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh217
+	JNZ         kh277
 
-done218:
+done278:
 	MOVQ       24(AX), R8
 	VMOVUPS    (R8)(DI*1), Y8
 	VADDPS     Y8, Y0, Y0
@@ -5266,7 +7113,7 @@ done218:
 	VADDPS     Y8, Y3, Y3
 	MOVQ       32(AX), R8
 	TESTQ      R8, R8
-	JZ         act219
+	JZ         act279
 	ADDQ       DI, R8
 	VMASKMOVPS (R8), Y15, Y8
 	VADDPS     Y8, Y0, Y0
@@ -5277,7 +7124,7 @@ done218:
 	VMASKMOVPS (R8)(DX*1), Y15, Y8
 	VADDPS     Y8, Y3, Y3
 
-act219:
+act279:
 	VBROADCASTSS 120(AX), Y8
 	VBROADCASTSS 124(AX), Y9
 	MOVQ         16(AX), R8
@@ -5295,15 +7142,15 @@ act219:
 	VMINPS       Y3, Y9, Y3
 	VMASKMOVPS   Y3, Y15, (R8)(DX*1)
 
-cend213:
+cend273:
 	MOVQ CX, DI
 	SHLQ $0x02, DI
 	ADDQ DI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores220
+	JEQ  nores280
 	ADDQ DI, 32(AX)
 
-nores220:
+nores280:
 	ADDQ    DI, DI
 	ADDQ    DI, (AX)
 	SUBQ    $0x04, 48(AX)
@@ -5338,12 +7185,12 @@ pixels2:
 	VPBROADCASTQ X13, Y13
 	XORQ         DI, DI
 
-c221:
+c281:
 	MOVQ   40(AX), BX
 	SHLQ   $0x02, BX
 	SUBQ   DI, BX
 	CMPQ   BX, $0x20
-	JLT    rest222
+	JLT    rest282
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   (AX), R8
@@ -5352,9 +7199,9 @@ c221:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done225
+	JZ     done285
 
-kh224:
+kh284:
 	VMOVUPS     (BX), Y8
 	VMOVUPS     (BX)(CX*1), Y9
 	VMOVUPS     (BX)(CX*2), Y10
@@ -5372,21 +7219,21 @@ kh224:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh224
+	JNZ         kh284
 
-done225:
+done285:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Y8
 	VADDPS  Y8, Y0, Y0
 	VADDPS  Y8, Y1, Y1
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act226
+	JZ      act286
 	ADDQ    DI, BX
 	VADDPS  (BX), Y0, Y0
 	VADDPS  (BX)(CX*1), Y1, Y1
 
-act226:
+act286:
 	VBROADCASTSS 120(AX), Y8
 	VBROADCASTSS 124(AX), Y9
 	MOVQ         16(AX), BX
@@ -5398,11 +7245,11 @@ act226:
 	VMINPS       Y1, Y9, Y1
 	VMOVUPS      Y1, (BX)(CX*1)
 	ADDQ         $0x20, DI
-	JMP          c221
+	JMP          c281
 
-rest222:
+rest282:
 	TESTQ        BX, BX
-	JZ           cend223
+	JZ           cend283
 	MOVQ         128(AX), BX
 	XORQ         SI, SI
 	CMPQ         BX, $0x00
@@ -5431,9 +7278,9 @@ rest222:
 	ADDQ         DI, BX
 	MOVQ         56(AX), SI
 	TESTQ        SI, SI
-	JZ           done228
+	JZ           done288
 
-kh227:
+kh287:
 	VMOVUPS     (BX), Y8
 	VMOVUPS     (BX)(CX*1), Y9
 	VMOVUPS     (BX)(CX*2), Y10
@@ -5451,23 +7298,23 @@ kh227:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh227
+	JNZ         kh287
 
-done228:
+done288:
 	MOVQ       24(AX), BX
 	VMOVUPS    (BX)(DI*1), Y8
 	VADDPS     Y8, Y0, Y0
 	VADDPS     Y8, Y1, Y1
 	MOVQ       32(AX), BX
 	TESTQ      BX, BX
-	JZ         act229
+	JZ         act289
 	ADDQ       DI, BX
 	VMASKMOVPS (BX), Y15, Y8
 	VADDPS     Y8, Y0, Y0
 	VMASKMOVPS (BX)(CX*1), Y15, Y8
 	VADDPS     Y8, Y1, Y1
 
-act229:
+act289:
 	VBROADCASTSS 120(AX), Y8
 	VBROADCASTSS 124(AX), Y9
 	MOVQ         16(AX), BX
@@ -5479,15 +7326,15 @@ act229:
 	VMINPS       Y1, Y9, Y1
 	VMASKMOVPS   Y1, Y15, (BX)(CX*1)
 
-cend223:
+cend283:
 	MOVQ CX, BX
 	SHLQ $0x01, BX
 	ADDQ BX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores230
+	JEQ  nores290
 	ADDQ BX, 32(AX)
 
-nores230:
+nores290:
 	ADDQ    BX, BX
 	ADDQ    BX, (AX)
 	SUBQ    $0x02, 48(AX)
@@ -5522,12 +7369,12 @@ pixels1:
 	VPBROADCASTQ X13, Y13
 	XORQ         DI, DI
 
-c231:
+c291:
 	MOVQ   40(AX), DX
 	SHLQ   $0x02, DX
 	SUBQ   DI, DX
 	CMPQ   DX, $0x20
-	JLT    rest232
+	JLT    rest292
 	VXORPS Y0, Y0, Y0
 	MOVQ   (AX), R8
 	ADDQ   DI, R8
@@ -5535,9 +7382,9 @@ c231:
 	ADDQ   DI, DX
 	MOVQ   56(AX), BX
 	TESTQ  BX, BX
-	JZ     done235
+	JZ     done295
 
-kh234:
+kh294:
 	VMOVUPS     (DX), Y8
 	VMOVUPS     (DX)(CX*1), Y9
 	VMOVUPS     (DX)(CX*2), Y10
@@ -5550,19 +7397,19 @@ kh234:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), DX
 	DECQ        BX
-	JNZ         kh234
+	JNZ         kh294
 
-done235:
+done295:
 	MOVQ    24(AX), DX
 	VMOVUPS (DX)(DI*1), Y8
 	VADDPS  Y8, Y0, Y0
 	MOVQ    32(AX), DX
 	TESTQ   DX, DX
-	JZ      act236
+	JZ      act296
 	ADDQ    DI, DX
 	VADDPS  (DX), Y0, Y0
 
-act236:
+act296:
 	VBROADCASTSS 120(AX), Y8
 	VBROADCASTSS 124(AX), Y9
 	MOVQ         16(AX), DX
@@ -5571,11 +7418,11 @@ act236:
 	VMINPS       Y0, Y9, Y0
 	VMOVUPS      Y0, (DX)
 	ADDQ         $0x20, DI
-	JMP          c231
+	JMP          c291
 
-rest232:
+rest292:
 	TESTQ        DX, DX
-	JZ           cend233
+	JZ           cend293
 	MOVQ         128(AX), DX
 	XORQ         BX, BX
 	CMPQ         DX, $0x00
@@ -5603,9 +7450,9 @@ rest232:
 	ADDQ         DI, DX
 	MOVQ         56(AX), BX
 	TESTQ        BX, BX
-	JZ           done238
+	JZ           done298
 
-kh237:
+kh297:
 	VMOVUPS     (DX), Y8
 	VMOVUPS     (DX)(CX*1), Y9
 	VMOVUPS     (DX)(CX*2), Y10
@@ -5618,20 +7465,20 @@ kh237:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), DX
 	DECQ        BX
-	JNZ         kh237
+	JNZ         kh297
 
-done238:
+done298:
 	MOVQ       24(AX), DX
 	VMOVUPS    (DX)(DI*1), Y8
 	VADDPS     Y8, Y0, Y0
 	MOVQ       32(AX), DX
 	TESTQ      DX, DX
-	JZ         act239
+	JZ         act299
 	ADDQ       DI, DX
 	VMASKMOVPS (DX), Y15, Y8
 	VADDPS     Y8, Y0, Y0
 
-act239:
+act299:
 	VBROADCASTSS 120(AX), Y8
 	VBROADCASTSS 124(AX), Y9
 	MOVQ         16(AX), DX
@@ -5640,14 +7487,14 @@ act239:
 	VMINPS       Y0, Y9, Y0
 	VMASKMOVPS   Y0, Y15, (DX)
 
-cend233:
+cend293:
 	MOVQ CX, DX
 	ADDQ DX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores240
+	JEQ  nores300
 	ADDQ DX, 32(AX)
 
-nores240:
+nores300:
 	ADDQ    DX, DX
 	ADDQ    DX, (AX)
 	SUBQ    $0x01, 48(AX)
@@ -5710,12 +7557,12 @@ pixels4:
 	VPBROADCASTQ X11, Y11
 	XORQ         DI, DI
 
-c241:
+c301:
 	MOVQ   40(AX), R8
 	SHLQ   $0x02, R8
 	SUBQ   DI, R8
 	CMPQ   R8, $0x20
-	JLT    rest242
+	JLT    rest302
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5726,9 +7573,9 @@ c241:
 	ADDQ   DI, R9
 	MOVQ   56(AX), R10
 	TESTQ  R10, R10
-	JZ     done245
+	JZ     done305
 
-kh244:
+kh304:
 	VMOVUPS     (R9), Y4
 	VMOVUPS     (R9)(CX*1), Y5
 	VMOVUPS     (R9)(CX*2), Y6
@@ -5765,9 +7612,9 @@ kh244:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R9
 	DECQ        R10
-	JNZ         kh244
+	JNZ         kh304
 
-done245:
+done305:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Y4
 	VADDPS  Y4, Y0, Y0
@@ -5776,14 +7623,14 @@ done245:
 	VADDPS  Y4, Y3, Y3
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act246
+	JZ      act306
 	ADDQ    DI, R8
 	VADDPS  (R8), Y0, Y0
 	VADDPS  (R8)(CX*1), Y1, Y1
 	VADDPS  (R8)(CX*2), Y2, Y2
 	VADDPS  (R8)(DX*1), Y3, Y3
 
-act246:
+act306:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), R8
@@ -5801,11 +7648,11 @@ act246:
 	VMINPS       Y3, Y5, Y3
 	VMOVUPS      Y3, (R8)(DX*1)
 	ADDQ         $0x20, DI
-	JMP          c241
+	JMP          c301
 
-rest242:
+rest302:
 	TESTQ        R8, R8
-	JZ           cend243
+	JZ           cend303
 	MOVQ         128(AX), R8
 	XORQ         R9, R9
 	CMPQ         R8, $0x00
@@ -5849,9 +7696,9 @@ rest242:
 	ADDQ         DI, R9
 	MOVQ         56(AX), R10
 	TESTQ        R10, R10
-	JZ           done248
+	JZ           done308
 
-kh247:
+kh307:
 	VMOVUPS     (R9), Y4
 	VMOVUPS     (R9)(CX*1), Y5
 	VMOVUPS     (R9)(CX*2), Y6
@@ -5888,9 +7735,9 @@ kh247:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R9
 	DECQ        R10
-	JNZ         kh247
+	JNZ         kh307
 
-done248:
+done308:
 	MOVQ       24(AX), R8
 	VMOVUPS    (R8)(DI*1), Y4
 	VADDPS     Y4, Y0, Y0
@@ -5899,7 +7746,7 @@ done248:
 	VADDPS     Y4, Y3, Y3
 	MOVQ       32(AX), R8
 	TESTQ      R8, R8
-	JZ         act249
+	JZ         act309
 	ADDQ       DI, R8
 	VMASKMOVPS (R8), Y15, Y4
 	VADDPS     Y4, Y0, Y0
@@ -5910,7 +7757,7 @@ done248:
 	VMASKMOVPS (R8)(DX*1), Y15, Y4
 	VADDPS     Y4, Y3, Y3
 
-act249:
+act309:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), R8
@@ -5928,15 +7775,15 @@ act249:
 	VMINPS       Y3, Y5, Y3
 	VMASKMOVPS   Y3, Y15, (R8)(DX*1)
 
-cend243:
+cend303:
 	MOVQ CX, DI
 	SHLQ $0x02, DI
 	ADDQ DI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores250
+	JEQ  nores310
 	ADDQ DI, 32(AX)
 
-nores250:
+nores310:
 	ADDQ    DI, (AX)
 	SUBQ    $0x04, 48(AX)
 	XORQ    R8, R8
@@ -5981,12 +7828,12 @@ pixels2:
 	VPBROADCASTQ X11, Y11
 	XORQ         DI, DI
 
-c251:
+c311:
 	MOVQ   40(AX), SI
 	SHLQ   $0x02, SI
 	SUBQ   DI, SI
 	CMPQ   SI, $0x20
-	JLT    rest252
+	JLT    rest312
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   (AX), R8
@@ -5995,9 +7842,9 @@ c251:
 	ADDQ   DI, SI
 	MOVQ   56(AX), R9
 	TESTQ  R9, R9
-	JZ     done255
+	JZ     done315
 
-kh254:
+kh314:
 	VMOVUPS     (SI), Y4
 	VMOVUPS     (SI)(CX*1), Y5
 	VMOVUPS     (SI)(CX*2), Y6
@@ -6022,21 +7869,21 @@ kh254:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh254
+	JNZ         kh314
 
-done255:
+done315:
 	MOVQ    24(AX), SI
 	VMOVUPS (SI)(DI*1), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y1, Y1
 	MOVQ    32(AX), SI
 	TESTQ   SI, SI
-	JZ      act256
+	JZ      act316
 	ADDQ    DI, SI
 	VADDPS  (SI), Y0, Y0
 	VADDPS  (SI)(CX*1), Y1, Y1
 
-act256:
+act316:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), SI
@@ -6048,11 +7895,11 @@ act256:
 	VMINPS       Y1, Y5, Y1
 	VMOVUPS      Y1, (SI)(CX*1)
 	ADDQ         $0x20, DI
-	JMP          c251
+	JMP          c311
 
-rest252:
+rest312:
 	TESTQ        SI, SI
-	JZ           cend253
+	JZ           cend313
 	MOVQ         128(AX), SI
 	XORQ         R8, R8
 	CMPQ         SI, $0x00
@@ -6094,9 +7941,9 @@ rest252:
 	ADDQ         DI, SI
 	MOVQ         56(AX), R9
 	TESTQ        R9, R9
-	JZ           done258
+	JZ           done318
 
-kh257:
+kh317:
 	VMOVUPS     (SI), Y4
 	VMOVUPS     (SI)(CX*1), Y5
 	VMOVUPS     (SI)(CX*2), Y6
@@ -6121,23 +7968,23 @@ kh257:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh257
+	JNZ         kh317
 
-done258:
+done318:
 	MOVQ       24(AX), SI
 	VMOVUPS    (SI)(DI*1), Y4
 	VADDPS     Y4, Y0, Y0
 	VADDPS     Y4, Y1, Y1
 	MOVQ       32(AX), SI
 	TESTQ      SI, SI
-	JZ         act259
+	JZ         act319
 	ADDQ       DI, SI
 	VMASKMOVPS (SI), Y15, Y4
 	VADDPS     Y4, Y0, Y0
 	VMASKMOVPS (SI)(CX*1), Y15, Y4
 	VADDPS     Y4, Y1, Y1
 
-act259:
+act319:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), SI
@@ -6149,15 +7996,15 @@ act259:
 	VMINPS       Y1, Y5, Y1
 	VMASKMOVPS   Y1, Y15, (SI)(CX*1)
 
-cend253:
+cend313:
 	MOVQ CX, SI
 	SHLQ $0x01, SI
 	ADDQ SI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores260
+	JEQ  nores320
 	ADDQ SI, 32(AX)
 
-nores260:
+nores320:
 	ADDQ    SI, (AX)
 	SUBQ    $0x02, 48(AX)
 	XORQ    DI, DI
@@ -6202,12 +8049,12 @@ pixels1:
 	VPBROADCASTQ X11, Y11
 	XORQ         DI, DI
 
-c261:
+c321:
 	MOVQ   40(AX), BX
 	SHLQ   $0x02, BX
 	SUBQ   DI, BX
 	CMPQ   BX, $0x20
-	JLT    rest262
+	JLT    rest322
 	VXORPS Y0, Y0, Y0
 	MOVQ   (AX), R8
 	ADDQ   DI, R8
@@ -6215,9 +8062,9 @@ c261:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done265
+	JZ     done325
 
-kh264:
+kh324:
 	VMOVUPS     (BX), Y4
 	VMOVUPS     (BX)(CX*1), Y5
 	VMOVUPS     (BX)(CX*2), Y6
@@ -6236,19 +8083,19 @@ kh264:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh264
+	JNZ         kh324
 
-done265:
+done325:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Y4
 	VADDPS  Y4, Y0, Y0
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act266
+	JZ      act326
 	ADDQ    DI, BX
 	VADDPS  (BX), Y0, Y0
 
-act266:
+act326:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), BX
@@ -6257,11 +8104,11 @@ act266:
 	VMINPS       Y0, Y5, Y0
 	VMOVUPS      Y0, (BX)
 	ADDQ         $0x20, DI
-	JMP          c261
+	JMP          c321
 
-rest262:
+rest322:
 	TESTQ        BX, BX
-	JZ           cend263
+	JZ           cend323
 	MOVQ         128(AX), BX
 	XORQ         SI, SI
 	CMPQ         BX, $0x00
@@ -6302,9 +8149,9 @@ rest262:
 	ADDQ         DI, BX
 	MOVQ         56(AX), SI
 	TESTQ        SI, SI
-	JZ           done268
+	JZ           done328
 
-kh267:
+kh327:
 	VMOVUPS     (BX), Y4
 	VMOVUPS     (BX)(CX*1), Y5
 	VMOVUPS     (BX)(CX*2), Y6
@@ -6323,20 +8170,20 @@ kh267:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh267
+	JNZ         kh327
 
-done268:
+done328:
 	MOVQ       24(AX), BX
 	VMOVUPS    (BX)(DI*1), Y4
 	VADDPS     Y4, Y0, Y0
 	MOVQ       32(AX), BX
 	TESTQ      BX, BX
-	JZ         act269
+	JZ         act329
 	ADDQ       DI, BX
 	VMASKMOVPS (BX), Y15, Y4
 	VADDPS     Y4, Y0, Y0
 
-act269:
+act329:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), BX
@@ -6345,14 +8192,14 @@ act269:
 	VMINPS       Y0, Y5, Y0
 	VMASKMOVPS   Y0, Y15, (BX)
 
-cend263:
+cend323:
 	MOVQ CX, BX
 	ADDQ BX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores270
+	JEQ  nores330
 	ADDQ BX, 32(AX)
 
-nores270:
+nores330:
 	ADDQ    BX, (AX)
 	SUBQ    $0x01, 48(AX)
 	XORQ    SI, SI
@@ -6415,12 +8262,12 @@ pixels4:
 	VPBROADCASTQ X11, Y11
 	XORQ         DI, DI
 
-c271:
+c331:
 	MOVQ   40(AX), R8
 	SHLQ   $0x02, R8
 	SUBQ   DI, R8
 	CMPQ   R8, $0x20
-	JLT    rest272
+	JLT    rest332
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6431,9 +8278,9 @@ c271:
 	ADDQ   DI, R10
 	MOVQ   56(AX), R11
 	TESTQ  R11, R11
-	JZ     done275
+	JZ     done335
 
-kh274:
+kh334:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Y4
 	VMOVUPS     (R10)(CX*1), Y5
@@ -6474,9 +8321,9 @@ kh274:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh274
+	JNZ         kh334
 
-done275:
+done335:
 	MOVQ    24(AX), R8
 	VMOVUPS (R8)(DI*1), Y4
 	VADDPS  Y4, Y0, Y0
@@ -6485,14 +8332,14 @@ done275:
 	VADDPS  Y4, Y3, Y3
 	MOVQ    32(AX), R8
 	TESTQ   R8, R8
-	JZ      act276
+	JZ      act336
 	ADDQ    DI, R8
 	VADDPS  (R8), Y0, Y0
 	VADDPS  (R8)(CX*1), Y1, Y1
 	VADDPS  (R8)(CX*2), Y2, Y2
 	VADDPS  (R8)(DX*1), Y3, Y3
 
-act276:
+act336:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), R8
@@ -6510,11 +8357,11 @@ act276:
 	VMINPS       Y3, Y5, Y3
 	VMOVUPS      Y3, (R8)(DX*1)
 	ADDQ         $0x20, DI
-	JMP          c271
+	JMP          c331
 
-rest272:
+rest332:
 	TESTQ        R8, R8
-	JZ           cend273
+	JZ           cend333
 	MOVQ         128(AX), R8
 	XORQ         R9, R9
 	CMPQ         R8, $0x00
@@ -6559,9 +8406,9 @@ rest272:
 	ADDQ         DI, R10
 	MOVQ         56(AX), R11
 	TESTQ        R11, R11
-	JZ           done278
+	JZ           done338
 
-kh277:
+kh337:
 	LEAQ        (R8)(CX*8), R9
 	VMOVUPS     (R10), Y4
 	VMOVUPS     (R10)(CX*1), Y5
@@ -6602,9 +8449,9 @@ kh277:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), R10
 	DECQ        R11
-	JNZ         kh277
+	JNZ         kh337
 
-done278:
+done338:
 	MOVQ       24(AX), R8
 	VMOVUPS    (R8)(DI*1), Y4
 	VADDPS     Y4, Y0, Y0
@@ -6613,7 +8460,7 @@ done278:
 	VADDPS     Y4, Y3, Y3
 	MOVQ       32(AX), R8
 	TESTQ      R8, R8
-	JZ         act279
+	JZ         act339
 	ADDQ       DI, R8
 	VMASKMOVPS (R8), Y15, Y4
 	VADDPS     Y4, Y0, Y0
@@ -6624,7 +8471,7 @@ done278:
 	VMASKMOVPS (R8)(DX*1), Y15, Y4
 	VADDPS     Y4, Y3, Y3
 
-act279:
+act339:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), R8
@@ -6642,15 +8489,15 @@ act279:
 	VMINPS       Y3, Y5, Y3
 	VMASKMOVPS   Y3, Y15, (R8)(DX*1)
 
-cend273:
+cend333:
 	MOVQ CX, DI
 	SHLQ $0x02, DI
 	ADDQ DI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores280
+	JEQ  nores340
 	ADDQ DI, 32(AX)
 
-nores280:
+nores340:
 	ADDQ    DI, DI
 	ADDQ    DI, (AX)
 	SUBQ    $0x04, 48(AX)
@@ -6697,12 +8544,12 @@ pixels2:
 	VPBROADCASTQ X11, Y11
 	XORQ         DI, DI
 
-c281:
+c341:
 	MOVQ   40(AX), SI
 	SHLQ   $0x02, SI
 	SUBQ   DI, SI
 	CMPQ   SI, $0x20
-	JLT    rest282
+	JLT    rest342
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   (AX), R8
@@ -6711,9 +8558,9 @@ c281:
 	ADDQ   DI, SI
 	MOVQ   56(AX), R9
 	TESTQ  R9, R9
-	JZ     done285
+	JZ     done345
 
-kh284:
+kh344:
 	VMOVUPS     (SI), Y4
 	VMOVUPS     (SI)(CX*1), Y5
 	VMOVUPS     (SI)(CX*2), Y6
@@ -6739,21 +8586,21 @@ kh284:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh284
+	JNZ         kh344
 
-done285:
+done345:
 	MOVQ    24(AX), SI
 	VMOVUPS (SI)(DI*1), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y1, Y1
 	MOVQ    32(AX), SI
 	TESTQ   SI, SI
-	JZ      act286
+	JZ      act346
 	ADDQ    DI, SI
 	VADDPS  (SI), Y0, Y0
 	VADDPS  (SI)(CX*1), Y1, Y1
 
-act286:
+act346:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), SI
@@ -6765,11 +8612,11 @@ act286:
 	VMINPS       Y1, Y5, Y1
 	VMOVUPS      Y1, (SI)(CX*1)
 	ADDQ         $0x20, DI
-	JMP          c281
+	JMP          c341
 
-rest282:
+rest342:
 	TESTQ        SI, SI
-	JZ           cend283
+	JZ           cend343
 	MOVQ         128(AX), SI
 	XORQ         R8, R8
 	CMPQ         SI, $0x00
@@ -6812,9 +8659,9 @@ rest282:
 	ADDQ         DI, SI
 	MOVQ         56(AX), R9
 	TESTQ        R9, R9
-	JZ           done288
+	JZ           done348
 
-kh287:
+kh347:
 	VMOVUPS     (SI), Y4
 	VMOVUPS     (SI)(CX*1), Y5
 	VMOVUPS     (SI)(CX*2), Y6
@@ -6840,23 +8687,23 @@ kh287:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), SI
 	DECQ        R9
-	JNZ         kh287
+	JNZ         kh347
 
-done288:
+done348:
 	MOVQ       24(AX), SI
 	VMOVUPS    (SI)(DI*1), Y4
 	VADDPS     Y4, Y0, Y0
 	VADDPS     Y4, Y1, Y1
 	MOVQ       32(AX), SI
 	TESTQ      SI, SI
-	JZ         act289
+	JZ         act349
 	ADDQ       DI, SI
 	VMASKMOVPS (SI), Y15, Y4
 	VADDPS     Y4, Y0, Y0
 	VMASKMOVPS (SI)(CX*1), Y15, Y4
 	VADDPS     Y4, Y1, Y1
 
-act289:
+act349:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), SI
@@ -6868,15 +8715,15 @@ act289:
 	VMINPS       Y1, Y5, Y1
 	VMASKMOVPS   Y1, Y15, (SI)(CX*1)
 
-cend283:
+cend343:
 	MOVQ CX, SI
 	SHLQ $0x01, SI
 	ADDQ SI, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores290
+	JEQ  nores350
 	ADDQ SI, 32(AX)
 
-nores290:
+nores350:
 	ADDQ    SI, SI
 	ADDQ    SI, (AX)
 	SUBQ    $0x02, 48(AX)
@@ -6923,12 +8770,12 @@ pixels1:
 	VPBROADCASTQ X11, Y11
 	XORQ         DI, DI
 
-c291:
+c351:
 	MOVQ   40(AX), BX
 	SHLQ   $0x02, BX
 	SUBQ   DI, BX
 	CMPQ   BX, $0x20
-	JLT    rest292
+	JLT    rest352
 	VXORPS Y0, Y0, Y0
 	MOVQ   (AX), R8
 	ADDQ   DI, R8
@@ -6936,9 +8783,9 @@ c291:
 	ADDQ   DI, BX
 	MOVQ   56(AX), SI
 	TESTQ  SI, SI
-	JZ     done295
+	JZ     done355
 
-kh294:
+kh354:
 	VMOVUPS     (BX), Y4
 	VMOVUPS     (BX)(CX*1), Y5
 	VMOVUPS     (BX)(CX*2), Y6
@@ -6957,19 +8804,19 @@ kh294:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh294
+	JNZ         kh354
 
-done295:
+done355:
 	MOVQ    24(AX), BX
 	VMOVUPS (BX)(DI*1), Y4
 	VADDPS  Y4, Y0, Y0
 	MOVQ    32(AX), BX
 	TESTQ   BX, BX
-	JZ      act296
+	JZ      act356
 	ADDQ    DI, BX
 	VADDPS  (BX), Y0, Y0
 
-act296:
+act356:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), BX
@@ -6978,11 +8825,11 @@ act296:
 	VMINPS       Y0, Y5, Y0
 	VMOVUPS      Y0, (BX)
 	ADDQ         $0x20, DI
-	JMP          c291
+	JMP          c351
 
-rest292:
+rest352:
 	TESTQ        BX, BX
-	JZ           cend293
+	JZ           cend353
 	MOVQ         128(AX), BX
 	XORQ         SI, SI
 	CMPQ         BX, $0x00
@@ -7024,9 +8871,9 @@ rest292:
 	ADDQ         DI, BX
 	MOVQ         56(AX), SI
 	TESTQ        SI, SI
-	JZ           done298
+	JZ           done358
 
-kh297:
+kh357:
 	VMOVUPS     (BX), Y4
 	VMOVUPS     (BX)(CX*1), Y5
 	VMOVUPS     (BX)(CX*2), Y6
@@ -7045,20 +8892,20 @@ kh297:
 	ADDQ        72(AX), R8
 	ADDQ        88(AX), BX
 	DECQ        SI
-	JNZ         kh297
+	JNZ         kh357
 
-done298:
+done358:
 	MOVQ       24(AX), BX
 	VMOVUPS    (BX)(DI*1), Y4
 	VADDPS     Y4, Y0, Y0
 	MOVQ       32(AX), BX
 	TESTQ      BX, BX
-	JZ         act299
+	JZ         act359
 	ADDQ       DI, BX
 	VMASKMOVPS (BX), Y15, Y4
 	VADDPS     Y4, Y0, Y0
 
-act299:
+act359:
 	VBROADCASTSS 120(AX), Y4
 	VBROADCASTSS 124(AX), Y5
 	MOVQ         16(AX), BX
@@ -7067,14 +8914,14 @@ act299:
 	VMINPS       Y0, Y5, Y0
 	VMASKMOVPS   Y0, Y15, (BX)
 
-cend293:
+cend353:
 	MOVQ CX, BX
 	ADDQ BX, 16(AX)
 	CMPQ 32(AX), $0x00
-	JEQ  nores300
+	JEQ  nores360
 	ADDQ BX, 32(AX)
 
-nores300:
+nores360:
 	ADDQ    BX, BX
 	ADDQ    BX, (AX)
 	SUBQ    $0x01, 48(AX)

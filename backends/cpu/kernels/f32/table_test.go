@@ -57,6 +57,7 @@ func TestTileLayout(t *testing.T) {
 		{"dw hi", unsafe.Offsetof(d.hi), 124},
 		{"dw left", unsafe.Offsetof(d.left), 128},
 		{"dw right", unsafe.Offsetof(d.right), 136},
+		{"dw sevens", unsafe.Offsetof(d.sevens), 144},
 	} {
 		if f.got != f.want {
 			t.Errorf("field %s lies at %d, gen/ has %d", f.name, f.got, f.want)

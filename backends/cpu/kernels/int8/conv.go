@@ -57,8 +57,10 @@ type block struct {
 // convArgs is the argument memory of one Run; pooled, since what is reached
 // through function values would be allocated.
 type convArgs struct {
-	gemm   gemmArgs
-	finish finishArgs
+	gemm    gemmArgs
+	finish  finishArgs
+	window  windowArgs
+	convert convertArgs
 }
 
 var convPool = sync.Pool{New: func() any { return new(convArgs) }}
@@ -83,8 +85,8 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	c := &conv{ConvSpec: s}
 	// x and w less a zero point need 16 bits.
 	c.k = pickGemm(l, s.WZero != nil)
-	c.fin = newFinisher(s.Out, s.Mult, s.Residual, s.Table, l)
-	c.prepare()
+	c.fin = newFinisher(s.Out, s.Mult, s.bound(), s.Residual, s.Table, l)
+	c.prepare(l)
 	return &op{
 		name: fmt.Sprintf("conv_%s_%s", s.dims(), c.k.name), run: c.run,
 		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.sumBytes,
@@ -92,9 +94,9 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	}, nil
 }
 
-func (c *conv) prepare() {
+func (c *conv) prepare(l isa.Level) {
 	cg, kg := c.C/c.Groups, c.K/c.Groups
-	c.in = newInput(c.ConvSpec, c.k.format.elem())
+	c.in = newInput(c.ConvSpec, c.k.format.elem(), l)
 	joined := c.Groups == 1 && (c.DW == 1 || c.KW == 1)
 	length := cg
 	if joined {
@@ -196,7 +198,7 @@ func (c *conv) run(lo, hi int, a *Args) {
 		var x unsafe.Pointer
 		if c.copied {
 			if copied != bi {
-				c.in.copy(a, b)
+				c.in.copy(&ca.convert, a, b)
 				copied = bi
 			}
 			x = base(a.Scratch)

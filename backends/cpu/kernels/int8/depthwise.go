@@ -13,13 +13,13 @@ import (
 //
 //	y[i] = requantized(init + Σ over taps of x[taps[t] + i·xStep] · w[t])
 //
-// taps holds quads groups of four offsets. Weights, init and
+// taps holds groups of two or four offsets. Weights, init and
 // mult lie in the order that interleaving four taps' bytes leaves channels in.
 // gen/ knows this layout; TestLayouts compares.
 type dwArgs struct {
 	x      unsafe.Pointer
 	taps   unsafe.Pointer // int64
-	quads  int
+	groups int
 	n      int
 	xStep  uintptr
 	w      unsafe.Pointer
@@ -38,6 +38,7 @@ type dwKernel struct {
 	kernel
 	width int // channels of a vector
 	taps  int // taps that it takes; 0: any
+	group int // taps multiplied at once: 4 as bytes, 2 as 16-bit words
 	// masked: the kernel writes only the channels of args.mask.
 	masked bool
 	run    func(*dwArgs)
@@ -47,7 +48,7 @@ type dwKernel struct {
 // side where their channels come back to the start after some vectors.
 type dwVector struct {
 	at   int // bytes from the first pixel
-	w    []int8
+	w    []byte
 	init []int32
 	mult []float32
 }
@@ -80,8 +81,8 @@ var dwPool = sync.Pool{New: func() any { return new(dwRun) }}
 const depthwiseBytes = 96 << 10
 
 func newDepthwise(s ConvSpec, l isa.Level) Kernel {
-	d := &depthwise{ConvSpec: s, in: newInput(s, 1)}
-	d.fin = newFinisher(s.Out, s.Mult, s.Residual, s.Table, l)
+	d := &depthwise{ConvSpec: s, in: newInput(s, 1, l)}
+	d.fin = newFinisher(s.Out, s.Mult, s.bound(), s.Residual, s.Table, l)
 	taps := s.KH * s.KW
 	if s.Out.DType <= S8 && s.Residual == nil && s.WZero == nil {
 		d.kern = pickDepthwise(l, taps)
@@ -129,8 +130,9 @@ func pickDepthwise(l isa.Level, taps int) *dwKernel {
 // pack lays out weights, sums to start from and factors for each vector.
 func (d *depthwise) pack() {
 	taps, width := d.KH*d.KW, d.kern.width
-	quads := ceilDiv(taps, 4)
-	d.offsets = make([]int64, 4*quads) // those without a tap have the weight 0
+	group := d.kern.group
+	groups := ceilDiv(taps, group)
+	d.offsets = make([]int64, group*groups) // those without a tap have the weight 0
 	for t := range taps {
 		d.offsets[t] = int64((t/d.KW*d.DH*d.in.pw + t%d.KW*d.DW) * d.C)
 	}
@@ -149,7 +151,7 @@ func (d *depthwise) pack() {
 		init[i%d.C] -= zero * int32(w)
 	}
 	for j := range count {
-		v := dwVector{at: j * width, w: aligned[int8](quads * 4 * width), init: aligned[int32](width), mult: aligned[float32](width)}
+		v := dwVector{at: j * width, w: aligned[byte](groups * 4 * width), init: aligned[int32](width), mult: aligned[float32](width)}
 		for i := range width {
 			c := j*width + i
 			if d.period == 0 && c >= d.C {
@@ -159,7 +161,11 @@ func (d *depthwise) pack() {
 			e := interleaved(i, width)
 			v.init[e], v.mult[e] = init[c], d.fin.mult[c]
 			for t := range taps {
-				v.w[(t/4*width+e)*4+t%4] = d.Weights[t*d.C+c]
+				at, w := (t/group*width+e)*4+t%group*(4/group), d.Weights[t*d.C+c]
+				v.w[at] = byte(w)
+				if group == 2 {
+					v.w[at+1] = byte(w >> 7)
+				}
 			}
 		}
 		d.vectors = append(d.vectors, v)
@@ -192,7 +198,7 @@ func (d *depthwise) run(lo, hi int, a *Args) {
 			}
 			continue
 		}
-		d.in.copy(a, b)
+		d.in.copy(nil, a, b)
 		d.band(r, a, b)
 	}
 	*r = dwRun{}
@@ -203,7 +209,7 @@ func (d *depthwise) run(lo, hi int, a *Args) {
 func (d *depthwise) band(r *dwRun, a *Args, b *band) {
 	g, width := &r.args, d.kern.width
 	f := &d.fin.args
-	*g = dwArgs{taps: base(d.offsets), quads: len(d.offsets) / 4, lo: f.lo, hi: f.hi, zero: f.zero, yFlip: f.yFlip}
+	*g = dwArgs{taps: base(d.offsets), groups: len(d.offsets) / d.kern.group, lo: f.lo, hi: f.hi, zero: f.zero, yFlip: f.yFlip}
 	row := d.OW * d.C
 	temp := a.Scratch[d.imgBytes:]
 	for oy := b.oy0; oy < b.oy1; oy++ {
@@ -252,10 +258,10 @@ func (d *depthwise) tail(g *dwArgs, temp []byte, cols int, y []byte) {
 		d.kern.run(g)
 		return
 	}
-	step := int(g.yStep)
+	n, step := g.n, int(g.yStep)
 	g.y, g.yStep = base(temp), uintptr(d.kern.width)
 	d.kern.run(g)
-	for i := range g.n {
+	for i := range n {
 		copy(y[i*step:][:cols], temp[i*d.kern.width:])
 	}
 }

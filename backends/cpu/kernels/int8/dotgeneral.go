@@ -2,6 +2,7 @@ package int8
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"unsafe"
 
@@ -81,7 +82,7 @@ func DotGeneral(s DotGeneralSpec, l isa.Level) (Kernel, error) {
 	d.elem = d.kern.format.elem()
 	d.kPad = ceilDiv(d.k, d.kern.quad) * d.kern.quad
 	d.copyA = s.TransposeA || s.ASigned || d.elem != 1 || d.kPad != d.k
-	d.fin = newFinisher(s.Out, repeat(s.Mult, ceilDiv(d.n, d.kern.cols)*d.kern.cols), nil, nil, l)
+	d.fin = newFinisher(s.Out, repeat(s.Mult, ceilDiv(d.n, d.kern.cols)*d.kern.cols), math.Inf(1), nil, nil, l)
 	if d.batches < 8 {
 		d.parts = max(1, min(ceilDiv(8, max(1, d.batches)), d.m/sumPixels))
 	} else {

@@ -31,6 +31,11 @@ type finishArgs struct {
 	lo2    float32
 	hi2    float32
 	zero2  int32
+
+	// The clamps as integers: of the stored result as u8, and of the first
+	// result less its zero point where a residual follows.
+	least, most   uint32
+	leastQ, mostQ int32
 }
 
 // finisher is what a contraction does with its sums, prepared: the factors,
@@ -44,13 +49,16 @@ type finisher struct {
 	table *lookupTable
 }
 
-func newFinisher(o Out, mult []float32, r *Residual, table *[256]uint8, l isa.Level) finisher {
+// newFinisher prepares what follows the sums; bound is at least |acc·mult| of any
+// sum, which decides whether clamps may wait until after the conversion to int32.
+func newFinisher(o Out, mult []float32, bound float64, r *Residual, table *[256]uint8, l isa.Level) finisher {
 	o = o.full()
 	f := finisher{out: o.DType}
 	f.mult = aligned[float32](max(1, len(mult)) + 64)
 	copy(f.mult, mult)
 	f.args.lo, f.args.hi = o.bounds()
 	f.args.zero, f.args.yFlip = o.Zero+offset(o.DType == S8), uint32(xored(o.DType == S8))
+	last := o
 	kind := finishBytes
 	switch {
 	case o.DType == F32:
@@ -60,13 +68,24 @@ func newFinisher(o Out, mult []float32, r *Residual, table *[256]uint8, l isa.Le
 	case r != nil:
 		kind = finishResidual
 		ro := r.Out.full()
-		f.out = ro.DType
+		f.out, last = ro.DType, ro
+		bound = max(bound, float64(r.Mult)*255*(1<<15))
 		f.args.flip = uint32(xored(r.Signed))
 		f.args.zeroX2 = r.Zero + offset(r.Signed)
 		f.args.pair = uint32(r.A) | uint32(r.B)<<16
 		f.args.mult2, f.args.zero2 = r.Mult, ro.Zero+offset(ro.DType == S8)
 		f.args.yFlip = uint32(xored(ro.DType == S8))
 		f.args.lo2, f.args.hi2 = ro.bounds()
+	}
+	f.args.least, f.args.most = uint32(last.QMin+offset(last.DType == S8)), uint32(last.QMax+offset(last.DType == S8))
+	f.args.leastQ, f.args.mostQ = o.QMin-o.Zero, o.QMax-o.Zero
+	if !(bound < 1<<30) {
+		switch kind {
+		case finishBytes:
+			kind = finishBytesAny
+		case finishResidual:
+			kind = finishResidualAny
+		}
 	}
 	k := pick(finishKernels[kind], l)
 	f.run, f.name = k.run, k.name

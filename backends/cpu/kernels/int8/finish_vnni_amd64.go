@@ -12,6 +12,16 @@ func finishBytesVNNI(a *finishArgs)
 //go:noescape
 func finishResidualVNNI(a *finishArgs)
 
+// finishBytesAnyVNNI gives 8-bit results.
+//
+//go:noescape
+func finishBytesAnyVNNI(a *finishArgs)
+
+// finishResidualAnyVNNI adds a residual and gives 8-bit results.
+//
+//go:noescape
+func finishResidualAnyVNNI(a *finishArgs)
+
 // finishFloatsVNNI gives float32 results.
 //
 //go:noescape

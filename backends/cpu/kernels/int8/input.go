@@ -1,6 +1,11 @@
 package int8
 
-import "unsafe"
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
 
 // band is the output pixels of one unit of work: rows oy0 to oy1 of image n, or,
 // of a matrix product, pixels ox0 to ox1.
@@ -13,14 +18,15 @@ type input struct {
 	ConvSpec
 	elem   int // bytes of an element as the kernel sees it
 	ph, pw int // extent of the padded image
+	widen  func(*convertArgs)
 }
 
 // inputSlack is what kernels may read behind the copied input.
 const inputSlack = 128
 
-func newInput(s ConvSpec, elem int) input {
+func newInput(s ConvSpec, elem int, l isa.Level) input {
 	s.Weights, s.Bias, s.WZero, s.Mult, s.Residual, s.Table = nil, nil, nil, nil, nil, nil
-	return input{ConvSpec: s, elem: elem, ph: (s.OH-1)*s.SH + (s.KH-1)*s.DH + 1, pw: (s.OW-1)*s.SW + (s.KW-1)*s.DW + 1}
+	return input{ConvSpec: s, elem: elem, ph: (s.OH-1)*s.SH + (s.KH-1)*s.DH + 1, pw: (s.OW-1)*s.SW + (s.KW-1)*s.DW + 1, widen: pick(widenKernels, l).run}
 }
 
 // rows is the number of rows of the padded input that a band reads.
@@ -31,7 +37,7 @@ func (c *input) bytes(b band) int { return align64(c.rows(b)*c.pw*c.C*c.elem + i
 
 // copy writes the padded input of a band to the scratch memory. Bands of parts
 // of a row keep the pitch of whole rows.
-func (c *input) copy(a *Args, b *band) {
+func (c *input) copy(w *convertArgs, a *Args, b *band) {
 	lo := b.ox0 * c.SW // columns of the padded input that the band reads
 	hi := min(c.pw, (b.ox1-1)*c.SW+(c.KW-1)*c.DW+1)
 	left := min(max(c.PL, lo), hi)
@@ -61,28 +67,42 @@ func (c *input) copy(a *Args, b *band) {
 		}
 		row := view[int16](unsafe.Add(base(a.Scratch), r*c.pw*c.C*2), c.pw*c.C)
 		clear(row[lo*c.C : l*c.C])
-		widen(row[l*c.C:], src, flip, c.XZero+offset(c.XSigned))
 		clear(row[e*c.C : hi*c.C])
+		if len(src) > 0 {
+			*w = convertArgs{x: base(src), y: base(row[l*c.C:]), n: len(src), flip: uint32(flip), zero: c.XZero + offset(c.XSigned)}
+			c.widen(w)
+		}
 	}
 }
 
+// fill sets all bytes: a few, then what is done again and again.
 func fill(b []byte, v byte) {
-	for i := range b {
+	n := min(len(b), 16)
+	for i := range b[:n] {
 		b[i] = v
+	}
+	for n < len(b) {
+		n += copy(b[n:], b[:n])
 	}
 }
 
 // flipInto copies s8 values as u8.
 func flipInto(dst, src []byte) {
-	for i, v := range src {
-		dst[i] = v ^ 0x80
+	dst = dst[:len(src)]
+	n := len(src) / 8
+	d, s := view[[8]byte](base(dst), n), view[[8]byte](base(src), n)
+	for i := range s {
+		binary.LittleEndian.PutUint64(d[i][:], binary.LittleEndian.Uint64(s[i][:])^0x8080808080808080)
+	}
+	for i := n * 8; i < len(src); i++ {
+		dst[i] = src[i] ^ 0x80
 	}
 }
 
-// widen copies bytes as int16 less a zero point.
-func widen(dst []int16, src []byte, flip uint8, zero int32) {
-	dst = dst[:len(src)]
-	for i, v := range src {
-		dst[i] = int16(int32(v^flip) - zero)
+// widenPortable copies bytes as int16 less a zero point.
+func widenPortable(a *convertArgs) {
+	x, y := view[uint8](a.x, a.n), view[int16](a.y, a.n)
+	for i, v := range x {
+		y[i] = int16(int32(v^uint8(a.flip)) - a.zero)
 	}
 }

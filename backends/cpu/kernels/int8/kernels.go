@@ -27,25 +27,32 @@ var (
 		cols:   portableCols, rows: 16, quad: 1, format: pairsFormat, run: everyRows(gemmPortable, 16),
 	})
 	finishKernels = withVectors(vectorFinish(), [][]finishKernel{
-		finishBytes:    {{kernel{"finish_bytes_portable", isa.Portable}, finishBytesPortable}},
-		finishResidual: {{kernel{"finish_residual_portable", isa.Portable}, finishResidualPortable}},
-		finishFloats:   {{kernel{"finish_f32_portable", isa.Portable}, finishFloatsPortable}},
-		finishSums:     {{kernel{"finish_i32_portable", isa.Portable}, finishSumsPortable}},
+		finishBytes:       {{kernel{"finish_bytes_portable", isa.Portable}, finishBytesPortable}},
+		finishResidual:    {{kernel{"finish_residual_portable", isa.Portable}, finishResidualPortable}},
+		finishBytesAny:    {{kernel{"finish_bytes_any_portable", isa.Portable}, finishBytesPortable}},
+		finishResidualAny: {{kernel{"finish_residual_any_portable", isa.Portable}, finishResidualPortable}},
+		finishFloats:      {{kernel{"finish_f32_portable", isa.Portable}, finishFloatsPortable}},
+		finishSums:        {{kernel{"finish_i32_portable", isa.Portable}, finishSumsPortable}},
 	})
 	dwKernels         = vectorDepthwise()
 	lookupKernels     = append(vectorLookup(), lookupKernel{kernel{"portable", isa.Portable}, lookupPortable})
 	addKernels        = withVectors(vectorAdd(), pairPortable("add", (*pairArgs).sum))
 	multiplyKernels   = withVectors(vectorMultiply(), pairPortable("multiply", (*pairArgs).product))
-	quantizeKernels   = append(vectorQuantize(), quantizeKernel{kernel{"quantize_portable", isa.Portable}, quantizePortable})
-	dequantizeKernels = append(vectorDequantize(), dequantizeKernel{kernel{"dequantize_portable", isa.Portable}, dequantizePortable})
-	maxKernels        = append(vectorMax(), maxKernel{kernel{"portable", isa.Portable}, maxPortable})
-	sumKernels        = append(vectorSum(), sumKernel{kernel{"portable", isa.Portable}, sumPortable})
+	quantizeKernels   = append(vectorQuantize(), convertKernel{kernel{"quantize_portable", isa.Portable}, quantizePortable})
+	dequantizeKernels = append(vectorDequantize(), convertKernel{kernel{"dequantize_portable", isa.Portable}, dequantizePortable})
+	maxKernels        = append(vectorMax(), windowKernel{kernel{"portable", isa.Portable}, maxPortable})
+	sumKernels        = append(vectorSum(), windowKernel{kernel{"portable", isa.Portable}, sumPortable})
+	widenKernels      = append(vectorWiden(), convertKernel{kernel{"widen_portable", isa.Portable}, widenPortable})
+	softmaxKernels    = append(vectorSoftmax(), softmaxKernel{kernel{"portable", isa.Portable}, softmaxBytes})
 )
 
-// The kinds of finishing kernels.
+// The kinds of finishing kernels. Those not called Any may convert scaled sums to
+// int32 before they clamp them, and add nothing by rows.
 const (
 	finishBytes = iota
 	finishResidual
+	finishBytesAny
+	finishResidualAny
 	finishFloats
 	finishSums
 )

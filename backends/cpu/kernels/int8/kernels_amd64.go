@@ -1,42 +1,178 @@
 package int8
 
-import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+import (
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
 
 //go:generate go run ./gen -set gemm_vnni -out gemm_vnni_amd64.s
 //go:generate go run ./gen -set finish_vnni -out finish_vnni_amd64.s
 //go:generate go run ./gen -set depthwise_vnni -out depthwise_vnni_amd64.s
+//go:generate go run ./gen -set elementwise_vnni -out elementwise_vnni_amd64.s
+//go:generate go run ./gen -set lookup_vbmi -out lookup_vbmi_amd64.s
+//go:generate go run ./gen -set gemm_avx2 -out gemm_avx2_amd64.s
+//go:generate go run ./gen -set rows_avx2 -out rows_avx2_amd64.s
+//go:generate go run ./gen -set depthwise_avx2 -out depthwise_avx2_amd64.s
 
 func vectorGemm() []gemmKernel {
-	vnni := func(name string, cols int, run ...func(*gemmArgs)) gemmKernel {
-		return gemmKernel{kernel: kernel{name, isa.VNNI}, cols: cols, rows: len(run), quad: 4, format: bytesFormat, run: run}
+	row := func(name string, l isa.Level, cols, quad int, f format, run ...func(*gemmArgs)) gemmKernel {
+		return gemmKernel{kernel: kernel{name, l}, cols: cols, rows: len(run), quad: quad, format: f, run: run}
 	}
 	return []gemmKernel{
-		vnni("gemm_u8s8s32_7x64c4_avx512vnni", 64, gemmVNNI1x64, gemmVNNI2x64, gemmVNNI3x64, gemmVNNI4x64, gemmVNNI5x64, gemmVNNI6x64, gemmVNNI7x64),
-		vnni("gemm_u8s8s32_8x48c4_avx512vnni", 48, gemmVNNI1x48, gemmVNNI2x48, gemmVNNI3x48, gemmVNNI4x48, gemmVNNI5x48, gemmVNNI6x48, gemmVNNI7x48, gemmVNNI8x48),
-		vnni("gemm_u8s8s32_14x32c4_avx512vnni", 32, gemmVNNI1x32, gemmVNNI2x32, gemmVNNI3x32, gemmVNNI4x32, gemmVNNI5x32, gemmVNNI6x32, gemmVNNI7x32, gemmVNNI8x32, gemmVNNI9x32, gemmVNNI10x32, gemmVNNI11x32, gemmVNNI12x32, gemmVNNI13x32, gemmVNNI14x32),
-		vnni("gemm_u8s8s32_14x16c4_avx512vnni", 16, gemmVNNI1x16, gemmVNNI2x16, gemmVNNI3x16, gemmVNNI4x16, gemmVNNI5x16, gemmVNNI6x16, gemmVNNI7x16, gemmVNNI8x16, gemmVNNI9x16, gemmVNNI10x16, gemmVNNI11x16, gemmVNNI12x16, gemmVNNI13x16, gemmVNNI14x16),
+		row("gemm_u8s8s32_7x64c4_avx512vnni", isa.VNNI, 64, 4, bytesFormat, gemmVNNI1x64, gemmVNNI2x64, gemmVNNI3x64, gemmVNNI4x64, gemmVNNI5x64, gemmVNNI6x64, gemmVNNI7x64),
+		row("gemm_u8s8s32_8x48c4_avx512vnni", isa.VNNI, 48, 4, bytesFormat, gemmVNNI1x48, gemmVNNI2x48, gemmVNNI3x48, gemmVNNI4x48, gemmVNNI5x48, gemmVNNI6x48, gemmVNNI7x48, gemmVNNI8x48),
+		row("gemm_u8s8s32_14x32c4_avx512vnni", isa.VNNI, 32, 4, bytesFormat, gemmVNNI1x32, gemmVNNI2x32, gemmVNNI3x32, gemmVNNI4x32, gemmVNNI5x32, gemmVNNI6x32, gemmVNNI7x32, gemmVNNI8x32, gemmVNNI9x32, gemmVNNI10x32, gemmVNNI11x32, gemmVNNI12x32, gemmVNNI13x32, gemmVNNI14x32),
+		row("gemm_u8s8s32_14x16c4_avx512vnni", isa.VNNI, 16, 4, bytesFormat, gemmVNNI1x16, gemmVNNI2x16, gemmVNNI3x16, gemmVNNI4x16, gemmVNNI5x16, gemmVNNI6x16, gemmVNNI7x16, gemmVNNI8x16, gemmVNNI9x16, gemmVNNI10x16, gemmVNNI11x16, gemmVNNI12x16, gemmVNNI13x16, gemmVNNI14x16),
+		row("gemm_u8s8s32_6x16c4_avxvnni", isa.AVXVNNI, 16, 4, bytesFormat, gemmAVXVNNI1x16, gemmAVXVNNI2x16, gemmAVXVNNI3x16, gemmAVXVNNI4x16, gemmAVXVNNI5x16, gemmAVXVNNI6x16),
+		row("gemm_u8s8s32_12x8c4_avxvnni", isa.AVXVNNI, 8, 4, bytesFormat, gemmAVXVNNI1x8, gemmAVXVNNI2x8, gemmAVXVNNI3x8, gemmAVXVNNI4x8, gemmAVXVNNI5x8, gemmAVXVNNI6x8, gemmAVXVNNI7x8, gemmAVXVNNI8x8, gemmAVXVNNI9x8, gemmAVXVNNI10x8, gemmAVXVNNI11x8, gemmAVXVNNI12x8),
+		row("gemm_s16s16s32_6x16c2_avx2", isa.AVX2, 16, 2, wordsFormat, gemmAVX21x16, gemmAVX22x16, gemmAVX23x16, gemmAVX24x16, gemmAVX25x16, gemmAVX26x16),
+		row("gemm_s16s16s32_12x8c2_avx2", isa.AVX2, 8, 2, wordsFormat, gemmAVX21x8, gemmAVX22x8, gemmAVX23x8, gemmAVX24x8, gemmAVX25x8, gemmAVX26x8, gemmAVX27x8, gemmAVX28x8, gemmAVX29x8, gemmAVX210x8, gemmAVX211x8, gemmAVX212x8),
 	}
 }
 
 func vectorFinish() [][]finishKernel {
+	row := func(name string, l isa.Level, f func(*finishArgs)) finishKernel {
+		return finishKernel{kernel{name, l}, f}
+	}
+	bytes2 := row("finish_bytes_avx2", isa.AVX2, wholeFinish(finishBytesAVX2, finishBytesPortable, 1))
+	residual2 := row("finish_residual_avx2", isa.AVX2, wholeFinish(finishResidualAVX2, finishResidualPortable, 1))
 	return [][]finishKernel{
-		finishBytes:    {{kernel{"finish_bytes_avx512", isa.VNNI}, finishBytesVNNI}},
-		finishResidual: {{kernel{"finish_residual_avx512", isa.VNNI}, finishResidualVNNI}},
-		finishFloats:   {{kernel{"finish_f32_avx512", isa.VNNI}, finishFloatsVNNI}},
+		finishBytes:       {row("finish_bytes_avx512", isa.VNNI, finishBytesVNNI), bytes2},
+		finishResidual:    {row("finish_residual_avx512", isa.VNNI, finishResidualVNNI), residual2},
+		finishBytesAny:    {row("finish_bytes_any_avx512", isa.VNNI, finishBytesAnyVNNI), bytes2},
+		finishResidualAny: {row("finish_residual_any_avx512", isa.VNNI, finishResidualAnyVNNI), residual2},
+		finishFloats: {
+			row("finish_f32_avx512", isa.VNNI, finishFloatsVNNI),
+			row("finish_f32_avx2", isa.AVX2, wholeFinish(finishFloatsAVX2, finishFloatsPortable, 4)),
+		},
 	}
 }
 
 func vectorDepthwise() []dwKernel {
 	return []dwKernel{
-		{kernel{"dw_u8s8u8_3x3_64_avx512vnni", isa.VNNI}, 64, 9, true, depthwise9VNNI},
-		{kernel{"dw_u8s8u8_64_avx512vnni", isa.VNNI}, 64, 0, true, depthwiseVNNI},
+		{kernel{"dw_u8s8u8_9x64_avx512vnni", isa.VNNI}, 64, 9, 4, true, depthwise9VNNI},
+		{kernel{"dw_u8s8u8_64_avx512vnni", isa.VNNI}, 64, 0, 4, true, depthwiseVNNI},
+		{kernel{"dw_u8s8u8_32_avxvnni", isa.AVXVNNI}, 32, 0, 4, false, depthwiseAVXVNNI},
+		{kernel{"dw_u8s8u8_32_avx2", isa.AVX2}, 32, 0, 2, false, depthwiseAVX2},
 	}
 }
 
-func vectorLookup() []lookupKernel         { return nil }
-func vectorAdd() [][]pairKernel            { return nil }
-func vectorMultiply() [][]pairKernel       { return nil }
-func vectorQuantize() []quantizeKernel     { return nil }
-func vectorDequantize() []dequantizeKernel { return nil }
-func vectorMax() []maxKernel               { return nil }
-func vectorSum() []sumKernel               { return nil }
+func vectorLookup() []lookupKernel {
+	if !isa.HasVBMI() {
+		return nil
+	}
+	return []lookupKernel{{kernel{"avx512vbmi", isa.VNNI}, lookupVBMI}}
+}
+
+func lookupVBMI(dst, src []byte, table *[256]uint8) {
+	if len(src) > 0 {
+		lookupBytesVBMI(&lookupArgs{y: base(dst), x: base(src), n: len(src), table: table})
+	}
+}
+
+func vectorAdd() [][]pairKernel {
+	return [][]pairKernel{{
+		{kernel{"add_bytes_avx512", isa.VNNI}, addBytesVNNI},
+		{kernel{"add_bytes_avx2", isa.AVX2}, wholePairs(addBytesAVX2, (*pairArgs).sum)},
+	}}
+}
+
+func vectorMultiply() [][]pairKernel {
+	return [][]pairKernel{{
+		{kernel{"multiply_bytes_avx512", isa.VNNI}, multiplyBytesVNNI},
+		{kernel{"multiply_bytes_avx2", isa.AVX2}, wholePairs(multiplyBytesAVX2, (*pairArgs).product)},
+	}}
+}
+
+func vectorQuantize() []convertKernel {
+	return []convertKernel{
+		{kernel{"quantize_avx512", isa.VNNI}, quantizeVNNI},
+		{kernel{"quantize_avx2", isa.AVX2}, wholeConvert(quantizeAVX2, quantizePortable, 8, 4, 1)},
+	}
+}
+
+func vectorDequantize() []convertKernel {
+	return []convertKernel{
+		{kernel{"dequantize_avx512", isa.VNNI}, dequantizeVNNI},
+		{kernel{"dequantize_avx2", isa.AVX2}, wholeConvert(dequantizeAVX2, dequantizePortable, 8, 1, 4)},
+	}
+}
+
+func vectorMax() []windowKernel {
+	return []windowKernel{
+		{kernel{"avx512", isa.VNNI}, maxVNNI},
+		{kernel{"avx2", isa.AVX2}, wholeWindow(maxAVX2, maxPortable, 32, 1)},
+	}
+}
+
+func vectorSum() []windowKernel {
+	return []windowKernel{
+		{kernel{"avx512", isa.VNNI}, sumVNNI},
+		{kernel{"avx2", isa.AVX2}, wholeWindow(sumAVX2, sumPortable, 8, 4)},
+	}
+}
+
+func vectorSoftmax() []softmaxKernel {
+	if !isa.HasVBMI() {
+		return nil
+	}
+	return []softmaxKernel{{kernel{"avx512vbmi", isa.VNNI}, softmaxVBMI}}
+}
+
+func vectorWiden() []convertKernel {
+	return []convertKernel{{kernel{"widen_avx2", isa.AVX2}, wholeConvert(widenAVX2, widenPortable, 16, 1, 2)}}
+}
+
+// The kernels on 256 bits take whole vectors; plain Go takes the rest.
+
+func wholeFinish(vectors, rest func(*finishArgs), size int) func(*finishArgs) {
+	return func(a *finishArgs) {
+		vectors(a)
+		done := a.cols &^ 7
+		if done == a.cols {
+			return
+		}
+		a.sums, a.mult = unsafe.Add(a.sums, 4*done), unsafe.Add(a.mult, 4*done)
+		a.y = unsafe.Add(a.y, size*done)
+		if a.x2 != nil {
+			a.x2 = unsafe.Add(a.x2, done)
+		}
+		a.cols -= done
+		rest(a)
+	}
+}
+
+func wholePairs(vectors func(*pairArgs), sum func(p *pairArgs, a, b uint8) int32) func(*pairArgs) {
+	rest := pairBytes(sum)
+	return func(p *pairArgs) {
+		vectors(p)
+		if done := p.n &^ 7; done < p.n {
+			q := *p
+			q.y, q.a, q.b, q.n = unsafe.Add(p.y, done), unsafe.Add(p.a, done), unsafe.Add(p.b, done*p.bStep()), p.n-done
+			*p, q = q, *p
+			rest(p)
+			*p = q
+		}
+	}
+}
+
+func wholeConvert(vectors, rest func(*convertArgs), per, inBytes, outBytes int) func(*convertArgs) {
+	return func(a *convertArgs) {
+		vectors(a)
+		if done := a.n / per * per; done < a.n {
+			a.x, a.y, a.n = unsafe.Add(a.x, done*inBytes), unsafe.Add(a.y, done*outBytes), a.n-done
+			rest(a)
+		}
+	}
+}
+
+func wholeWindow(vectors, rest func(*windowArgs), per, outBytes int) func(*windowArgs) {
+	return func(a *windowArgs) {
+		vectors(a)
+		if done := a.n / per * per; done < a.n {
+			a.x, a.y, a.n = unsafe.Add(a.x, done), unsafe.Add(a.y, done*outBytes), a.n-done
+			rest(a)
+		}
+	}
+}

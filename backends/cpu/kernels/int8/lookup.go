@@ -78,6 +78,14 @@ func (t *lookupTable) rows(y unsafe.Pointer, step, rows, cols int) {
 	}
 }
 
+// lookupArgs is the argument block of the lookup kernels. gen/ knows this
+// layout; TestLayouts compares.
+type lookupArgs struct {
+	y, x  unsafe.Pointer
+	n     int
+	table *[256]uint8
+}
+
 type lookupKernel struct {
 	kernel
 	run func(dst, src []byte, table *[256]uint8)

@@ -206,13 +206,7 @@ func pairPortable(name string, sum func(p *pairArgs, a, b uint8) int32) [][]pair
 		return []pairKernel{{kernel{name + "_" + kind + "_portable", isa.Portable}, f}}
 	}
 	return [][]pairKernel{
-		row("bytes", func(p *pairArgs) {
-			x, b, bs := view[uint8](p.a, p.n), p.b, p.bStep()
-			y := view[uint8](p.y, p.n)
-			for i, v := range x {
-				y[i] = uint8(requant(float32(float32(sum(p, v, *(*uint8)(unsafe.Add(b, i*bs))))*p.mult), p.lo, p.hi, p.zero))
-			}
-		}),
+		row("bytes", pairBytes(sum)),
 		row("f32", func(p *pairArgs) {
 			x, b, bs := view[uint8](p.a, p.n), p.b, p.bStep()
 			y := view[float32](p.y, p.n)
@@ -227,5 +221,15 @@ func pairPortable(name string, sum func(p *pairArgs, a, b uint8) int32) [][]pair
 				y[i] = sum(p, v, *(*uint8)(unsafe.Add(b, i*bs)))
 			}
 		}),
+	}
+}
+
+func pairBytes(sum func(p *pairArgs, a, b uint8) int32) func(*pairArgs) {
+	return func(p *pairArgs) {
+		x, b, bs := view[uint8](p.a, p.n), p.b, p.bStep()
+		y := view[uint8](p.y, p.n)
+		for i, v := range x {
+			y[i] = uint8(requant(float32(float32(sum(p, v, *(*uint8)(unsafe.Add(b, i*bs))))*p.mult), p.lo, p.hi, p.zero))
+		}
 	}
 }

@@ -2,6 +2,7 @@ package int8
 
 import (
 	"fmt"
+	"sync"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -45,19 +46,6 @@ func span(o, stride, pad, dilation, k, n int) (lo, hi int) {
 	return min(lo, hi), hi
 }
 
-// windows calls f for each output of rows [lo, hi), counted over all images,
-// with its in-image taps.
-func (s *PoolSpec) windows(lo, hi int, f func(at, n, iy, ix, ny, nx int)) {
-	for r := lo; r < hi; r++ {
-		n, oy := r/s.OH, r%s.OH
-		y0, y1 := span(oy, s.SH, s.PT, s.DH, s.KH, s.H)
-		for ox := range s.OW {
-			x0, x1 := span(ox, s.SW, s.PL, s.DW, s.KW, s.W)
-			f((r*s.OW+ox)*s.C, n, oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW, y1-y0, x1-x0)
-		}
-	}
-}
-
 func (s *PoolSpec) op(name string, scratch int, cost float64, row func(r int, a *Args)) Kernel {
 	rows := s.N * s.OH
 	work := s.OW * s.C * s.KH * s.KW
@@ -70,6 +58,14 @@ func (s *PoolSpec) op(name string, scratch int, cost float64, row func(r int, a 
 	}}
 }
 
+// window is the argument block of a window with its first tap at iy, ix.
+func (s *PoolSpec) window(y unsafe.Pointer, x []byte, n, iy, ix, ny, nx int, flip uint8) windowArgs {
+	return windowArgs{
+		y: y, x: unsafe.Pointer(&x[((n*s.H+iy)*s.W+ix)*s.C]), n: s.C, ny: ny, nx: nx,
+		yStep: s.DH * s.W * s.C, xStep: s.DW * s.C, flip: uint32(flip),
+	}
+}
+
 // MaxPool prepares a max_pool of an 8-bit tensor. A window without a tap gives
 // the type's least value.
 func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
@@ -79,6 +75,7 @@ func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
 	k := pick(maxKernels, l)
 	flip := xored(s.XSigned)
 	return s.op("max_pool_"+k.name, 0, 0.02, func(r int, a *Args) {
+		w := windowPool.Get().(*windowArgs)
 		n, oy := r/s.OH, r%s.OH
 		y0, y1 := span(oy, s.SH, s.PT, s.DH, s.KH, s.H)
 		for ox := range s.OW {
@@ -89,45 +86,53 @@ func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
 				continue
 			}
 			iy, ix := oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW
-			x := unsafe.Pointer(&a.X[((n*s.H+iy)*s.W+ix)*s.C])
-			k.run(y, x, y1-y0, x1-x0, s.DH*s.W*s.C, s.DW*s.C, flip)
+			*w = s.window(base(y), a.X, n, iy, ix, y1-y0, x1-x0, flip)
+			k.run(w)
 		}
+		*w = windowArgs{}
+		windowPool.Put(w)
 	}), nil
 }
 
-// maxKernel takes the greatest of ny·nx vectors as long as y, which lie yStep
-// and xStep bytes apart.
-type maxKernel struct {
-	kernel
-	run func(y []byte, x unsafe.Pointer, ny, nx, yStep, xStep int, flip uint8)
+// windowArgs is the argument block of the kernels that go through ny·nx vectors
+// of n bytes, yStep and xStep bytes apart. gen/ knows this layout; TestLayouts
+// compares.
+type windowArgs struct {
+	y, x         unsafe.Pointer
+	n, ny, nx    int
+	yStep, xStep int
+	flip         uint32 // turns stored bytes into u8
 }
 
-func maxPortable(y []byte, x unsafe.Pointer, ny, nx, yStep, xStep int, flip uint8) {
-	copy(y, view[byte](x, len(y)))
-	for i := range ny {
-		for j := range nx {
+type windowKernel struct {
+	kernel
+	run func(*windowArgs)
+}
+
+var windowPool = sync.Pool{New: func() any { return new(windowArgs) }}
+
+// maxPortable takes the greatest byte of each column.
+func maxPortable(a *windowArgs) {
+	y, flip := view[byte](a.y, a.n), uint8(a.flip)
+	copy(y, view[byte](a.x, a.n))
+	for i := range a.ny {
+		for j := range a.nx {
 			if i+j == 0 {
 				continue
 			}
-			src := view[byte](unsafe.Add(x, i*yStep+j*xStep), len(y))
-			for c, v := range src {
+			for c, v := range view[byte](unsafe.Add(a.x, i*a.yStep+j*a.xStep), a.n) {
 				y[c] = max(y[c]^flip, v^flip) ^ flip
 			}
 		}
 	}
 }
 
-// sumKernel adds ny·nx vectors of bytes, read as u8, to the sums.
-type sumKernel struct {
-	kernel
-	run func(sums []int32, x unsafe.Pointer, ny, nx, yStep, xStep int, flip uint8)
-}
-
-func sumPortable(sums []int32, x unsafe.Pointer, ny, nx, yStep, xStep int, flip uint8) {
-	for i := range ny {
-		for j := range nx {
-			src := view[byte](unsafe.Add(x, i*yStep+j*xStep), len(sums))
-			for c, v := range src {
+// sumPortable adds the bytes of each column, read as u8, to int32 sums.
+func sumPortable(a *windowArgs) {
+	sums, flip := view[int32](a.y, a.n), uint8(a.flip)
+	for i := range a.ny {
+		for j := range a.nx {
+			for c, v := range view[byte](unsafe.Add(a.x, i*a.yStep+j*a.xStep), a.n) {
 				sums[c] += int32(v ^ flip)
 			}
 		}
@@ -149,7 +154,7 @@ func AveragePool(s PoolSpec, l isa.Level) (Kernel, error) {
 	sum := pick(sumKernels, l)
 	fins := make([]finisher, len(s.Mults))
 	for i, m := range s.Mults {
-		fins[i] = newFinisher(s.Out, repeat(m, s.C), nil, nil, l)
+		fins[i] = newFinisher(s.Out, repeat(m, s.C), float64(m)*float64(s.KH*s.KW)*255, nil, nil, l)
 	}
 	flip, zero := xored(s.XSigned), s.XZero+offset(s.XSigned)
 	return s.op(name+"_"+sum.name, s.C*4+sumSlack, 0.1, func(r int, a *Args) {
@@ -163,7 +168,8 @@ func AveragePool(s PoolSpec, l isa.Level) (Kernel, error) {
 			fill32(sums, -zero*int32(taps))
 			if taps > 0 {
 				iy, ix := oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW
-				sum.run(sums, unsafe.Pointer(&a.X[((n*s.H+iy)*s.W+ix)*s.C]), y1-y0, x1-x0, s.DH*s.W*s.C, s.DW*s.C, flip)
+				ca.window = s.window(base(sums), a.X, n, iy, ix, y1-y0, x1-x0, flip)
+				sum.run(&ca.window)
 			}
 			count := max(taps, 1)
 			if s.CountIncludePad {
@@ -214,7 +220,7 @@ func Mean(s MeanSpec, l isa.Level) (Kernel, error) {
 		return nil, err
 	}
 	sum := pick(sumKernels, l)
-	fin := newFinisher(s.Out, repeat(s.Mult, meanCols), nil, nil, l)
+	fin := newFinisher(s.Out, repeat(s.Mult, meanCols), float64(s.Mult)*float64(s.Count)*255, nil, nil, l)
 	flip, zero := xored(s.XSigned), s.XZero+offset(s.XSigned)
 	size := fin.out.bytes()
 	if s.Inner == 1 {
@@ -239,7 +245,8 @@ func Mean(s MeanSpec, l isa.Level) (Kernel, error) {
 			n := min(meanCols, s.Inner-c0)
 			sums := words[int32](a.Scratch)[:n]
 			fill32(sums, -zero*int32(s.Count))
-			sum.run(sums, unsafe.Pointer(&a.X[o*s.Count*s.Inner+c0]), s.Count, 1, s.Inner, 0, flip)
+			ca.window = windowArgs{y: base(sums), x: unsafe.Pointer(&a.X[o*s.Count*s.Inner+c0]), n: n, ny: s.Count, nx: 1, yStep: s.Inner, flip: uint32(flip)}
+			sum.run(&ca.window)
 			fin.apply(&ca.finish, base(sums), 0, 1, n, 0, unsafe.Add(base(a.Y), (o*s.Inner+c0)*size), nil, n)
 		}
 		*ca = convArgs{}

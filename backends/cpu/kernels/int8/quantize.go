@@ -2,6 +2,8 @@ package int8
 
 import (
 	"fmt"
+	"sync"
+	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 )
@@ -14,11 +16,36 @@ type QuantizeSpec struct {
 	Out Out
 }
 
-// quantizeArgs is what the quantizing kernels need. gen/ knows this layout.
-type quantizeArgs struct {
-	inv, lo, hi float32
-	zero        int32
+// convertArgs is the argument block of the kernels between float32 and 8 bits,
+// for n elements. gen/ knows this layout; TestLayouts compares.
+type convertArgs struct {
+	y, x   unsafe.Pointer
+	n      int
+	scale  float32
+	lo, hi float32
+	zero   int32
+	flip   uint32 // turns stored bytes into u8
 }
+
+type convertKernel struct {
+	kernel
+	run func(*convertArgs)
+}
+
+// converter prepares an elementwise operator whose elements have inBytes and
+// outBytes bytes.
+func converter(k convertKernel, c convertArgs, n, inBytes, outBytes int) Kernel {
+	return elementwise(k.name, n, 0.05, func(lo, hi int, a *Args) {
+		p := convertPool.Get().(*convertArgs)
+		*p = c
+		p.x, p.y, p.n = unsafe.Pointer(&a.X[lo*inBytes]), unsafe.Pointer(&a.Y[lo*outBytes]), hi-lo
+		k.run(p)
+		*p = convertArgs{}
+		convertPool.Put(p)
+	})
+}
+
+var convertPool = sync.Pool{New: func() any { return new(convertArgs) }}
 
 // Quantize prepares a uniform_quantize.
 func Quantize(s QuantizeSpec, l isa.Level) (Kernel, error) {
@@ -29,27 +56,19 @@ func Quantize(s QuantizeSpec, l isa.Level) (Kernel, error) {
 		return nil, specError("uniform_quantize", fmt.Sprintf("%d elements to %v", s.Len, s.Out.DType), "u8 or s8")
 	}
 	o := s.Out.full()
-	q := &quantizeArgs{inv: s.Inv, zero: o.Zero}
-	q.lo, q.hi = o.bounds()
-	k := pick(quantizeKernels, l)
-	return elementwise(k.name, s.Len, 0.08, func(lo, hi int, a *Args) {
-		k.run(a.Y[lo:hi], words[float32](a.X)[lo:hi], q)
-	}), nil
+	c := convertArgs{scale: s.Inv, zero: o.Zero}
+	c.lo, c.hi = o.bounds()
+	return converter(pick(quantizeKernels, l), c, s.Len, 4, 1), nil
 }
 
-type quantizeKernel struct {
-	kernel
-	run func(y []byte, x []float32, q *quantizeArgs)
-}
-
-func quantizePortable(y []byte, x []float32, q *quantizeArgs) {
-	y = y[:len(x)]
+func quantizePortable(c *convertArgs) {
+	x, y := view[float32](c.x, c.n), view[uint8](c.y, c.n)
 	for i, v := range x {
 		if v != v {
-			y[i] = uint8(q.zero)
+			y[i] = uint8(c.zero)
 			continue
 		}
-		y[i] = uint8(requant(float32(v*q.inv), q.lo, q.hi, q.zero))
+		y[i] = uint8(requant(float32(v*c.scale), c.lo, c.hi, c.zero))
 	}
 }
 
@@ -74,11 +93,8 @@ func Dequantize(s DequantizeSpec, l isa.Level) (Kernel, error) {
 	if s.Channels == 1 {
 		s.Inner, s.Outer = s.Inner*s.Outer, 1
 		zero, scale := s.Zero[0]+offset(s.XSigned), s.Scale[0]
-		d := &dequantizeArgs{flip: uint32(xored(s.XSigned)), zero: zero, scale: scale}
-		k := pick(dequantizeKernels, l)
-		return elementwise(k.name, s.Inner, 0.08, func(lo, hi int, a *Args) {
-			k.run(words[float32](a.Y)[lo:hi], a.X[lo:hi], d)
-		}), nil
+		c := convertArgs{scale: scale, zero: zero, flip: uint32(xored(s.XSigned))}
+		return converter(pick(dequantizeKernels, l), c, s.Inner, 1, 4), nil
 	}
 	per := max(1, elementUnit/(s.Channels*s.Inner))
 	units := ceilDiv(s.Outer, per)
@@ -98,21 +114,9 @@ func Dequantize(s DequantizeSpec, l isa.Level) (Kernel, error) {
 	return &op{name: "dequantize_channels", tiles: units, run: run, cost: float64(s.Outer*s.Channels*s.Inner) / float64(units)}, nil
 }
 
-// dequantizeArgs is what the dequantizing kernels need. gen/ knows this layout.
-type dequantizeArgs struct {
-	flip  uint32
-	zero  int32
-	scale float32
-}
-
-type dequantizeKernel struct {
-	kernel
-	run func(y []float32, x []byte, d *dequantizeArgs)
-}
-
-func dequantizePortable(y []float32, x []byte, d *dequantizeArgs) {
-	y = y[:len(x)]
+func dequantizePortable(c *convertArgs) {
+	x, y := view[uint8](c.x, c.n), view[float32](c.y, c.n)
 	for i, v := range x {
-		y[i] = float32(int32(v^uint8(d.flip))-d.zero) * d.scale
+		y[i] = float32(int32(v^uint8(c.flip))-c.zero) * c.scale
 	}
 }

@@ -2,6 +2,7 @@ package int8
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 )
@@ -46,7 +47,7 @@ func Resize(s ResizeSpec, l isa.Level) (Kernel, error) {
 			}
 		}
 	}
-	fin := newFinisher(s.Out, []float32{s.Mult}, nil, nil, l)
+	fin := newFinisher(s.Out, []float32{s.Mult}, math.Inf(1), nil, nil, l)
 	flip, zero := xored(s.XSigned), s.XZero+offset(s.XSigned)
 	size := fin.out.bytes()
 	rows := s.N * s.OH

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
+	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 )
@@ -18,12 +20,26 @@ type SoftmaxSpec struct {
 	Out     Out
 }
 
-// softmaxArgs is what the softmax kernels need. gen/ knows this layout.
+// softmaxArgs is the argument block of the softmax kernels with 8-bit results.
+// table holds the exponentials' first bytes, then their second ones, and so on.
+// gen/ knows this layout; TestLayouts compares.
 type softmaxArgs struct {
-	factor, lo, hi float32
-	zero           int32
-	flip           uint32
+	y, x    unsafe.Pointer
+	rows, k int
+	table   *[4][256]uint8
+	factor  float32
+	lo, hi  float32
+	zero    int32  // of the u8
+	flip    uint32 // turns stored bytes into u8
+	yFlip   uint32 // turns u8 results into stored bytes
 }
+
+type softmaxKernel struct {
+	kernel
+	run func(*softmaxArgs)
+}
+
+var softmaxPool = sync.Pool{New: func() any { return new(softmaxArgs) }}
 
 // Softmax prepares a q_softmax. For 8-bit results Y may be X.
 func Softmax(s SoftmaxSpec, l isa.Level) (Kernel, error) {
@@ -41,45 +57,81 @@ func Softmax(s SoftmaxSpec, l isa.Level) (Kernel, error) {
 		return nil, specError(name, "exponentials that are negative or sum to 2^31 or more", "table[0] > 0, and %d times the greatest below 2^31", s.K)
 	}
 	o := s.Out.full()
-	flip := xored(s.XSigned)
-	// As in matrix products: lookups by the value itself would do as well, but
-	// the difference to the maximum keeps the table's entries large.
-	table := aligned[int32](256)
-	copy(table, s.Table)
-	lo, hi := o.bounds()
-	row := func(y, x []byte) {
-		top := uint8(0)
-		for _, v := range x {
-			top = max(top, v^flip)
+	planes := (*[4][256]uint8)(base(aligned[uint8](1024)))
+	for i, v := range s.Table {
+		for p := range planes {
+			planes[p][i] = uint8(v >> (8 * p))
 		}
-		var sum int32
-		for _, v := range x {
-			sum += table[top-v^flip]
-		}
-		r := s.Factor / float32(sum)
-		switch o.DType {
-		case F32:
-			f := words[float32](y)
-			for i, v := range x {
-				f[i] = float32(table[top-v^flip]) * r
-			}
-		case I32:
-			f := words[int32](y)
-			for i, v := range x {
-				f[i] = table[top-v^flip]
-			}
-		default:
-			for i, v := range x {
-				y[i] = uint8(requant(float32(float32(table[top-v^flip])*r), lo, hi, o.Zero))
-			}
-		}
+	}
+	args := softmaxArgs{
+		k: s.K, table: planes, factor: s.Factor, zero: o.Zero + offset(o.DType == S8),
+		flip: uint32(xored(s.XSigned)), yFlip: uint32(xored(o.DType == S8)),
+	}
+	args.lo, args.hi = o.bounds()
+	k := pick(softmaxKernels, l)
+	switch o.DType {
+	case F32:
+		k = softmaxKernel{kernel{"f32_portable", isa.Portable}, softmaxFloats}
+	case I32:
+		k = softmaxKernel{kernel{"i32_portable", isa.Portable}, softmaxInts}
 	}
 	per := max(1, 8192/s.K)
 	units := ceilDiv(s.Rows, per)
 	size := o.DType.bytes()
-	return &op{name: name, tiles: units, cost: float64(s.Rows*s.K) / float64(units), run: func(u0, u1 int, a *Args) {
-		for r := u0 * per; r < min(u1*per, s.Rows); r++ {
-			row(a.Y[r*s.K*size:][:s.K*size], a.X[r*s.K:][:s.K])
+	run := func(u0, u1 int, a *Args) {
+		p := softmaxPool.Get().(*softmaxArgs)
+		for u := u0; u < u1; u++ {
+			r := u * per
+			*p = args
+			p.x, p.y, p.rows = unsafe.Pointer(&a.X[r*s.K]), unsafe.Pointer(&a.Y[r*s.K*size]), min(per, s.Rows-r)
+			k.run(p)
 		}
-	}}, nil
+		*p = softmaxArgs{}
+		softmaxPool.Put(p)
+	}
+	return &op{name: name + "_" + k.name, tiles: units, run: run, cost: 0.3 * float64(s.Rows*s.K) / float64(units)}, nil
+}
+
+// row gives the exponentials of row r, one after the other, and their factor.
+func (p *softmaxArgs) row(r int, put func(i int, e int32, m float32)) {
+	x := view[uint8](unsafe.Add(p.x, r*p.k), p.k)
+	flip, t := uint8(p.flip), p.table
+	at := func(d uint8) int32 {
+		return int32(t[0][d]) | int32(t[1][d])<<8 | int32(t[2][d])<<16 | int32(t[3][d])<<24
+	}
+	top := uint8(0)
+	for _, v := range x {
+		top = max(top, v^flip)
+	}
+	var sum int32
+	for _, v := range x {
+		sum += at(top - (v ^ flip))
+	}
+	m := p.factor / float32(sum)
+	for i, v := range x {
+		put(i, at(top-(v^flip)), m)
+	}
+}
+
+func softmaxBytes(p *softmaxArgs) {
+	for r := range p.rows {
+		y := view[uint8](unsafe.Add(p.y, r*p.k), p.k)
+		p.row(r, func(i int, e int32, m float32) {
+			y[i] = uint8(requant(float32(float32(e)*m), p.lo, p.hi, p.zero)) ^ uint8(p.yFlip)
+		})
+	}
+}
+
+func softmaxFloats(p *softmaxArgs) {
+	for r := range p.rows {
+		y := view[float32](unsafe.Add(p.y, 4*r*p.k), p.k)
+		p.row(r, func(i int, e int32, m float32) { y[i] = float32(e) * m })
+	}
+}
+
+func softmaxInts(p *softmaxArgs) {
+	for r := range p.rows {
+		y := view[int32](unsafe.Add(p.y, 4*r*p.k), p.k)
+		p.row(r, func(i int, e int32, _ float32) { y[i] = e })
+	}
 }

@@ -1,6 +1,9 @@
 package int8
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // ConvSpec is a two-dimensional convolution, NHWC times HWIO
 // [KH,KW,C/Groups,K]; a one-dimensional one has H = KH = 1. PT and PL are the
@@ -127,4 +130,27 @@ func (s *ConvSpec) weightAt(i int) int32 {
 		w -= s.WZero[i%s.K]
 	}
 	return w
+}
+
+// bound is at least |acc·mult| of any channel.
+func (s *ConvSpec) bound() float64 {
+	top := 0.0
+	if s.Mult == nil {
+		return top
+	}
+	sums := make([]int64, s.K)
+	for i := 0; i < len(s.Weights); i += s.K {
+		for k := range sums {
+			w := int64(s.weightAt(i + k))
+			sums[k] += max(w, -w)
+		}
+	}
+	for k, sum := range sums {
+		v := 255 * float64(sum)
+		if s.Bias != nil {
+			v += math.Abs(float64(s.Bias[k]))
+		}
+		top = max(top, math.Abs(float64(s.Mult[k]))*v)
+	}
+	return top
 }

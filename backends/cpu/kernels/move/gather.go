@@ -1,6 +1,10 @@
 package move
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
 
 // GatherSpec copies, for each of Outer blocks of X of Extent rows, the rows
 // that the Count indices in X2 name: i64 where Wide, else i32; negative ones
@@ -11,7 +15,7 @@ type GatherSpec struct {
 }
 
 // Gather prepares a gather. It implements Checker: run Check first.
-func Gather(s GatherSpec) (Kernel, error) {
+func Gather(s GatherSpec, _ isa.Level) (Kernel, error) {
 	if s.Outer < 1 || s.Extent < 1 || s.Count < 1 || s.Row < 1 {
 		return nil, fmt.Errorf("kernel gather: %+v; wanted 1 or more everywhere", s)
 	}

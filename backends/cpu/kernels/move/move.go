@@ -2,7 +2,8 @@
 // arithmetic: strided copies (slices, broadcasts, transpositions, parts of
 // concatenations), fills and gathers. Like the other kernel packages each is
 // prepared once from a plain specification, run in units, and does not
-// allocate. It knows no graphs and may import the standard library only.
+// allocate. It knows no graphs and may import kernels/isa and the standard
+// library only.
 package move
 
 import "unsafe"

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 )
 
 // Every strided copy, cut anywhere, moves what walking its indices moves.
@@ -43,7 +45,7 @@ func TestStrided(t *testing.T) {
 		}
 		want := make([]byte, out)
 		walk(s, 0, s.SrcAt, s.DstAt, want, x)
-		k, err := Strided(s)
+		k, err := Strided(s, isa.Portable)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,13 +74,13 @@ func TestCopyAndFill(t *testing.T) {
 	for i := range x {
 		x[i] = byte(i * 7)
 	}
-	k, _ := Copy(CopySpec{len(x)})
+	k, _ := Copy(CopySpec{len(x)}, isa.Portable)
 	a := Args{X: x, Y: make([]byte, len(x))}
 	k.Run(0, k.Tiles(), &a)
 	if !bytes.Equal(a.X, a.Y) {
 		t.Error("the copy differs")
 	}
-	f, _ := Fill(FillSpec{[]byte{1, 2, 3, 4}})
+	f, _ := Fill(FillSpec{[]byte{1, 2, 3, 4}}, isa.Portable)
 	a.Y = make([]byte, 40)
 	f.Run(0, 1, &a)
 	if !bytes.Equal(a.Y, bytes.Repeat([]byte{1, 2, 3, 4}, 10)) {
@@ -87,7 +89,7 @@ func TestCopyAndFill(t *testing.T) {
 }
 
 func TestGather(t *testing.T) {
-	k, err := Gather(GatherSpec{Outer: 2, Extent: 3, Count: 2, Row: 1})
+	k, err := Gather(GatherSpec{Outer: 2, Extent: 3, Count: 2, Row: 1}, isa.Portable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,5 +104,32 @@ func TestGather(t *testing.T) {
 	a.X2[4] = 3
 	if err := k.(Checker).Check(&a); err == nil || fmt.Sprint(err) != "index 1 is 3; wanted −3 to 2" {
 		t.Errorf("an index outside: %v", err)
+	}
+}
+
+// Pictures in planes become pixels on every level alike.
+func TestInterleave(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, elem := range []int{1, 4} {
+		for _, n := range []int{1, 15, 16, 31, 100, 4096, 5000} {
+			s := StridedSpec{Elem: elem, Dims: []int{2, n, 3}, Src: []int{3 * n * elem, elem, n * elem}, Dst: []int{3 * n * elem, 3 * elem, elem}}
+			x := make([]byte, 6*n*elem)
+			for i := range x {
+				x[i] = byte(r.IntN(256))
+			}
+			want := make([]byte, len(x))
+			walk(s, 0, 0, 0, want, x)
+			for _, l := range isa.Available() {
+				k, err := Strided(s, l)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a := Args{X: x, Y: make([]byte, len(x))}
+				k.Run(0, k.Tiles(), &a)
+				if !bytes.Equal(a.Y, want) {
+					t.Errorf("%v: %s of %d pixels differs", l, k.Name(), n)
+				}
+			}
+		}
 	}
 }

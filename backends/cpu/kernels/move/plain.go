@@ -1,10 +1,12 @@
 package move
 
+import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+
 // CopySpec copies the first Bytes bytes of X to Y.
 type CopySpec struct{ Bytes int }
 
 // Copy prepares a plain copy.
-func Copy(s CopySpec) (Kernel, error) { return &s, nil }
+func Copy(s CopySpec, _ isa.Level) (Kernel, error) { return &s, nil }
 
 const copyPiece = 32 << 10
 
@@ -27,7 +29,7 @@ func (s *CopySpec) Run(lo, hi int, a *Args) {
 type FillSpec struct{ Value []byte }
 
 // Fill prepares a fill.
-func Fill(s FillSpec) (Kernel, error) { return &s, nil }
+func Fill(s FillSpec, _ isa.Level) (Kernel, error) { return &s, nil }
 
 // Name is the kernel's name in plans.
 func (s *FillSpec) Name() string { return "fill" }

@@ -1,6 +1,10 @@
 package move
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
 
 // StridedSpec is a copy between two layouts: axis d has Dims[d] indices, each
 // Src[d] bytes apart in X (0 repeats, negative walks down) and Dst[d] in Y. The
@@ -21,7 +25,9 @@ type strided struct {
 	dstAt      int
 	kind       moveKind
 	tiles      int
-	blocks     int // units of the transposed axis
+	block      int // indices of the turned axis in a unit
+	blocks     int // units of the turned axis
+	planes     planes
 	turned     int // the axis that is contiguous in the operand
 	outer      []int
 	rowsATile  int
@@ -36,11 +42,15 @@ const (
 	moveStrided                 // anything else
 )
 
-// turnBlock is how many indices of the transposed axis one unit takes.
-const turnBlock = 32
+// turnBlock and planeBlock are how many indices of the transposed axis one unit takes;
+// planeBlock where three planes are brought together by interleave3.
+const (
+	turnBlock  = 32
+	planeBlock = 4096
+)
 
 // Strided prepares a copy; axes that can be joined are.
-func Strided(s StridedSpec) (Kernel, error) {
+func Strided(s StridedSpec, l isa.Level) (Kernel, error) {
 	if s.Elem < 1 || len(s.Src) != len(s.Dims) || len(s.Dst) != len(s.Dims) {
 		return nil, fmt.Errorf("kernel copy: %d axes with %d and %d strides of %d-byte elements", len(s.Dims), len(s.Src), len(s.Dst), s.Elem)
 	}
@@ -82,7 +92,13 @@ func Strided(s StridedSpec) (Kernel, error) {
 	switch m.kind {
 	case moveTurn:
 		m.name = fmt.Sprintf("transpose_x%d", 8*elem)
-		m.blocks = (m.dims[m.turned] + turnBlock - 1) / turnBlock
+		m.block = turnBlock
+		if m.dims[r-1] == 3 && m.dst[m.turned] == 3*elem {
+			if m.planes = interleave3(elem, l); m.planes != nil {
+				m.block, m.name = planeBlock, fmt.Sprintf("interleave3_x%d_%v", 8*elem, isa.AVX2)
+			}
+		}
+		m.blocks = (m.dims[m.turned] + m.block - 1) / m.block
 		m.tiles = m.blocks
 		for d := range r - 1 {
 			if d != m.turned {
@@ -175,10 +191,17 @@ func (m *strided) each(a *Args, s, d int) {
 // turn moves one block of the turned axis for all of the last axis.
 func (m *strided) turn(a *Args, s, d, block int) {
 	r := len(m.dims) - 1
-	from := block * turnBlock
-	n := min(turnBlock, m.dims[m.turned]-from)
+	from := block * m.block
+	n := min(m.block, m.dims[m.turned]-from)
 	s += from * m.elem
 	d += from * m.dst[m.turned]
+	if m.planes != nil {
+		done := m.planes(a.Y[d:], a.X[s:], m.src[r], n)
+		s, d, n = s+done*m.elem, d+done*m.dst[m.turned], n-done
+		if n == 0 {
+			return
+		}
+	}
 	switch m.elem {
 	case 1:
 		turnElems(a.X[s:], a.Y[d:], n, m.dims[r], m.src[r], m.dst[m.turned])
@@ -215,3 +238,7 @@ func turnElems[E uint8 | uint16 | int32 | int64](x, y []E, n, cols, sx, dy int) 
 		}
 	}
 }
+
+// planes interleaves the first elements of three planes, step bytes apart in x,
+// at most n of each, and says how many it did.
+type planes func(y, x []byte, step, n int) int

@@ -3,6 +3,8 @@ package plain
 import (
 	"fmt"
 	"math"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 )
 
 // ConvertSpec brings Len elements from one type to another; types are named as
@@ -15,7 +17,7 @@ type ConvertSpec struct {
 }
 
 // Convert prepares a conversion of the kinds that networks have.
-func Convert(s ConvertSpec) (Kernel, error) {
+func Convert(s ConvertSpec, _ isa.Level) (Kernel, error) {
 	name := "convert_" + s.From + "_" + s.To
 	switch s.From + " " + s.To {
 	case "i64 f32":
@@ -83,7 +85,7 @@ func each[X, Y any](name string, n int, f func(X) Y) *op {
 type NotSpec struct{ Len int }
 
 // Not prepares a negation; Y may be X.
-func Not(s NotSpec) (Kernel, error) {
+func Not(s NotSpec, _ isa.Level) (Kernel, error) {
 	return each("not", s.Len, func(v bool) bool { return !v }), nil
 }
 
@@ -91,6 +93,6 @@ func Not(s NotSpec) (Kernel, error) {
 type IsNaNSpec struct{ Len int }
 
 // IsNaN prepares the test whether values are not numbers.
-func IsNaN(s IsNaNSpec) (Kernel, error) {
+func IsNaN(s IsNaNSpec, _ isa.Level) (Kernel, error) {
 	return each("is_nan", s.Len, func(v float32) bool { return v != v }), nil
 }

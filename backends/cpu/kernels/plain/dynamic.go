@@ -3,6 +3,8 @@ package plain
 import (
 	"fmt"
 	"math"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 )
 
 // DynamicQuantizeSpec quantizes Len f32 values to u8 by their own range: Y is
@@ -11,7 +13,7 @@ import (
 type DynamicQuantizeSpec struct{ Len int }
 
 // DynamicQuantize prepares it. Check refuses values that are not finite.
-func DynamicQuantize(s DynamicQuantizeSpec) (Kernel, error) {
+func DynamicQuantize(s DynamicQuantizeSpec, _ isa.Level) (Kernel, error) {
 	return &op{
 		name: "dynamic_quantize", tiles: 1,
 		check: func(a *Args) error {
@@ -54,7 +56,7 @@ type ZeroPointSpec struct {
 }
 
 // ZeroPoint prepares it; Y may be X.
-func ZeroPoint(s ZeroPointSpec) (Kernel, error) {
+func ZeroPoint(s ZeroPointSpec, _ isa.Level) (Kernel, error) {
 	if s.M < 1 || s.N < 1 || len(s.ColSums) != s.N {
 		return nil, fmt.Errorf("kernel zero_point: %dx%dx%d with %d sums", s.M, s.K, s.N, len(s.ColSums))
 	}

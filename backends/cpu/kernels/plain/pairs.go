@@ -1,6 +1,10 @@
 package plain
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
 
 // CompareSpec compares X (shape A) with X2 (shape B), of one type, with
 // broadcasting; Direction is EQ, NE, LT, LE, GT or GE.
@@ -10,7 +14,7 @@ type CompareSpec struct {
 }
 
 // Compare prepares a comparison with bools as its result.
-func Compare(s CompareSpec) (Kernel, error) {
+func Compare(s CompareSpec, _ isa.Level) (Kernel, error) {
 	w, err := newWalk(s.A, s.B)
 	if err != nil {
 		return nil, err
@@ -53,7 +57,7 @@ type LogicSpec struct {
 }
 
 // Logic prepares a logical operation.
-func Logic(s LogicSpec) (Kernel, error) {
+func Logic(s LogicSpec, _ isa.Level) (Kernel, error) {
 	w, err := newWalk(s.A, s.B)
 	if err != nil {
 		return nil, err
@@ -77,7 +81,7 @@ type IntegerSpec struct {
 }
 
 // Integer prepares such arithmetic.
-func Integer(s IntegerSpec) (Kernel, error) {
+func Integer(s IntegerSpec, _ isa.Level) (Kernel, error) {
 	w, err := newWalk(s.A, s.B)
 	if err != nil {
 		return nil, err
@@ -113,7 +117,7 @@ type SelectSpec struct {
 }
 
 // Select prepares a selection.
-func Select(s SelectSpec) (Kernel, error) {
+func Select(s SelectSpec, _ isa.Level) (Kernel, error) {
 	w, err := newWalk(s.P, s.A, s.B)
 	if err != nil {
 		return nil, err
@@ -147,7 +151,7 @@ func choose[E any](w walk) *op {
 type ArgMaxSpec struct{ Outer, N, Inner int }
 
 // ArgMax prepares it.
-func ArgMax(s ArgMaxSpec) (Kernel, error) {
+func ArgMax(s ArgMaxSpec, _ isa.Level) (Kernel, error) {
 	if s.Outer < 1 || s.N < 1 || s.Inner < 1 {
 		return nil, fmt.Errorf("kernel arg_max: %+v", s)
 	}

@@ -3,8 +3,8 @@
 // logic and whole numbers, with broadcasting, and the ops of models whose
 // activation scales are found while they run. Like the other kernel packages
 // each operator is prepared once from a plain specification, run in units, and
-// does not allocate. It knows no graphs and may import the standard library
-// only.
+// does not allocate. It knows no graphs and may import kernels/isa and the
+// standard library only.
 package plain
 
 import (

@@ -10,7 +10,7 @@ import (
 )
 
 // Byte offsets of f32.dwTile that only the row kernels read.
-const dwLeft, dwRight = 128, 136
+const dwLeft, dwRight, dwSevens = 128, 136, 144
 
 // dwRow writes a depthwise kernel for windows kw wide without dilation: a group
 // of neighbouring pixels loads each input column once for all its taps. The
@@ -51,7 +51,7 @@ func (d *dwRow) groups() []int {
 	if !d.v.is512() && d.kw > 3 {
 		return []int{4, 2, 1} // sixteen registers
 	}
-	return []int{8, 4, 2, 1}
+	return []int{8, 7, 4, 2, 1}
 }
 
 // Registers: accumulators first, then weights, the input column, masks.
@@ -99,6 +99,10 @@ func (d *dwRow) emit() {
 		LEAQ(maskTable(), tab)
 		VMOVUPS(Mem{Base: tab, Index: n, Scale: 4, Disp: 32}, d.v.regs[15])
 	}
+	if d.groups()[0] == 8 {
+		CMPQ(d.field(dwSevens), Imm(0))
+		JNE(LabelRef("pixels7"))
+	}
 	for _, p := range d.groups() {
 		loop, end := fmt.Sprintf("pixels%d", p), fmt.Sprintf("end%d", p)
 		Label(loop)
@@ -117,8 +121,9 @@ func (d *dwRow) emit() {
 func (d *dwRow) advance(p int) {
 	step := GP64()
 	MOVQ(d.s1, step)
-	shift := bits.TrailingZeros(uint(p))
-	if shift > 0 {
+	if shift := bits.TrailingZeros(uint(p)); p == 7 {
+		MOVQ(d.s7, step)
+	} else if shift > 0 {
 		SHLQ(Imm(uint64(shift)), step)
 	}
 	ADDQ(step, d.field(dwY))

@@ -14,8 +14,10 @@ func finishVNNI() {
 	for i := range 16 {
 		DATA(4*i, U32(i%4*4+i/4))
 	}
-	finish512("finishBytesVNNI", false)
-	finish512("finishResidualVNNI", true)
+	finish512("finishBytesVNNI", false, true)
+	finish512("finishResidualVNNI", true, true)
+	finish512("finishBytesAnyVNNI", false, false)
+	finish512("finishResidualAnyVNNI", true, false)
 	finishFloats512()
 }
 
@@ -28,8 +30,9 @@ func broadcast(a reg.Register, offset int) reg.VecVirtual {
 
 // finish512 goes through columns 64 at a time, or 16 where no more are left, and
 // for each through all rows: sums to float32, times the column's factor, clamped,
-// rounded, and for a residual once more; then the 32-bit results are packed.
-func finish512(name string, residual bool) {
+// rounded, and for a residual once more; then the 32-bit results are packed. Of
+// bounded sums 64 at a time are clamped only after packing.
+func finish512(name string, residual, bounded bool) {
 	doc := "gives 8-bit results."
 	if residual {
 		doc = "adds a residual and gives 8-bit results."
@@ -43,12 +46,26 @@ func finish512(name string, residual bool) {
 	zero, yflip := broadcast(a, last), ZMM()
 	VPBROADCASTB(field(a, finYFlip), yflip)
 	VPACKSSDW(zero, zero, zero) // as 16-bit lanes
-	var flip, zeroX2, pair, mult2, lo2, hi2, low reg.VecVirtual
+	var flip, zeroX2, pair, mult2, lo2, hi2, low, flip8 reg.VecVirtual
 	if residual {
 		flip, zeroX2, pair, mult2, lo2, hi2 = broadcast(a, finFlip), broadcast(a, finZeroX2), broadcast(a, finPair), broadcast(a, finMult2), broadcast(a, finLo2), broadcast(a, finHi2)
+		flip8 = ZMM()
+		VPBROADCASTB(field(a, finFlip), flip8)
 		low = ZMM()
 		VPTERNLOGD(Imm(255), low, low, low)
 		VPSRLD(Imm(16), low, low)
+	}
+	var leastQ, mostQ, zeroX216 reg.VecVirtual
+	least, most := ZMM(), ZMM()
+	if bounded {
+		VPBROADCASTB(field(a, finLeast), least)
+		VPBROADCASTB(field(a, finMost), most)
+		if residual {
+			leastQ, mostQ, zeroX216 = ZMM(), ZMM(), ZMM()
+			VPBROADCASTW(field(a, finLeastQ), leastQ)
+			VPBROADCASTW(field(a, finMostQ), mostQ)
+			VPBROADCASTW(field(a, finZeroX2), zeroX216)
+		}
 	}
 	order := ZMM() // undoes the order that packing leaves 4-byte pieces in
 	VMOVDQU32(orderData, order)
@@ -106,6 +123,64 @@ func finish512(name string, residual bool) {
 			MOVQ(x20, x2)
 		}
 		Label("row" + part)
+		if bounded && vecs == 4 {
+			// Sums of 64 columns, scaled and rounded, packed to 16 bits.
+			packed := func(q [4]reg.VecVirtual, from func(v int) Op, m func(v int) Op) (lo, hi reg.VecVirtual) {
+				for v := range q {
+					VCVTDQ2PS(from(v), q[v])
+				}
+				for v := range q {
+					VMULPS(m(v), q[v], q[v])
+				}
+				for v := range q {
+					VCVTPS2DQ(q[v], q[v])
+				}
+				VPACKSSDW(q[1], q[0], q[0])
+				VPACKSSDW(q[3], q[2], q[2])
+				return q[0], q[2]
+			}
+			q := [4]reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}
+			a, b := packed(q, func(v int) Op { return at(sums, 64*v) }, func(v int) Op { return ms[v] })
+			if residual {
+				r, none, r0, r1 := ZMM(), ZMM(), ZMM(), ZMM()
+				VMOVDQU8_Z(at(x2, 0), reg.K1, r)
+				VPXORD(none, none, none)
+				VPERMD(r, order, r) // as the packed pieces lie
+				VPXORD(flip8, r, r)
+				VPUNPCKLBW(none, r, r0)
+				VPUNPCKHBW(none, r, r1)
+				p := [4]reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}
+				for i, h := range [][2]reg.VecVirtual{{a, r0}, {b, r1}} {
+					VPMAXSW(leastQ, h[0], h[0])
+					VPMINSW(mostQ, h[0], h[0])
+					VPSUBW(zeroX216, h[1], h[1])
+					VPUNPCKLWD(h[1], h[0], p[2*i])
+					VPUNPCKHWD(h[1], h[0], p[2*i+1])
+				}
+				for v := range p {
+					VPMADDWD(pair, p[v], p[v])
+				}
+				a, b = packed(p, func(v int) Op { return p[v] }, func(int) Op { return mult2 })
+			}
+			VPADDSW(zero, a, a)
+			VPADDSW(zero, b, b)
+			VPACKUSWB(b, a, a)
+			VPERMD(a, order, a)
+			VPMAXUB(least, a, a)
+			VPMINUB(most, a, a)
+			VPXORD(yflip, a, a)
+			VMOVDQU8(a, reg.K1, at(y, 0))
+			ADDQ(sumStep, sums)
+			ADDQ(yStep, y)
+			if residual {
+				ADDQ(x2Step, x2)
+			}
+			DECQ(rows)
+			JNZ(LabelRef("row" + part))
+			advance(16 * vecs)
+			JMP(LabelRef("columns"))
+			continue
+		}
 		q := make([]reg.VecVirtual, vecs)
 		rowAdd := ZMM()
 		VPXORD(rowAdd, rowAdd, rowAdd)

@@ -35,6 +35,10 @@ const (
 	finLo2     = 112
 	finHi2     = 116
 	finZero2   = 120
+	finLeast   = 124
+	finMost    = 128
+	finLeastQ  = 132
+	finMostQ   = 136
 
 	dwX     = 0
 	dwTaps  = 8
@@ -51,4 +55,54 @@ const (
 	dwHi    = 92
 	dwZero  = 96
 	dwYFlip = 100
+
+	pairY       = 0
+	pairA       = 8
+	pairB       = 16
+	pairN       = 24
+	pairAFlip   = 32
+	pairBFlip   = 36
+	pairAZero   = 40
+	pairBZero   = 44
+	pairPair    = 48
+	pairMult    = 52
+	pairLo      = 56
+	pairHi      = 60
+	pairZero    = 64
+	pairScalarB = 68
+
+	cvtY     = 0
+	cvtX     = 8
+	cvtN     = 16
+	cvtScale = 24
+	cvtLo    = 28
+	cvtHi    = 32
+	cvtZero  = 36
+	cvtFlip  = 40
+
+	winY     = 0
+	winX     = 8
+	winN     = 16
+	winNY    = 24
+	winNX    = 32
+	winYStep = 40
+	winXStep = 48
+	winFlip  = 56
+
+	lookY     = 0
+	lookX     = 8
+	lookN     = 16
+	lookTable = 24
+
+	softY      = 0
+	softX      = 8
+	softRows   = 16
+	softK      = 24
+	softTable  = 32
+	softFactor = 40
+	softLo     = 44
+	softHi     = 48
+	softZero   = 52
+	softFlip   = 56
+	softYFlip  = 60
 )

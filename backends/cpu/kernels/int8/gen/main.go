@@ -17,9 +17,14 @@ import (
 )
 
 var sets = map[string]func(){
-	"gemm_vnni":      gemmVNNI,
-	"finish_vnni":    finishVNNI,
-	"depthwise_vnni": depthwiseVNNI,
+	"gemm_vnni":        gemmVNNI,
+	"finish_vnni":      finishVNNI,
+	"depthwise_vnni":   depthwiseVNNI,
+	"elementwise_vnni": elementwiseVNNI,
+	"lookup_vbmi":      lookupVBMI,
+	"gemm_avx2":        gemmAVX2,
+	"rows_avx2":        rowsAVX2,
+	"depthwise_avx2":   depthwiseAVX2,
 }
 
 func main() {

@@ -1,0 +1,442 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// gemmAVX2 writes the matrix kernels on 256 bits: bytes through VPDPBUSD, and
+// 16-bit operands through VPMADDWD.
+func gemmAVX2() {
+	for _, s := range []struct{ vecs, rows int }{{2, 6}, {1, 12}} {
+		for rows := 1; rows <= s.rows; rows++ {
+			gemm(fmt.Sprintf("gemmAVXVNNI%dx%d", rows, 8*s.vecs), vnni256, rows, s.vecs)
+			gemm(fmt.Sprintf("gemmAVX2%dx%d", rows, 8*s.vecs), words256, rows, s.vecs)
+		}
+	}
+}
+
+// rowsAVX2 writes the kernels of rows and single elements on 256 bits. Without
+// masks they leave what is no whole vector to plain Go.
+func rowsAVX2() {
+	finish256("finishBytesAVX2", false)
+	finish256("finishResidualAVX2", true)
+	finishFloats256()
+	pair256("addBytesAVX2", true)
+	pair256("multiplyBytesAVX2", false)
+	quantize256()
+	dequantize256()
+	widen256()
+	max256()
+	sum256()
+}
+
+// broadcast256 gives a 32-bit field in every lane.
+func broadcast256(a reg.Register, offset int) reg.VecVirtual {
+	y := YMM()
+	VPBROADCASTD(field(a, offset), y)
+	return y
+}
+
+// scale256 takes sums times factors, clamps and rounds them.
+func scale256(q reg.VecVirtual, mult, lo, hi Op) {
+	VCVTDQ2PS(q, q)
+	VMULPS(mult, q, q)
+	VMAXPS(lo, q, q)
+	VMINPS(hi, q, q)
+	VCVTPS2DQ(q, q)
+}
+
+// pack8 gives eight 32-bit values from 0 to 255 as the low bytes of a register.
+func pack8(q reg.VecVirtual) reg.VecVirtual {
+	high := XMM()
+	VEXTRACTI128(Imm(1), q, high)
+	out := XMM()
+	VPACKSSDW(high, q.AsX(), out)
+	VPACKUSWB(out, out, out)
+	return out
+}
+
+// joined gives (q & 0xffff) | r<<16 in r's place, for a VPMADDWD.
+func joined(q, r reg.VecVirtual) {
+	VPSLLD(Imm(16), r, r)
+	VPBLENDW(Imm(0x55), q, r, r)
+}
+
+func finish256(name string, residual bool) {
+	doc := "gives 8-bit results of whole vectors of columns."
+	if residual {
+		doc = "adds a residual and gives 8-bit results of whole vectors of columns."
+	}
+	a := text(name, "finishArgs", doc)
+	lo, hi := broadcast256(a, finLo), broadcast256(a, finHi)
+	last := finZero
+	if residual {
+		last = finZero2
+	}
+	zero, yflip := broadcast256(a, last), XMM()
+	VPBROADCASTB(field(a, finYFlip), yflip)
+	var flip, zeroX2, pair, mult2, lo2, hi2 reg.VecVirtual
+	if residual {
+		flip, zeroX2, pair = broadcast256(a, finFlip), broadcast256(a, finZeroX2), broadcast256(a, finPair)
+		mult2, lo2, hi2 = broadcast256(a, finMult2), broadcast256(a, finLo2), broadcast256(a, finHi2)
+	}
+	sums0, y0, mult, cols := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols)
+	var x20, x2 reg.GPVirtual
+	if residual {
+		x20 = load(a, finX2)
+	}
+	SUBQ(I32(8), cols)
+	JLT(LabelRef("done"))
+	Label("columns")
+	m := YMM()
+	VMOVUPS(at(mult, 0), m)
+	sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
+	MOVQ(sums0, sums)
+	MOVQ(y0, y)
+	if residual {
+		x2 = GP64()
+		MOVQ(x20, x2)
+	}
+	Label("row")
+	q := YMM()
+	VMOVDQU(at(sums, 0), q)
+	TESTQ(add, add)
+	JZ(LabelRef("plain"))
+	s := YMM()
+	VPBROADCASTD(at(add, 0), s)
+	VPADDD(s, q, q)
+	ADDQ(Imm(4), add)
+	Label("plain")
+	scale256(q, m, lo, hi)
+	if residual {
+		r := YMM()
+		VPMOVZXBD(at(x2, 0), r)
+		VPXOR(flip, r, r)
+		VPSUBD(zeroX2, r, r)
+		joined(q, r)
+		VPMADDWD(pair, r, q)
+		scale256(q, mult2, lo2, hi2)
+		ADDQ(field(a, finX2Step), x2)
+	}
+	VPADDD(zero, q, q)
+	b := pack8(q)
+	VPXOR(yflip, b, b)
+	VMOVQ(b, at(y, 0))
+	ADDQ(field(a, finSumStep), sums)
+	ADDQ(field(a, finYStep), y)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	ADDQ(I32(32), sums0)
+	ADDQ(I32(32), mult)
+	ADDQ(I32(8), y0)
+	if residual {
+		ADDQ(I32(8), x20)
+	}
+	SUBQ(I32(8), cols)
+	JGE(LabelRef("columns"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+func finishFloats256() {
+	a := text("finishFloatsAVX2", "finishArgs", "gives float32 results of whole vectors of columns.")
+	sums0, y0, mult, cols := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols)
+	SUBQ(I32(8), cols)
+	JLT(LabelRef("done"))
+	Label("columns")
+	m := YMM()
+	VMOVUPS(at(mult, 0), m)
+	sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
+	MOVQ(sums0, sums)
+	MOVQ(y0, y)
+	Label("row")
+	q := YMM()
+	VMOVDQU(at(sums, 0), q)
+	TESTQ(add, add)
+	JZ(LabelRef("plain"))
+	s := YMM()
+	VPBROADCASTD(at(add, 0), s)
+	VPADDD(s, q, q)
+	ADDQ(Imm(4), add)
+	Label("plain")
+	VCVTDQ2PS(q, q)
+	VMULPS(m, q, q)
+	VMOVUPS(q, at(y, 0))
+	ADDQ(field(a, finSumStep), sums)
+	ADDQ(field(a, finYStep), y)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	for _, p := range []reg.GPVirtual{sums0, mult, y0} {
+		ADDQ(I32(32), p)
+	}
+	SUBQ(I32(8), cols)
+	JGE(LabelRef("columns"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// eights runs body for each eight of the n elements; what is left stays in n.
+func eights(a reg.Register, nField int, body func()) {
+	n := load(a, nField)
+	SUBQ(I32(8), n)
+	JLT(LabelRef("done"))
+	Label("step")
+	body()
+	SUBQ(I32(8), n)
+	JGE(LabelRef("step"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+func pair256(name string, add bool) {
+	a := text(name, "pairArgs", "gives 8-bit results of whole vectors of pairs.")
+	y, x, b := load(a, pairY), load(a, pairA), load(a, pairB)
+	aFlip, bFlip, aZero, bZero := broadcast256(a, pairAFlip), broadcast256(a, pairBFlip), broadcast256(a, pairAZero), broadcast256(a, pairBZero)
+	factors, mult, lo, hi, zero := broadcast256(a, pairPair), broadcast256(a, pairMult), broadcast256(a, pairLo), broadcast256(a, pairHi), broadcast256(a, pairZero)
+	step, same, scalar, one := GP64(), YMM(), GP32(), GP32()
+	MOVQ(U64(8), step)
+	MOVL(field(a, pairScalarB), scalar)
+	TESTL(scalar, scalar)
+	JZ(LabelRef("vectors"))
+	MOVBLZX(at(b, 0), one)
+	VMOVD(one, same.AsX())
+	VPBROADCASTD(same.AsX(), same)
+	XORQ(step, step)
+	Label("vectors")
+	eights(a, pairN, func() {
+		p, q := YMM(), YMM()
+		VPMOVZXBD(at(x, 0), p)
+		VMOVDQA(same, q)
+		TESTQ(step, step)
+		JZ(LabelRef("scalar"))
+		VPMOVZXBD(at(b, 0), q)
+		Label("scalar")
+		VPXOR(aFlip, p, p)
+		VPXOR(bFlip, q, q)
+		VPSUBD(aZero, p, p)
+		VPSUBD(bZero, q, q)
+		if add {
+			joined(p, q)
+			VPMADDWD(factors, q, p)
+		} else {
+			VPMULLD(q, p, p)
+		}
+		scale256(p, mult, lo, hi)
+		VPADDD(zero, p, p)
+		// Stored bytes may be s8: keep the low byte of each.
+		mask := YMM()
+		VPCMPEQD(mask, mask, mask)
+		VPSRLD(Imm(24), mask, mask)
+		VPAND(mask, p, p)
+		VMOVQ(pack8(p), at(y, 0))
+		ADDQ(I32(8), x)
+		ADDQ(step, b)
+		ADDQ(I32(8), y)
+	})
+}
+
+func quantize256() {
+	a := text("quantizeAVX2", "convertArgs", "brings whole vectors of float32 to 8 bits.")
+	y, x := load(a, cvtY), load(a, cvtX)
+	inv, lo, hi, zero := broadcast256(a, cvtScale), broadcast256(a, cvtLo), broadcast256(a, cvtHi), broadcast256(a, cvtZero)
+	mask := YMM()
+	VPCMPEQD(mask, mask, mask)
+	VPSRLD(Imm(24), mask, mask)
+	eights(a, cvtN, func() {
+		p, numbers := YMM(), YMM()
+		VMOVUPS(at(x, 0), p)
+		VCMPPS(Imm(7), p, p, numbers) // all ones but for NaN
+		VMULPS(inv, p, p)
+		VMAXPS(lo, p, p)
+		VMINPS(hi, p, p)
+		VCVTPS2DQ(p, p)
+		VPAND(numbers, p, p)
+		VPADDD(zero, p, p)
+		VPAND(mask, p, p)
+		VMOVQ(pack8(p), at(y, 0))
+		ADDQ(I32(32), x)
+		ADDQ(I32(8), y)
+	})
+}
+
+func dequantize256() {
+	a := text("dequantizeAVX2", "convertArgs", "brings whole vectors of 8 bits to float32.")
+	y, x := load(a, cvtY), load(a, cvtX)
+	scale, zero, flip := broadcast256(a, cvtScale), broadcast256(a, cvtZero), broadcast256(a, cvtFlip)
+	eights(a, cvtN, func() {
+		p := YMM()
+		VPMOVZXBD(at(x, 0), p)
+		VPXOR(flip, p, p)
+		VPSUBD(zero, p, p)
+		VCVTDQ2PS(p, p)
+		VMULPS(scale, p, p)
+		VMOVUPS(p, at(y, 0))
+		ADDQ(I32(8), x)
+		ADDQ(I32(32), y)
+	})
+}
+
+func widen256() {
+	a := text("widenAVX2", "convertArgs", "brings 8 bits to int16 less the zero point, sixteen at a time.")
+	y, x, n := load(a, cvtY), load(a, cvtX), load(a, cvtN)
+	zero, flip := YMM(), YMM()
+	VPBROADCASTW(field(a, cvtZero), zero)
+	VPBROADCASTW(field(a, cvtFlip), flip)
+	SUBQ(I32(16), n)
+	JLT(LabelRef("done"))
+	Label("step")
+	p := YMM()
+	VPMOVZXBW(at(x, 0), p)
+	VPXOR(flip, p, p)
+	VPSUBW(zero, p, p)
+	VMOVDQU(p, at(y, 0))
+	ADDQ(I32(16), x)
+	ADDQ(I32(32), y)
+	SUBQ(I32(16), n)
+	JGE(LabelRef("step"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// window256 goes through the taps of a window for each vector of columns.
+func window256(a reg.Register, per, outBytes int, begin, tap, end func(p reg.GPVirtual)) {
+	y, x, n := load(a, winY), load(a, winX), load(a, winN)
+	yStep, xStep := load(a, winYStep), load(a, winXStep)
+	SUBQ(I32(per), n)
+	JLT(LabelRef("done"))
+	Label("columns")
+	begin(y)
+	line, ny := GP64(), load(a, winNY)
+	MOVQ(x, line)
+	Label("line")
+	p, nx := GP64(), load(a, winNX)
+	MOVQ(line, p)
+	Label("tap")
+	tap(p)
+	ADDQ(xStep, p)
+	DECQ(nx)
+	JNZ(LabelRef("tap"))
+	ADDQ(yStep, line)
+	DECQ(ny)
+	JNZ(LabelRef("line"))
+	end(y)
+	ADDQ(I32(per), x)
+	ADDQ(I32(per*outBytes), y)
+	SUBQ(I32(per), n)
+	JGE(LabelRef("columns"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+func max256() {
+	a := text("maxAVX2", "windowArgs", "takes the greatest byte of each column of whole vectors.")
+	flip, acc := YMM(), YMM()
+	VPBROADCASTB(field(a, winFlip), flip)
+	window256(a, 32, 1, func(reg.GPVirtual) { VPXOR(acc, acc, acc) }, func(x reg.GPVirtual) {
+		v := YMM()
+		VPXOR(at(x, 0), flip, v)
+		VPMAXUB(v, acc, acc)
+	}, func(y reg.GPVirtual) {
+		VPXOR(flip, acc, acc)
+		VMOVDQU(acc, at(y, 0))
+	})
+}
+
+func sum256() {
+	a := text("sumAVX2", "windowArgs", "adds the bytes of each column of whole vectors.")
+	flip, acc := broadcast256(a, winFlip), YMM()
+	window256(a, 8, 4, func(y reg.GPVirtual) { VMOVDQU(at(y, 0), acc) }, func(x reg.GPVirtual) {
+		v := YMM()
+		VPMOVZXBD(at(x, 0), v)
+		VPXOR(flip, v, v)
+		VPADDD(v, acc, acc)
+	}, func(y reg.GPVirtual) { VMOVDQU(acc, at(y, 0)) })
+}
+
+// depthwiseAVX2 writes the depthwise kernels on 256 bits: four taps through
+// VPDPBUSD, or two taps through VPMADDWD.
+func depthwiseAVX2() {
+	depthwise256("depthwiseAVXVNNI", 4)
+	depthwise256("depthwiseAVX2", 2)
+}
+
+func depthwise256(name string, group int) {
+	a := text(name, "dwArgs", "computes steps of any number of taps.")
+	x, y := load(a, dwX), load(a, dwY)
+	acc, tap, mixed, t0, t1, none := ymms[:4], ymms[4:8], ymms[8:12], ymms[12], ymms[13], ymms[14]
+	mult, init := load(a, dwMult), load(a, dwInit)
+	VPXOR(none, none, none)
+	Label("step")
+	for v, r := range acc {
+		VMOVDQU(at(init, 32*v), r)
+	}
+	taps, w, groups := load(a, dwTaps), load(a, dwW), load(a, dwQuads)
+	Label("group")
+	for t := range group {
+		off := load(taps, 8*t)
+		VMOVDQU(Mem{Base: x, Index: off, Scale: 1}, tap[t])
+	}
+	VPUNPCKLBW(tap[1], tap[0], mixed[0])
+	VPUNPCKHBW(tap[1], tap[0], mixed[1])
+	if group == 4 {
+		VPUNPCKLBW(tap[3], tap[2], mixed[2])
+		VPUNPCKHBW(tap[3], tap[2], mixed[3])
+	}
+	for v, r := range acc {
+		if group == 4 {
+			if v%2 == 0 {
+				VPUNPCKLWD(mixed[2+v/2], mixed[v/2], t0)
+			} else {
+				VPUNPCKHWD(mixed[2+v/2], mixed[v/2], t0)
+			}
+			VMOVDQU(at(w, 32*v), t1)
+			vexVPDPBUSD(t1, t0, r)
+			continue
+		}
+		if v%2 == 0 {
+			VPUNPCKLBW(none, mixed[v/2], t0)
+		} else {
+			VPUNPCKHBW(none, mixed[v/2], t0)
+		}
+		VPMADDWD(at(w, 32*v), t0, t0)
+		VPADDD(t0, r, r)
+	}
+	ADDQ(I32(8*group), taps)
+	ADDQ(I32(128), w)
+	DECQ(groups)
+	JNZ(LabelRef("group"))
+
+	lo, hi, zero, flip := tap[0], tap[1], tap[2], tap[3]
+	VPBROADCASTD(field(a, dwLo), lo)
+	VPBROADCASTD(field(a, dwHi), hi)
+	VPBROADCASTD(field(a, dwZero), zero)
+	VPBROADCASTB(field(a, dwYFlip), flip)
+	for v, r := range acc {
+		VCVTDQ2PS(r, r)
+		VMULPS(at(mult, 32*v), r, r)
+		VMAXPS(lo, r, r)
+		VMINPS(hi, r, r)
+		VCVTPS2DQ(r, r)
+		VPADDD(zero, r, r)
+	}
+	VPACKSSDW(acc[1], acc[0], acc[0])
+	VPACKSSDW(acc[3], acc[2], acc[2])
+	VPACKUSWB(acc[2], acc[0], acc[0])
+	VPXOR(flip, acc[0], acc[0])
+	VMOVDQU(acc[0], at(y, 0))
+	ADDQ(field(a, dwXStep), x)
+	ADDQ(field(a, dwYStep), y)
+	DECQ(field(a, dwN))
+	JNZ(LabelRef("step"))
+	VZEROUPPER()
+	RET()
+}

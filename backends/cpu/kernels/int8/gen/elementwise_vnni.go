@@ -1,0 +1,372 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// elementwiseVNNI writes the kernels of single elements on 512 bits.
+func elementwiseVNNI() {
+	pair512("addBytesVNNI", true)
+	pair512("multiplyBytesVNNI", false)
+	quantize512()
+	dequantize512()
+	max512()
+	sum512()
+}
+
+// tailMask puts the mask of the next elements, at most per, in K1.
+func tailMask(left reg.GPVirtual, per int) {
+	ones, n := GP64(), GP64()
+	MOVQ(I64(-1), ones)
+	MOVQ(U64(uint64(per)), n)
+	CMPQ(left, n)
+	CMOVQLT(left, n)
+	BZHIQ(n, ones, ones)
+	KMOVQ(ones, reg.K1)
+}
+
+// requant512 scales, clamps and rounds sums; zero is added.
+func requant512(q, mult, lo, hi, zero reg.VecVirtual) {
+	VCVTDQ2PS(q, q)
+	VMULPS(mult, q, q)
+	VMAXPS(lo, q, q)
+	VMINPS(hi, q, q)
+	VCVTPS2DQ(q, q)
+	VPADDD(zero, q, q)
+}
+
+func pair512(name string, add bool) {
+	a := text(name, "pairArgs", "gives 8-bit results of pairs.")
+	y, x, b, n := load(a, pairY), load(a, pairA), load(a, pairB), load(a, pairN)
+	aFlip, bFlip, aZero, bZero := broadcast(a, pairAFlip), broadcast(a, pairBFlip), broadcast(a, pairAZero), broadcast(a, pairBZero)
+	factors, mult, lo, hi, zero := broadcast(a, pairPair), broadcast(a, pairMult), broadcast(a, pairLo), broadcast(a, pairHi), broadcast(a, pairZero)
+	low := ZMM()
+	VPTERNLOGD(Imm(255), low, low, low)
+	VPSRLD(Imm(16), low, low)
+	// A single b is read once; the step of b is then 0.
+	step, same := GP64(), ZMM()
+	MOVQ(U64(16), step)
+	scalar := GP32()
+	MOVL(field(a, pairScalarB), scalar)
+	TESTL(scalar, scalar)
+	JZ(LabelRef("vectors"))
+	one := GP32()
+	MOVBLZX(at(b, 0), one)
+	VPBROADCASTD(one, same)
+	XORQ(step, step)
+	Label("vectors")
+	CMPQ(n, Imm(0))
+	JLE(LabelRef("done"))
+	Label("step")
+	tailMask(n, 16)
+	p, q := ZMM(), ZMM()
+	VPMOVZXBD_Z(at(x, 0), reg.K1, p)
+	VMOVDQA32(same, q)
+	TESTQ(step, step)
+	JZ(LabelRef("scalar"))
+	VPMOVZXBD_Z(at(b, 0), reg.K1, q)
+	Label("scalar")
+	VPXORD(aFlip, p, p)
+	VPXORD(bFlip, q, q)
+	VPSUBD(aZero, p, p)
+	VPSUBD(bZero, q, q)
+	if add {
+		VPSLLD(Imm(16), q, q)
+		VPTERNLOGD(Imm(0xF8), low, p, q) // q | p&low
+		VPMADDWD(factors, q, p)
+	} else {
+		VPMULLD(q, p, p)
+	}
+	requant512(p, mult, lo, hi, zero)
+	VPMOVDB(p, reg.K1, at(y, 0))
+	ADDQ(I32(16), x)
+	ADDQ(step, b)
+	ADDQ(I32(16), y)
+	SUBQ(I32(16), n)
+	JG(LabelRef("step"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+func quantize512() {
+	a := text("quantizeVNNI", "convertArgs", "brings float32 to 8 bits.")
+	y, x, n := load(a, cvtY), load(a, cvtX), load(a, cvtN)
+	inv, lo, hi, zero := broadcast(a, cvtScale), broadcast(a, cvtLo), broadcast(a, cvtHi), broadcast(a, cvtZero)
+	Label("step")
+	tailMask(n, 16)
+	p := ZMM()
+	VMOVUPS_Z(at(x, 0), reg.K1, p)
+	VCMPPS(Imm(7), p, p, reg.K2) // ordered: no NaN
+	VMULPS(inv, p, p)
+	VMAXPS(lo, p, p)
+	VMINPS(hi, p, p)
+	VCVTPS2DQ_Z(p, reg.K2, p)
+	VPADDD(zero, p, p)
+	VPMOVDB(p, reg.K1, at(y, 0))
+	ADDQ(I32(64), x)
+	ADDQ(I32(16), y)
+	SUBQ(I32(16), n)
+	JG(LabelRef("step"))
+	VZEROUPPER()
+	RET()
+}
+
+func dequantize512() {
+	a := text("dequantizeVNNI", "convertArgs", "brings 8 bits to float32.")
+	y, x, n := load(a, cvtY), load(a, cvtX), load(a, cvtN)
+	scale, zero, flip := broadcast(a, cvtScale), broadcast(a, cvtZero), broadcast(a, cvtFlip)
+	Label("step")
+	tailMask(n, 16)
+	p := ZMM()
+	VPMOVZXBD_Z(at(x, 0), reg.K1, p)
+	VPXORD(flip, p, p)
+	VPSUBD(zero, p, p)
+	VCVTDQ2PS(p, p)
+	VMULPS(scale, p, p)
+	VMOVUPS(p, reg.K1, at(y, 0))
+	ADDQ(I32(16), x)
+	ADDQ(I32(64), y)
+	SUBQ(I32(16), n)
+	JG(LabelRef("step"))
+	VZEROUPPER()
+	RET()
+}
+
+// window512 goes through the taps of a window for each vector of columns.
+func window512(a reg.Register, per, outBytes int, begin func(y reg.GPVirtual), tap func(x reg.GPVirtual), end func(y reg.GPVirtual)) {
+	y, x, n := load(a, winY), load(a, winX), load(a, winN)
+	yStep, xStep := load(a, winYStep), load(a, winXStep)
+	Label("columns")
+	tailMask(n, per)
+	begin(y)
+	line, ny := GP64(), load(a, winNY)
+	MOVQ(x, line)
+	Label("line")
+	p, nx := GP64(), load(a, winNX)
+	MOVQ(line, p)
+	Label("tap")
+	tap(p)
+	ADDQ(xStep, p)
+	DECQ(nx)
+	JNZ(LabelRef("tap"))
+	ADDQ(yStep, line)
+	DECQ(ny)
+	JNZ(LabelRef("line"))
+	end(y)
+	ADDQ(I32(per), x)
+	ADDQ(I32(per*outBytes), y)
+	SUBQ(I32(per), n)
+	JG(LabelRef("columns"))
+	VZEROUPPER()
+	RET()
+}
+
+func max512() {
+	a := text("maxVNNI", "windowArgs", "takes the greatest byte of each column over a window.")
+	flip, acc := ZMM(), ZMM()
+	VPBROADCASTB(field(a, winFlip), flip)
+	window512(a, 64, 1, func(reg.GPVirtual) {
+		VPXORD(acc, acc, acc)
+	}, func(x reg.GPVirtual) {
+		v := ZMM()
+		VMOVDQU8_Z(at(x, 0), reg.K1, v)
+		VPXORD(flip, v, v)
+		VPMAXUB(v, acc, acc)
+	}, func(y reg.GPVirtual) {
+		VPXORD(flip, acc, acc)
+		VMOVDQU8(acc, reg.K1, at(y, 0))
+	})
+}
+
+func sum512() {
+	a := text("sumVNNI", "windowArgs", "adds the bytes of each column over a window to int32 sums.")
+	flip, acc := broadcast(a, winFlip), ZMM()
+	window512(a, 16, 4, func(y reg.GPVirtual) {
+		VMOVDQU32_Z(at(y, 0), reg.K1, acc)
+	}, func(x reg.GPVirtual) {
+		v := ZMM()
+		VPMOVZXBD_Z(at(x, 0), reg.K1, v)
+		VPXORD(flip, v, v)
+		VPADDD(v, acc, acc)
+	}, func(y reg.GPVirtual) {
+		VMOVDQU32(acc, reg.K1, at(y, 0))
+	})
+}
+
+// lookupVBMI writes table lookups by byte permutes, with a table of 256 bytes
+// in four registers.
+func lookupVBMI() {
+	a := text("lookupBytesVBMI", "lookupArgs", "maps bytes by a table.")
+	y, x, n, table := load(a, lookY), load(a, lookX), load(a, lookN), load(a, lookTable)
+	var t [4]reg.VecVirtual
+	for i := range t {
+		t[i] = ZMM()
+		VMOVDQU8(at(table, 64*i), t[i])
+	}
+	Label("step")
+	tailMask(n, 64)
+	v := ZMM()
+	VMOVDQU8_Z(at(x, 0), reg.K1, v)
+	VMOVDQU8(permute256(t, v), reg.K1, at(y, 0))
+	ADDQ(I32(64), x)
+	ADDQ(I32(64), y)
+	SUBQ(I32(64), n)
+	JG(LabelRef("step"))
+	VZEROUPPER()
+	RET()
+
+	softmaxVBMI()
+}
+
+// permute256 looks bytes up in four registers; K2 is lost.
+func permute256(t [4]reg.VecVirtual, v reg.VecVirtual) reg.VecVirtual {
+	lo, hi := ZMM(), ZMM()
+	VMOVDQA32(v, lo)
+	VMOVDQA32(v, hi)
+	VPERMI2B(t[1], t[0], lo)
+	VPERMI2B(t[3], t[2], hi)
+	VPMOVB2M(v, reg.K2)
+	VMOVDQU8(hi, reg.K2, lo)
+	return lo
+}
+
+// softmaxVBMI holds the four byte planes of the table of exponentials in sixteen
+// registers, so that one pass finds 64 of them; interleaving the planes leaves
+// the 32-bit values in the order that packing restores.
+func softmaxVBMI() {
+	a := text("softmaxVBMI", "softmaxArgs", "computes rows.")
+	y, x, k := load(a, softY), load(a, softX), load(a, softK)
+	var planes [4][4]reg.VecVirtual
+	table := load(a, softTable)
+	for p := range planes {
+		for i := range planes[p] {
+			planes[p][i] = ZMM()
+			VMOVDQU8(at(table, 256*p+64*i), planes[p][i])
+		}
+	}
+	flip := ZMM()
+	VPBROADCASTB(field(a, softFlip), flip)
+	Label("row")
+
+	// The greatest value.
+	left, px := GP64(), GP64()
+	MOVQ(k, left)
+	MOVQ(x, px)
+	top := ZMM()
+	VPXORD(top, top, top)
+	Label("max")
+	tailMask(left, 64)
+	v := ZMM()
+	VMOVDQU8_Z(at(px, 0), reg.K1, v)
+	VPXORD(flip, v, v)
+	VMOVDQU8_Z(v, reg.K1, v)
+	VPMAXUB(v, top, top)
+	ADDQ(I32(64), px)
+	SUBQ(I32(64), left)
+	JG(LabelRef("max"))
+	half := YMM()
+	VEXTRACTI64X4(Imm(1), top, half)
+	VPMAXUB(top.AsY(), half, half)
+	quarter := XMM()
+	VEXTRACTI32X4(Imm(1), half, quarter)
+	VPMAXUB(half.AsX(), quarter, quarter)
+	for _, n := range []uint64{8, 4, 2, 1} {
+		moved := XMM()
+		VPSRLDQ(Imm(n), quarter, moved)
+		VPMAXUB(moved, quarter, quarter)
+	}
+	VPBROADCASTB(quarter, top)
+
+	// exponentials gives the four vectors of the next 64 values.
+	exponentials := func() [4]reg.VecVirtual {
+		tailMask(left, 64)
+		v := ZMM()
+		VMOVDQU8_Z(at(px, 0), reg.K1, v)
+		VPXORD(flip, v, v)
+		VPSUBB(v, top, v)
+		var b [4]reg.VecVirtual
+		for p := range b {
+			r := permute256(planes[p], v)
+			VMOVDQU8_Z(r, reg.K1, r)
+			b[p] = r
+		}
+		var e [4]reg.VecVirtual
+		l, h := ZMM(), ZMM()
+		for i := range e {
+			e[i] = ZMM()
+		}
+		VPUNPCKLBW(b[1], b[0], l)
+		VPUNPCKLBW(b[3], b[2], h)
+		VPUNPCKLWD(h, l, e[0])
+		VPUNPCKHWD(h, l, e[1])
+		VPUNPCKHBW(b[1], b[0], l)
+		VPUNPCKHBW(b[3], b[2], h)
+		VPUNPCKLWD(h, l, e[2])
+		VPUNPCKHWD(h, l, e[3])
+		return e
+	}
+	next := func(label string) {
+		ADDQ(I32(64), px)
+		SUBQ(I32(64), left)
+		JG(LabelRef(label))
+	}
+
+	// Their sum.
+	MOVQ(k, left)
+	MOVQ(x, px)
+	sum := ZMM()
+	VPXORD(sum, sum, sum)
+	Label("sum")
+	e := exponentials()
+	for _, r := range e {
+		VPADDD(r, sum, sum)
+	}
+	next("sum")
+	VEXTRACTI64X4(Imm(1), sum, half)
+	VPADDD(sum.AsY(), half, half)
+	VEXTRACTI32X4(Imm(1), half, quarter)
+	VPADDD(half.AsX(), quarter, quarter)
+	for _, n := range []uint64{8, 4} {
+		moved := XMM()
+		VPSRLDQ(Imm(n), quarter, moved)
+		VPADDD(moved, quarter, quarter)
+	}
+	factor := XMM()
+	VCVTDQ2PS(quarter, quarter)
+	VMOVSS(field(a, softFactor), factor)
+	VDIVSS(quarter, factor, factor)
+	r := ZMM()
+	VBROADCASTSS(factor, r)
+
+	// The results.
+	MOVQ(k, left)
+	MOVQ(x, px)
+	Label("scale")
+	e = exponentials()
+	for _, q := range e {
+		VCVTDQ2PS(q, q)
+		VMULPS(r, q, q)
+		VMAXPS_BCST(field(a, softLo), q, q)
+		VMINPS_BCST(field(a, softHi), q, q)
+		VCVTPS2DQ(q, q)
+		VPADDD_BCST(field(a, softZero), q, q)
+	}
+	VPACKSSDW(e[1], e[0], e[0])
+	VPACKSSDW(e[3], e[2], e[2])
+	VPACKUSWB(e[2], e[0], e[0])
+	yflip := ZMM()
+	VPBROADCASTB(field(a, softYFlip), yflip)
+	VPXORD(yflip, e[0], e[0])
+	VMOVDQU8(e[0], reg.K1, at(y, 0))
+	ADDQ(I32(64), y)
+	next("scale")
+	ADDQ(left, y) // 0 or less: what the last step went too far
+	ADDQ(k, x)
+	DECQ(field(a, softRows))
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// machine is how one instruction set multiplies: its vector registers and the
+// step acc += x·w of a broadcast group x with weights w.
+type machine struct {
+	bytes  int
+	regs   []reg.VecPhysical
+	mulAdd func(x, w, acc, tmp reg.VecPhysical)
+	temps  int // registers that mulAdd needs beside its operands
+}
+
+func (m *machine) move(from, to Op) {
+	if m.bytes == 64 {
+		VMOVDQU32(from, to)
+	} else {
+		VMOVDQU(from, to)
+	}
+}
+
+var (
+	zmms = []reg.VecPhysical{
+		reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
+		reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31,
+	}
+	ymms = []reg.VecPhysical{
+		reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15,
+	}
+)
+
+var vnni512 = machine{
+	bytes: 64, regs: zmms,
+	mulAdd: func(x, w, acc, _ reg.VecPhysical) { VPDPBUSD(w, x, acc) },
+}
+
+var vnni256 = machine{
+	bytes: 32, regs: ymms,
+	mulAdd: func(x, w, acc, _ reg.VecPhysical) { vexVPDPBUSD(w, x, acc) },
+}
+
+var words256 = machine{
+	bytes: 32, regs: ymms, temps: 1,
+	mulAdd: func(x, w, acc, tmp reg.VecPhysical) {
+		VPMADDWD(w, x, tmp)
+		VPADDD(tmp, acc, acc)
+	},
+}
+
+// vexVPDPBUSD writes the bytes of VEX.256.66.0F38.W0 50 /r, which Go's assembler
+// only knows in its EVEX form.
+func vexVPDPBUSD(w, x, acc reg.VecPhysical) {
+	n := func(r reg.VecPhysical) uint32 { return uint32(r.PhysicalIndex()) }
+	b1 := uint32(0x42) // X clear, map 0F38
+	if n(acc) < 8 {
+		b1 |= 0x80
+	}
+	if n(w) < 8 {
+		b1 |= 0x20
+	}
+	b2 := ^n(x)&15<<3 | 0x05 // 256 bits, 66
+	Comment(fmt.Sprintf("VPDPBUSD Y%d, Y%d, Y%d", n(w), n(x), n(acc)))
+	Instruction(&ir.Instruction{Opcode: "LONG", Operands: []Op{U32(0x50<<24 | b2<<16 | b1<<8 | 0xC4)}})
+	Instruction(&ir.Instruction{Opcode: "BYTE", Operands: []Op{U8(0xC0 | n(acc)&7<<3 | n(w)&7)}})
+}
+
+// gemm writes one kernel. Rows are addressed in threes from one pointer. The
+// weights of a step stay in registers while the rows' groups are broadcast;
+// where registers are short, half of them at a time.
+func gemm(name string, m machine, rows, vecs int) {
+	a := text(name, "gemmArgs", fmt.Sprintf("computes tiles of %d rows; it advances a.", rows))
+	x, step, quads := load(a, gemmX), load(a, gemmXStep), load(a, gemmQuads)
+	acc := func(r, v int) reg.VecPhysical { return m.regs[r*vecs+v] }
+	held := vecs
+	for rows*vecs+held+1+m.temps > len(m.regs) {
+		held = (held + 1) / 2
+	}
+	ws := m.regs[rows*vecs:][:held]
+	free := m.regs[rows*vecs+held:]
+	used := 0
+	take := func() reg.VecPhysical {
+		used++
+		return free[used%len(free)]
+	}
+
+	Label("tile")
+	init := load(a, gemmInit)
+	for v := range vecs {
+		m.move(at(init, v*m.bytes), acc(0, v))
+	}
+	for r := 1; r < rows; r++ {
+		for v := range vecs {
+			m.move(acc(0, v), acc(r, v))
+		}
+	}
+	w, runs, left := load(a, gemmW), load(a, gemmRuns), load(a, gemmNumRuns)
+
+	Label("run")
+	bases := make([]reg.GPVirtual, (rows+2)/3)
+	for i := range bases {
+		bases[i] = GP64()
+		if i == 0 {
+			MOVQ(at(runs, 0), bases[0])
+			ADDQ(x, bases[0])
+			continue
+		}
+		LEAQ(Mem{Base: bases[i-1], Index: step, Scale: 2}, bases[i])
+		ADDQ(step, bases[i])
+	}
+	ADDQ(Imm(8), runs)
+	k := GP64()
+	MOVQ(quads, k)
+
+	Label("step")
+	for first := 0; first < vecs; first += held {
+		n := min(held, vecs-first)
+		for i := range n {
+			m.move(at(w, (first+i)*m.bytes), ws[i])
+		}
+		for r := range rows {
+			b := take()
+			row := Mem{Base: bases[r/3]}
+			if i := r % 3; i > 0 {
+				row.Index, row.Scale = step, uint8(i)
+			}
+			VPBROADCASTD(row, b)
+			for i := range n {
+				var tmp reg.VecPhysical
+				if m.temps > 0 {
+					for tmp = take(); tmp == b; tmp = take() {
+					}
+				}
+				m.mulAdd(b, ws[i], acc(r, first+i), tmp)
+			}
+		}
+	}
+	ADDQ(I32(vecs*m.bytes), w)
+	for _, b := range bases {
+		ADDQ(Imm(4), b)
+	}
+	DECQ(k)
+	JNZ(LabelRef("step"))
+	DECQ(left)
+	JNZ(LabelRef("run"))
+
+	sums, sumStep := load(a, gemmSums), load(a, gemmSumStep)
+	for r := range rows {
+		for v := range vecs {
+			m.move(acc(r, v), at(sums, v*m.bytes))
+		}
+		ADDQ(sumStep, sums)
+	}
+	MOVQ(sums, field(a, gemmSums))
+	for range rows {
+		ADDQ(step, x)
+	}
+	DECQ(field(a, gemmTiles))
+	JNZ(LabelRef("tile"))
+	VZEROUPPER()
+	RET()
+}

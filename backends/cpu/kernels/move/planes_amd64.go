@@ -1,0 +1,32 @@
+package move
+
+import (
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+//go:generate go run ./gen -out interleave_amd64.s -stubs interleave_amd64.go -pkg move
+
+// interleave3 gives the kernel for elements of a size, nil where there is none.
+func interleave3(elem int, l isa.Level) planes {
+	if !l.Has(isa.AVX2) {
+		return nil
+	}
+	switch elem {
+	case 1:
+		return func(y, x []byte, step, n int) int { return run(interleave3x1, y, x, step, n&^15, 1) }
+	case 4:
+		return func(y, x []byte, step, n int) int { return run(interleave3x4, y, x, step, n&^7, 4) }
+	}
+	return nil
+}
+
+func run(f func(y, a, b, c *byte, n int), y, x []byte, step, n, elem int) int {
+	if n == 0 {
+		return 0
+	}
+	at := func(b []byte, i int) *byte { return unsafe.SliceData(b[i:][:n*elem]) }
+	f(unsafe.SliceData(y[:3*n*elem]), at(x, 0), at(x, step), at(x, 2*step), n)
+	return n
+}

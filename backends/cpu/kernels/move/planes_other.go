@@ -1,0 +1,8 @@
+//go:build !amd64
+
+package move
+
+import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+
+// interleave3 gives the kernel for elements of a size, nil where there is none.
+func interleave3(int, isa.Level) planes { return nil }

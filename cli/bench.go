@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+func (a *app) bench() *cobra.Command {
+	var (
+		target               string
+		threads, batch, runs int
+		perOp                bool
+		seed                 uint64
+		shapes               shapeFlag
+	)
+	c := &cobra.Command{
+		Use: "bench FILE", Short: "the time of a run on this machine", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if runs < 1 || threads < 1 || batch < 1 {
+				return &diag.Error{Place: "--runs, --threads, --batch", Found: fmt.Sprint(runs, ", ", threads, ", ", batch), Wanted: "1 or more"}
+			}
+			m, err := ready(cmd, args[0], shapes.sets)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			name := targetOf(target, m)
+			e, s, err := nasc.Start(m.Graph(), name, batch, threads)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			in := passes.RandomInputs(s, seed)
+			t, err := nasc.Bench(cmd.Context(), e, s, in, runs, time.Second)
+			if err != nil {
+				return err
+			}
+			t.Target, t.Threads, t.Batch = name, threads, batch
+			if !perOp {
+				return a.show(t, func(w io.Writer) {
+					fmt.Fprintf(w, "%s, %d thread(s), batch %d: median %.4f ms (p10 %.4f, p90 %.4f) of %d runs\n", t.Target, t.Threads, t.Batch, t.Median, t.P10, t.P90, t.Runs)
+				})
+			}
+			p, ok := e.(backends.Planned)
+			if !ok {
+				return &diag.Error{Place: "--per-op", Found: "target " + name, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
+			}
+			return a.perOp(cmd, p, s, t, runs, seed)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&target, "target", "", "another target than the file's")
+	f.IntVar(&threads, "threads", 1, "threads of one run")
+	f.IntVar(&batch, "batch", 1, "samples in one run")
+	f.IntVar(&runs, "runs", 100, "runs measured")
+	f.BoolVar(&perOp, "per-op", false, "the time of each step of the plan")
+	f.Uint64Var(&seed, "seed", 1, "seed of the inputs")
+	shapes.flag(f)
+	return c
+}

@@ -1,0 +1,120 @@
+// Package cli is the command line: one file a command, flags, output, exit
+// codes. What commands do is in package nasc and below; here is only how it is
+// asked for and shown.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nasc-dev/nasc"
+)
+
+// Exit codes.
+const (
+	exitDone  = 0
+	exitUnmet = 1 // it ran, and a budget or check was not met
+	exitBad   = 2 // bad input or usage
+)
+
+// errUnmet is returned by commands whose check failed after their output was
+// printed.
+type errUnmet struct{ text string }
+
+func (e errUnmet) Error() string { return e.text }
+
+// app holds what all commands share.
+type app struct {
+	out, err io.Writer
+	json     bool
+}
+
+// Main runs a command line and gives the exit code.
+func Main(ctx context.Context, args []string, out, stderr io.Writer) int {
+	a := &app{out: out, err: stderr}
+	root := &cobra.Command{
+		Use:           "nasc",
+		Short:         "a compiler for neural networks that proves each step",
+		Long:          "nasc takes a trained ONNX model or an architecture, quantizes it to int8, compiles it for\nthis CPU or XLA, measures what changed and exports what can be deployed.",
+		Version:       nasc.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetVersionTemplate("nasc {{.Version}}\n")
+	root.SetOut(out)
+	root.SetErr(stderr)
+	root.SetArgs(args)
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object on stdout and nothing else there")
+	root.AddCommand(a.targets(), a.compile(), a.run(), a.eval(), a.bench(), a.verify(), a.inspect(), a.opt(), a.export())
+	err := root.ExecuteContext(ctx)
+	var unmet errUnmet
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &unmet):
+		fmt.Fprintln(stderr, "nasc:", err)
+		return exitUnmet
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "nasc: interrupted")
+		return exitUnmet
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(stderr, "nasc:", strings.TrimRight(line, "\n"))
+	}
+	return exitBad
+}
+
+// show prints v as JSON where asked for, and by text otherwise.
+func (a *app) show(v any, text func(w io.Writer)) error {
+	if !a.json {
+		text(a.out)
+		return nil
+	}
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// note writes a line for people, never to stdout.
+func (a *app) note(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+
+// progress gives a callback that draws a bar on a terminal and lines
+// otherwise.
+func (a *app) progress() (update func(stage string, done, total int), finish func()) {
+	f, ok := a.err.(*os.File)
+	if !ok || !terminal(f) {
+		p := &lines{w: a.err}
+		return p.update, func() {}
+	}
+	b := newBars(f)
+	return b.update, b.finish
+}
+
+func bytesText(n int64) string {
+	switch {
+	case n >= 10<<20:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n >= 10<<10:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+func countText(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2f G", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.2f M", float64(n)/1e6)
+	case n >= 1e4:
+		return fmt.Sprintf("%.1f k", float64(n)/1e3)
+	}
+	return fmt.Sprint(n)
+}

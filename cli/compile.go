@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+func (a *app) compile() *cobra.Command {
+	var (
+		o          nasc.CompileOptions
+		shapes     shapeFlag
+		pre        preFlags
+		policy     string
+		passNames  string
+		report     string
+		verifyEach bool
+		disable    []string
+	)
+	c := &cobra.Command{
+		Use: "compile MODEL --target T -o OUT.nasc", Short: "the main job: a model to a proven program for a target",
+		Long:    "compile reads an .onnx, .toml or .nasc model, brings it to the target's form (cpu-int8: quantizes it,\nwith calibration data), compares it with the float model on --eval data, measures both and writes a .nasc file.",
+		Example: "  nasc compile net.onnx --target cpu-int8 --calib images:labels.tsv[0:100] --eval images:labels.tsv[100:] -o net.nasc",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := nasc.Open(args[0], shapes.sets)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			pictures := strings.HasPrefix(o.Calib, "images") || strings.HasPrefix(o.Eval, "images") || strings.HasPrefix(o.Calib, "cifar") || strings.HasPrefix(o.Eval, "cifar")
+			if o.Preprocess, err = pre.apply(a, m.Manifest.Preprocess, pictures); err != nil {
+				return err
+			}
+			if o.Policy, err = readPolicy(policy); err != nil {
+				return err
+			}
+			if o.Tune {
+				return &diag.Error{Place: "--tune", Found: "a request to measure kernels", Fix: "nasc cannot do this yet: leave it out, the cost model chooses"}
+			}
+			if cmd.Flags().Changed("passes") {
+				if o.Passes, err = passes.Parse(passNames); err != nil {
+					return err
+				}
+				if o.Passes == nil {
+					o.Passes = []passes.Pass{}
+				}
+			}
+			o.Pipeline = passes.Options{VerifyEach: verifyEach, Disable: disable}
+			o.Warn = func(s string) { a.note("note: %s", s) }
+			var finish func()
+			o.Progress, finish = a.progress()
+			if o.Out != "" {
+				if err := writable(o.Out); err != nil {
+					return err
+				}
+			}
+			r, err := nasc.Compile(cmd.Context(), m, o)
+			finish()
+			if err != nil {
+				return err
+			}
+			if report != "" {
+				if err := writeReport(cmd.Context(), report, m, r); err != nil {
+					return err
+				}
+			}
+			if err := a.show(r, func(w io.Writer) { compileText(w, m, r) }); err != nil {
+				return err
+			}
+			if o.MaxDrop > 0 && r.Labelled && 100*(r.Top1F32-r.Top1) > o.MaxDrop {
+				return errUnmet{fmt.Sprintf("the drop is %.2f points; --max-drop asked for %.2f", 100*(r.Top1F32-r.Top1), o.MaxDrop)}
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Target, "target", "cpu-int8", "target to compile for (nasc targets)")
+	f.StringVarP(&o.Out, "output", "o", "", "the .nasc file to write")
+	f.StringVar(&o.Calib, "calib", "", "calibration DATA for int8, or synthetic (timing only)")
+	f.StringVar(&o.Eval, "eval", "", "DATA to compare before and after on")
+	shapes.flag(f)
+	pre.flags(f)
+	f.StringVar(&policy, "policy", "int8", "int8 (every layer that can be), or a TOML file of layers")
+	f.Float64Var(&o.MaxDrop, "max-drop", 0, "keep the fewest layers in f32 so that top-1 drops by no more points than this")
+	f.StringVar(&o.Method, "method", "", "calibration: minmax, average, percentile, entropy, mse")
+	f.StringVar(&o.Rounding, "rounding", "", "weight rounding: gptq (default), nearest, adaround")
+	f.Float64Var(&o.Smooth, "smooth", 0, "SmoothQuant's alpha for dense layers (0: off)")
+	f.BoolVar(&o.Tune, "tune", false, "measure which kernels are fastest here")
+	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
+	f.IntVar(&o.Threads, "threads", 1, "threads for calibration and measuring")
+	f.StringVar(&passNames, "passes", "", "run these passes instead of the default pipeline")
+	f.StringSliceVar(&disable, "disable-pass", nil, "leave these passes out")
+	f.BoolVar(&verifyEach, "verify-each", false, "run the interpreter before and after each pass")
+	f.StringVar(&report, "report", "", "write a page with graph, errors and times here")
+	return c
+}
+
+// writable refuses an output that could not be written, before hours of work.
+func writable(path string) error {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return &diag.Error{Place: "-o " + path, Found: "a folder", Wanted: "a file name"}
+	}
+	f, err := os.CreateTemp(dirOf(path), ".nasc-*")
+	if err != nil {
+		return &diag.Error{Place: "-o " + path, Found: "a place that cannot be written", Err: err}
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
+
+func compileText(w io.Writer, m *nasc.Model, r *nasc.Result) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "%s → %s\n", m.Path, r.Target)
+	if r.Float == nil || r.Float == r.Module.Graphs[0] {
+		if r.Labelled {
+			fmt.Fprintf(t, "top-1\t%.2f %%\t\n", 100*r.Top1)
+		}
+		fmt.Fprintf(t, "size\t%s\t\n", bytesText(r.Bytes))
+		fmt.Fprintf(t, "MACs\t%s\t\n", countText(r.MACs))
+		fmt.Fprintf(t, "time\t%.3f ms\t\n", r.MS)
+		t.Flush()
+	} else {
+		fmt.Fprintf(t, "\tf32\t%s\t\n", r.Target)
+		if r.Labelled {
+			fmt.Fprintf(t, "top-1\t%.2f %%\t%.2f %%\t\n", 100*r.Top1F32, 100*r.Top1)
+		}
+		fmt.Fprintf(t, "size\t%s\t%s\t\n", bytesText(r.BytesF32), bytesText(r.Bytes))
+		fmt.Fprintf(t, "time\t%.3f ms\t%.3f ms\t%.2f× as fast\n", r.MSF32, r.MS, r.MSF32/max(r.MS, 1e-9))
+		t.Flush()
+		if r.Evaluated {
+			fmt.Fprintf(w, "on %d samples: agreement %.2f %%, SQNR %.1f dB\n", r.EvalN, 100*r.Agreement, r.SQNR)
+		}
+		fmt.Fprintf(w, "%s MACs, %.2f %% of them int8; %d nodes int8, %d f32; compiled in %.0f ms\n", countText(r.MACs), 100*r.MACShare, r.Int8Nodes, r.F32Nodes, r.CompileMS)
+	}
+	if r.Quant != nil {
+		for _, n := range r.Quant.Notes {
+			fmt.Fprintf(w, "note: %s\n", n)
+		}
+		if len(r.Quant.Sensitivity) > 0 {
+			fmt.Fprintln(w, "sensitivity (points regained with this layer alone in f32):")
+			for _, s := range r.Quant.Sensitivity {
+				fmt.Fprintf(w, "  %6.2f  %5.1f dB  %s\n", s.Drop, s.SQNR, s.Name)
+			}
+		}
+	}
+	if r.Out != "" {
+		fmt.Fprintf(w, "wrote %s\n", r.Out)
+	}
+}

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+func dirOf(path string) string { return filepath.Dir(path) }
+
+// ready opens a model and brings it to the form that targets take.
+func ready(cmd *cobra.Command, path string, shapes []map[string]ir.Shape) (*nasc.Model, error) {
+	m, err := nasc.Open(path, shapes)
+	if err != nil {
+		return nil, err
+	}
+	if m.Compiled {
+		return m, nil
+	}
+	for _, g := range m.Module.Graphs {
+		if _, err := passes.Canonicalize(cmd.Context(), g, passes.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// targetOf is the target asked for, the file's own, or what fits the graph.
+func targetOf(flag string, m *nasc.Model) string {
+	switch {
+	case flag != "":
+		return flag
+	case m.Manifest.Target != "":
+		return m.Manifest.Target
+	case nasc.Quantized(m.Graph()):
+		return "cpu-int8"
+	}
+	return "cpu-f32"
+}
+
+func (a *app) eval() *cobra.Command {
+	var (
+		arg, target string
+		pre         preFlags
+		shapes      shapeFlag
+	)
+	c := &cobra.Command{
+		Use: "eval FILE --data DATA", Short: "accuracy and loss on labelled data", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if arg == "" {
+				return &diag.Error{Place: "--data", Found: "nothing", Wanted: data.Kinds}
+			}
+			m, err := ready(cmd, args[0], shapes.sets)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			pp, err := pre.apply(a, m.Manifest.Preprocess, true)
+			if err != nil {
+				return err
+			}
+			s, err := data.Open(arg)
+			if err != nil {
+				return err
+			}
+			f, err := data.NewFeed(s, m.Graph().Inputs, pp)
+			if err != nil {
+				return err
+			}
+			update, finish := a.progress()
+			r, err := nasc.Evaluate(cmd.Context(), m.Graph(), targetOf(target, m), f, false, func(d, n int) { update("evaluate", d, n) })
+			finish()
+			if err != nil {
+				return err
+			}
+			if r.Labels == 0 {
+				return &diag.Error{Place: "--data " + arg, Found: "samples without classes", Wanted: "labelled data"}
+			}
+			v := struct {
+				Top1 float64 `json:"top1"`
+				N    int     `json:"n"`
+				Loss float64 `json:"loss"`
+			}{r.Top1, r.Labels, r.Loss}
+			return a.show(v, func(w io.Writer) {
+				fmt.Fprintf(w, "top-1 %.2f %% of %d samples, loss %.4f\n", 100*v.Top1, v.N, v.Loss)
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&arg, "data", "", "DATA: "+data.Kinds)
+	f.StringVar(&target, "target", "", "another target than the file's")
+	pre.flags(f)
+	shapes.flag(f)
+	return c
+}

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/pflag"
+
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+// shapeFlag reads --shape name=1x3x224x224 (N for the batch). A name given
+// again starts another set.
+type shapeFlag struct{ sets []map[string]ir.Shape }
+
+func (s *shapeFlag) flag(f *pflag.FlagSet) {
+	f.Var(s, "shape", "shape of an input, NAME=1x3x224x224 (N: any batch); a name given again starts another set of shapes in the same file")
+}
+
+func (s *shapeFlag) String() string { return "" }
+func (s *shapeFlag) Type() string   { return "NAME=DIMS" }
+
+func (s *shapeFlag) Set(text string) error {
+	i := strings.LastIndex(text, "=")
+	if i <= 0 {
+		return fmt.Errorf("found %q, wanted NAME=1x3x224x224", text)
+	}
+	var shape ir.Shape
+	for part := range strings.SplitSeq(text[i+1:], "x") {
+		if part == "N" {
+			shape = append(shape, ir.Batch)
+			continue
+		}
+		d, err := strconv.Atoi(part)
+		if err != nil || d < 1 || d > 1<<24 {
+			return fmt.Errorf("found extent %q, wanted a number from 1 on, or N", part)
+		}
+		shape = append(shape, d)
+	}
+	if n := len(s.sets); n == 0 || s.sets[n-1][text[:i]] != nil {
+		set := map[string]ir.Shape{}
+		s.sets = append(s.sets, set)
+	}
+	s.sets[len(s.sets)-1][text[:i]] = shape
+	return nil
+}
+
+// preFlags say how pictures become the input.
+type preFlags struct {
+	file      string
+	mean, std []float64
+	resize    int
+	crop      string
+}
+
+func (p *preFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&p.file, "preprocess", "", "TOML file that says how pictures become the input")
+	f.Float64SliceVar(&p.mean, "mean", nil, "mean per channel, after scaling to 0..1")
+	f.Float64SliceVar(&p.std, "std", nil, "standard deviation per channel")
+	f.IntVar(&p.resize, "resize", 0, "shorter side before cropping, in pixels")
+	f.StringVar(&p.crop, "crop", "", "HxW cut from the centre")
+}
+
+// apply changes what the model's file said, or what was assumed.
+func (p *preFlags) apply(a *app, pp *nascfile.Preprocess, asked bool) (*nascfile.Preprocess, error) {
+	if p.file == "" && p.mean == nil && p.std == nil && p.resize == 0 && p.crop == "" {
+		if pp != nil && pp.Assumed && asked {
+			a.note("assumed for pictures: %s, resize %s, crop %dx%d, (x/255 - %v)/%v; --preprocess or --mean, --std, --resize, --crop say otherwise", strings.ToUpper(pp.Order), resizeText(pp.Resize), pp.Height, pp.Width, pp.Mean, pp.Std)
+		}
+		return pp, nil
+	}
+	if pp == nil {
+		return nil, &diag.Error{Place: "--preprocess", Found: "a model whose input is no picture", Wanted: "an input N×3×H×W or N×H×W×3"}
+	}
+	q := *pp
+	q.Assumed = false
+	if p.file != "" {
+		md, err := toml.DecodeFile(p.file, &q)
+		if err != nil {
+			return nil, diag.At(p.file, err)
+		}
+		if u := md.Undecoded(); len(u) > 0 {
+			return nil, &diag.Error{Place: p.file, Found: "key " + u[0].String(), Wanted: "layout, order, resize, height, width, scale, mean, std"}
+		}
+	}
+	if p.mean != nil {
+		q.Mean = p.mean
+	}
+	if p.std != nil {
+		q.Std = p.std
+	}
+	for _, s := range q.Std {
+		if s <= 0 {
+			return nil, &diag.Error{Place: "--std", Found: fmt.Sprint(s), Wanted: "numbers above 0"}
+		}
+	}
+	if p.resize != 0 {
+		q.Resize = p.resize
+	}
+	if p.crop != "" {
+		if _, err := fmt.Sscanf(p.crop, "%dx%d", &q.Height, &q.Width); err != nil || q.Height < 1 || q.Width < 1 {
+			return nil, &diag.Error{Place: "--crop", Found: p.crop, Wanted: "HxW, such as 224x224"}
+		}
+	}
+	return &q, nil
+}
+
+func resizeText(n int) string {
+	if n == 0 {
+		return "only pictures that are smaller"
+	}
+	return strconv.Itoa(n)
+}
+
+// readPolicy reads --policy: int8, or a file of layers.
+func readPolicy(arg string) (passes.Policy, error) {
+	switch arg {
+	case "", "int8":
+		return passes.Policy{}, nil
+	case "auto":
+		return passes.Policy{}, &diag.Error{Place: "--policy", Found: "auto", Wanted: "int8 or a file", Fix: "auto needs measured layers, which nasc cannot do yet"}
+	}
+	var p passes.Policy
+	if _, err := os.Stat(arg); err != nil {
+		return p, &diag.Error{Place: "--policy", Found: arg, Wanted: "int8 or a TOML file", Err: err}
+	}
+	md, err := toml.DecodeFile(arg, &p)
+	if err != nil {
+		return p, diag.At(arg, err)
+	}
+	if u := md.Undecoded(); len(u) > 0 {
+		return p, &diag.Error{Place: arg, Found: "key " + u[0].String(), Wanted: "default and [layers]"}
+	}
+	return p, nil
+}

@@ -1,0 +1,317 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/internal/npy"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/runtime"
+)
+
+func (a *app) run() *cobra.Command {
+	var (
+		inputs, outputs []string
+		topk            int
+		target          string
+		threads         int
+		pre             preFlags
+	)
+	c := &cobra.Command{
+		Use: "run FILE --input X", Short: "run a model on tensors or pictures", Args: cobra.ExactArgs(1),
+		Example: "  nasc run net.nasc --input cat.jpg --topk 5\n  nasc run net.nasc --input x=x.npy --output y.npy",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(inputs) == 0 {
+				return &diag.Error{Place: "--input", Found: "nothing", Wanted: "an .npy file, a picture or a folder of pictures"}
+			}
+			m, err := ready(cmd, args[0], nil)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			rm, err := runtime.FromModule(m.Module, runtime.Target(engineOf(targetOf(target, m))), runtime.Threads(threads))
+			if err != nil {
+				return err
+			}
+			defer rm.Close()
+			pp, err := pre.apply(a, m.Manifest.Preprocess, false)
+			if err != nil {
+				return err
+			}
+			jobs, err := readInputs(inputs, m, pp)
+			if err != nil {
+				return err
+			}
+			if len(jobs) > 1 && len(outputs) > 0 {
+				return &diag.Error{Place: "--output", Found: fmt.Sprintf("%d pictures", len(jobs)), Wanted: "one input"}
+			}
+			var all []runOutput
+			for _, j := range jobs {
+				out, err := rm.NewOutputs(j.in)
+				if err != nil {
+					return err
+				}
+				if err := rm.Run(cmd.Context(), j.in, out); err != nil {
+					return err
+				}
+				if err := writeOutputs(outputs, rm.Outputs(), out); err != nil {
+					return err
+				}
+				all = append(all, describe(j.name, rm.Outputs(), out, topk, m.Manifest.Labels))
+			}
+			return a.show(map[string]any{"results": all}, func(w io.Writer) {
+				for _, r := range all {
+					r.text(w, topk)
+				}
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVar(&inputs, "input", nil, "X: .npy, a picture or a folder of them; NAME=X once per input where there are several")
+	f.StringArrayVar(&outputs, "output", nil, "Y.npy for the first output, NAME=Y.npy for another")
+	f.IntVar(&topk, "topk", 0, "print the K greatest elements of the first output")
+	f.StringVar(&target, "target", "", "cpu-int8 or cpu-f32, with @ISA; the file's own otherwise")
+	f.IntVar(&threads, "threads", 1, "threads of one run")
+	pre.flags(f)
+	return c
+}
+
+// engineOf maps a file's target to the one that the runtime has for it.
+func engineOf(target string) string {
+	if strings.HasPrefix(target, "cpu-") {
+		return target
+	}
+	if strings.Contains(target, "int8") {
+		return "cpu-int8"
+	}
+	return "cpu-f32"
+}
+
+type job struct {
+	name string
+	in   []*ir.Tensor
+}
+
+// readInputs makes one job, or one for each picture of a folder.
+func readInputs(args []string, m *nasc.Model, pp *nascfile.Preprocess) ([]job, error) {
+	ins := m.Graph().Inputs
+	named := map[string]string{}
+	for _, arg := range args {
+		name, path, ok := strings.Cut(arg, "=")
+		if !ok {
+			if len(args) > 1 || len(ins) > 1 {
+				return nil, &diag.Error{Place: "--input " + arg, Found: "no name", Wanted: "NAME=" + arg + " with one of " + names(ins)}
+			}
+			name, path = ins[0].Name, arg
+		}
+		named[name] = path
+	}
+	if len(ins) == 1 {
+		path := named[ins[0].Name]
+		st, err := os.Stat(path)
+		if path != "" && err != nil {
+			return nil, &diag.Error{Place: "--input", Err: err}
+		}
+		if path != "" && (st.IsDir() || picture(path)) {
+			return pictures(path, st.IsDir(), ins, pp)
+		}
+	}
+	j := job{name: args[0], in: make([]*ir.Tensor, len(ins))}
+	for i, v := range ins {
+		path, ok := named[v.Name]
+		delete(named, v.Name)
+		if !ok {
+			return nil, &diag.Error{Place: "--input", Found: "nothing for " + v.Name, Wanted: v.Name + "=X for " + v.Type.String()}
+		}
+		t, err := npy.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		if j.in[i], err = batched(t, v, m); err != nil {
+			return nil, diag.At(path, err)
+		}
+	}
+	for name := range named {
+		return nil, &diag.Error{Place: "--input " + name, Found: "no input of this name", Wanted: "one of " + names(ins)}
+	}
+	return []job{j}, nil
+}
+
+func names(vs []*ir.Value) string {
+	s := make([]string, len(vs))
+	for i, v := range vs {
+		s[i] = v.Name
+	}
+	return strings.Join(s, ", ")
+}
+
+func picture(path string) bool {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".jpg", ".jpeg", ".png":
+		return true
+	}
+	return false
+}
+
+func pictures(path string, dir bool, ins []*ir.Value, pp *nascfile.Preprocess) ([]job, error) {
+	if pp == nil {
+		return nil, &diag.Error{Place: "--input " + path, Found: "a picture for " + ins[0].Type.String(), Wanted: "a tensor as .npy", Fix: "the model does not say how pictures become its input"}
+	}
+	files := []string{path}
+	if dir {
+		s, err := data.Folder(path)
+		if err != nil {
+			return nil, err
+		}
+		files = data.Names(s)
+	}
+	var jobs []job
+	for _, f := range files {
+		p, err := data.ReadPicture(f)
+		if err != nil {
+			return nil, err
+		}
+		t, err := p.Input(pp)
+		if err != nil {
+			return nil, diag.At(f, err)
+		}
+		if t, err = data.Fit(t, ins[0]); err != nil {
+			return nil, diag.At(f, err)
+		}
+		jobs = append(jobs, job{filepath.Base(f), []*ir.Tensor{t}})
+	}
+	return jobs, nil
+}
+
+// batched checks a tensor against an input, which may be one of several sets
+// of shapes: the runtime chooses. A missing batch axis is added.
+func batched(t *ir.Tensor, v *ir.Value, m *nasc.Model) (*ir.Tensor, error) {
+	t = t.Converted(v.Type.DType)
+	var forms []string
+	for _, g := range m.Module.Graphs {
+		for _, w := range g.Inputs {
+			if w.Name != v.Name {
+				continue
+			}
+			s := w.Type.Shape
+			if len(t.Shape) == len(s) {
+				n := 1
+				for i, d := range s {
+					if d < 0 {
+						n = max(1, t.Shape[i]/-d)
+					}
+				}
+				if s.With(n).Equal(t.Shape) {
+					return t, nil
+				}
+			}
+			if len(t.Shape) == len(s)-1 && s.With(1).Equal(append(ir.Shape{1}, t.Shape...)) {
+				return t.Reshaped(append([]int{1}, t.Shape...)...), nil
+			}
+			forms = append(forms, s.String())
+		}
+	}
+	return nil, &diag.Error{Found: "a tensor of shape " + t.Shape.String(), Wanted: strings.Join(forms, " or "), Fix: "these are the shapes the model was compiled for"}
+}
+
+func writeOutputs(args []string, infos []runtime.Info, out []*ir.Tensor) error {
+	for _, arg := range args {
+		name, path, ok := strings.Cut(arg, "=")
+		at := 0
+		if !ok {
+			path = arg
+		} else {
+			at = -1
+			var have []string
+			for i, o := range infos {
+				if o.Name == name {
+					at = i
+				}
+				have = append(have, o.Name)
+			}
+			if at < 0 {
+				return &diag.Error{Place: "--output " + arg, Found: "no output " + name, Wanted: "one of " + strings.Join(have, ", ")}
+			}
+		}
+		if err := npy.Write(path, out[at]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type runOutput struct {
+	Input   string       `json:"input"`
+	Outputs []outputInfo `json:"outputs"`
+	Top     []topEntry   `json:"top,omitempty"`
+}
+
+type outputInfo struct {
+	Name  string   `json:"name"`
+	Type  string   `json:"type"`
+	Shape ir.Shape `json:"shape"`
+	Min   float64  `json:"min"`
+	Max   float64  `json:"max"`
+	Mean  float64  `json:"mean"`
+}
+
+type topEntry struct {
+	Index int     `json:"index"`
+	Value float64 `json:"value"`
+	Label string  `json:"label,omitempty"`
+}
+
+func describe(name string, infos []runtime.Info, out []*ir.Tensor, topk int, labels []string) runOutput {
+	r := runOutput{Input: name}
+	for i, t := range out {
+		o := outputInfo{Name: infos[i].Name, Type: t.DType.String(), Shape: t.Shape, Min: math.Inf(1), Max: math.Inf(-1)}
+		for k := range t.Len() {
+			v := t.At(k)
+			o.Min, o.Max, o.Mean = min(o.Min, v), max(o.Max, v), o.Mean+v/float64(t.Len())
+		}
+		if t.Len() == 0 {
+			o.Min, o.Max = 0, 0
+		}
+		r.Outputs = append(r.Outputs, o)
+	}
+	if topk > 0 && len(out) > 0 {
+		t := out[0]
+		order := make([]int, t.Len())
+		for i := range order {
+			order[i] = i
+		}
+		sort.SliceStable(order, func(i, j int) bool { return t.At(order[i]) > t.At(order[j]) })
+		for _, i := range order[:min(topk, len(order))] {
+			e := topEntry{Index: i, Value: t.At(i)}
+			if i < len(labels) {
+				e.Label = labels[i]
+			}
+			r.Top = append(r.Top, e)
+		}
+	}
+	return r
+}
+
+func (r runOutput) text(w io.Writer, topk int) {
+	if topk > 0 {
+		fmt.Fprintf(w, "%s\n", r.Input)
+		for _, e := range r.Top {
+			fmt.Fprintf(w, "  %6d  %10.5f  %s\n", e.Index, e.Value, e.Label)
+		}
+		return
+	}
+	for _, o := range r.Outputs {
+		fmt.Fprintf(w, "%s: %s %s%v min %.6g max %.6g mean %.6g\n", r.Input, o.Name, o.Type, o.Shape, o.Min, o.Max, o.Mean)
+	}
+}

@@ -1,0 +1,356 @@
+package nasc
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes"
+	"github.com/nasc-dev/nasc/quant"
+)
+
+// CompileOptions steer Compile.
+type CompileOptions struct {
+	Target string
+	Out    string // file to write; "" writes none
+	Calib  string // DATA, or "synthetic"
+	Eval   string // DATA
+
+	Preprocess *nascfile.Preprocess // instead of the model's
+	Passes     []passes.Pass        // instead of the default pipeline
+	Pipeline   passes.Options
+	Policy     passes.Policy
+	MaxDrop    float64 // points of top-1
+	Method     string  // of calibration
+	Rounding   string
+	Smooth     float64
+	Tune       bool // measure each layer in both types and keep the faster
+	Seed       uint64
+	Threads    int
+	Progress   func(stage string, done, total int)
+	Warn       func(text string)
+}
+
+// syntheticSamples is the number of random samples of --calib synthetic.
+const syntheticSamples = 8
+
+// Result is what Compile did, before and after.
+type Result struct {
+	Target    string  `json:"target"`
+	Nodes     int     `json:"nodes"`
+	Int8Nodes int     `json:"int8_nodes"`
+	F32Nodes  int     `json:"f32_nodes"`
+	MACShare  float64 `json:"int8_mac_share"`
+	MACs      int64   `json:"macs"`
+	Params    int64   `json:"params"`
+	Bytes     int64   `json:"bytes"`
+	BytesF32  int64   `json:"bytes_f32"`
+	CompileMS float64 `json:"compile_ms"`
+	EvalN     int     `json:"eval_n,omitempty"`
+	Top1      float64 `json:"top1"`
+	Top1F32   float64 `json:"top1_f32"`
+	Agreement float64 `json:"agreement"`
+	SQNR      float64 `json:"sqnr_db"`
+	MS        float64 `json:"ms"`
+	MSF32     float64 `json:"ms_f32"`
+	Out       string  `json:"out,omitempty"`
+
+	Evaluated bool                `json:"-"`
+	Labelled  bool                `json:"-"`
+	Quant     *passes.QuantReport `json:"quantization,omitempty"`
+	Steps     []passes.Step       `json:"-"`
+	Module    *ir.Module          `json:"-"`
+	Float     *ir.Graph           `json:"-"` // the canonical float graph, where there was one
+	Manifest  *nascfile.Manifest  `json:"-"`
+	Feed      Samples             `json:"-"` // of --eval, or of calibration
+}
+
+// Version names the program in files; the CLI prints it.
+func Version() string {
+	v := "(devel)"
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		v = b.Main.Version
+	}
+	return v
+}
+
+// Compile brings a model to a target's form, measures it against the float
+// model and writes the file.
+func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
+	start := time.Now()
+	t, _, err := Target(o.Target)
+	if err != nil {
+		return nil, err
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, int, int) {}
+	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
+	man := *m.Manifest
+	man.Producer, man.Target = "nasc "+Version(), o.Target
+	if o.Preprocess != nil {
+		man.Preprocess = o.Preprocess
+	}
+	for _, n := range m.Notes {
+		o.Warn(n)
+	}
+	res := &Result{Target: o.Target, Module: &ir.Module{}, Manifest: &man, Out: o.Out}
+	int8 := strings.HasSuffix(t.Name(), "int8")
+	for i, g := range m.Module.Graphs {
+		g = g.Clone()
+		if !m.Compiled || o.Passes != nil {
+			if err := g.CheckFinite(); err != nil {
+				return nil, diag.At(m.Path, err)
+			}
+			var steps []passes.Step
+			if o.Passes != nil {
+				steps, err = passes.Run(ctx, g, o.Passes, o.Pipeline)
+			} else {
+				steps, err = passes.Canonicalize(ctx, g, o.Pipeline)
+			}
+			if err != nil {
+				return nil, err
+			}
+			if i == 0 {
+				res.Steps = steps
+				for _, s := range steps {
+					if s.Changed {
+						man.Passes = append(man.Passes, s.Name)
+					}
+				}
+			}
+		}
+		if i == 0 && !Quantized(g) {
+			res.Float = g
+		}
+		if int8 && !Quantized(g) {
+			if i > 0 {
+				return nil, &diag.Error{Place: "--shape", Found: "several sets of shapes for " + o.Target, Wanted: "one", Fix: "compile a file for each, or take --target cpu-f32"}
+			}
+			if g, err = o.quantize(ctx, m, g, &man, res); err != nil {
+				return nil, err
+			}
+		}
+		res.Module.Graphs = append(res.Module.Graphs, g)
+	}
+	res.Module.Dedup()
+	if err := res.Module.Verify(); err != nil {
+		return nil, fmt.Errorf("BUG: the compiled module is bad: %w", err)
+	}
+	res.CompileMS = float64(time.Since(start).Microseconds()) / 1e3
+	res.count()
+	if err := o.measure(ctx, m, res); err != nil {
+		return nil, err
+	}
+	if o.Out == "" {
+		return res, nil
+	}
+	if err := nascfile.Write(o.Out, res.Module, &man); err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	res.Bytes = st.Size()
+	return res, nil
+}
+
+// quantize calibrates and rewrites a float graph.
+func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, man *nascfile.Manifest, res *Result) (*ir.Graph, error) {
+	if o.Calib == "" {
+		return nil, &diag.Error{
+			Place: "--calib", Found: "no calibration data for " + o.Target, Wanted: data.Kinds,
+			Fix: "give some, or --calib synthetic for timing only",
+		}
+	}
+	q := passes.QuantizeOptions{
+		Method: quant.Method(o.Method), Rounding: passes.Rounding(o.Rounding), Smooth: o.Smooth,
+		Policy: o.Policy, Seed: o.Seed, Progress: o.Progress, Run: Runner(ctx, max(1, o.Threads)),
+	}
+	man.Calibration = nascfile.Calibration{Data: o.Calib, Method: o.Method}
+	if o.Calib == "synthetic" {
+		f, err := RandomFeed(g, syntheticSamples, o.Seed)
+		if err != nil {
+			return nil, err
+		}
+		o.Warn("calibrated on random inputs: good for timing only, accuracy means nothing")
+		q.Calib = f
+		q.Rounding = passes.Nearest
+	} else {
+		f, err := o.feed(o.Calib, g, man)
+		if err != nil {
+			return nil, err
+		}
+		q.Calib = f
+		if man.Calibration.Digest, err = f.Digest(); err != nil {
+			return nil, err
+		}
+	}
+	man.Calibration.Samples = q.Calib.Len()
+	if o.MaxDrop > 0 {
+		s := Samples(nil)
+		if o.Eval != "" {
+			f, err := o.feed(o.Eval, g, man)
+			if err != nil {
+				return nil, err
+			}
+			s = f
+		} else if f, ok := q.Calib.(*data.Feed); ok {
+			s = f
+		}
+		if s == nil {
+			return nil, &diag.Error{Place: "--max-drop", Found: "no data with classes", Wanted: "--eval DATA"}
+		}
+		q.MaxDrop = o.MaxDrop
+		q.Evaluate = func(h *ir.Graph) (float64, error) {
+			r, err := Evaluate(ctx, h, engineFor(h), s, false, nil)
+			if err != nil {
+				return 0, err
+			}
+			if r.Labels == 0 {
+				return 0, &diag.Error{Place: "--max-drop", Found: "data without classes", Wanted: "labelled data"}
+			}
+			return 100 * r.Top1, nil
+		}
+	}
+	out, rep, err := passes.Quantize(g, q)
+	if err != nil {
+		return nil, err
+	}
+	res.Quant = rep
+	return out, nil
+}
+
+// engineFor is nasc's own engine for a graph.
+func engineFor(g *ir.Graph) string {
+	if Quantized(g) {
+		return "cpu-int8"
+	}
+	return "cpu-f32"
+}
+
+func (o *CompileOptions) feed(arg string, g *ir.Graph, man *nascfile.Manifest) (*data.Feed, error) {
+	s, err := data.Open(arg)
+	if err != nil {
+		return nil, err
+	}
+	return data.NewFeed(s, g.Inputs, man.Preprocess)
+}
+
+// Runner runs calibration on nasc's own engine.
+func Runner(ctx context.Context, threads int) passes.Runner {
+	return func(g *ir.Graph) (func([]*ir.Tensor) ([]*ir.Tensor, error), func(), error) {
+		t, isa, err := Target(engineFor(g))
+		if err != nil {
+			return nil, nil, err
+		}
+		e, err := t.Compile(g, backends.Options{Threads: threads, ISA: isa})
+		if err != nil {
+			return nil, nil, err
+		}
+		run := func(in []*ir.Tensor) ([]*ir.Tensor, error) {
+			out := backends.NewOutputs(g)
+			return out, e.Run(ctx, in, out)
+		}
+		return run, func() { _ = e.Close() }, nil
+	}
+}
+
+// count fills in what the graph alone tells.
+func (r *Result) count() {
+	g := r.Module.Graphs[0]
+	r.Nodes, r.Params, r.Bytes = len(g.Nodes), g.Params(), g.ConstBytes()
+	r.BytesF32 = r.Bytes
+	if r.Float != nil {
+		r.BytesF32 = r.Float.ConstBytes()
+		r.Params = r.Float.Params()
+	}
+	var int8 int64
+	for _, n := range g.Nodes {
+		k := n.Op.MACs(n)
+		r.MACs += k
+		if n.Op.Class == ir.Quantized {
+			r.Int8Nodes++
+			int8 += k
+		} else if n.Outputs[0].Type.DType == ir.F32 {
+			r.F32Nodes++
+		} else {
+			r.Int8Nodes++
+		}
+	}
+	if r.MACs > 0 {
+		r.MACShare = float64(int8) / float64(r.MACs)
+	}
+}
+
+// measure runs both models on the evaluation data and times them.
+func (o *CompileOptions) measure(ctx context.Context, m *Model, r *Result) error {
+	g := r.Module.Graphs[0]
+	if o.Eval != "" {
+		f, err := o.feed(o.Eval, g, r.Manifest)
+		if err != nil {
+			return err
+		}
+		r.Feed = f
+		after, err := Evaluate(ctx, g, o.Target, f, true, func(d, n int) { o.Progress("evaluate "+o.Target, d, n) })
+		if err != nil {
+			return err
+		}
+		r.Evaluated, r.Labelled, r.Top1, r.EvalN = true, after.Labels > 0, after.Top1, after.N
+		r.Top1F32, r.Agreement, r.SQNR = r.Top1, 1, maxSQNR
+		if r.Float != nil && r.Float != g {
+			before, err := Evaluate(ctx, r.Float, "cpu-f32", f, true, func(d, n int) { o.Progress("evaluate f32", d, n) })
+			if err != nil {
+				return err
+			}
+			d := NewDifference()
+			for i, y := range before.Outputs {
+				d.Add(y, after.Outputs[i])
+			}
+			r.Top1F32, r.Agreement, r.SQNR = before.Top1, d.Top1, d.SQNR
+		}
+	}
+	one, err := RandomFeed(g, 1, o.Seed)
+	if err != nil {
+		return err
+	}
+	in, err := one.At(0)
+	if err != nil {
+		return err
+	}
+	for _, v := range []struct {
+		g      *ir.Graph
+		target string
+		ms     *float64
+	}{{g, o.Target, &r.MS}, {r.Float, "cpu-f32", &r.MSF32}} {
+		if v.g == nil {
+			continue
+		}
+		o.Progress("measure "+v.target, 0, 1)
+		e, s, err := Start(v.g, v.target, 1, max(1, o.Threads))
+		if err != nil {
+			return err
+		}
+		t, err := Bench(ctx, e, s, in, 30, 100*time.Millisecond)
+		if cerr := e.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return err
+		}
+		*v.ms = math.Round(t.Median*1e4) / 1e4
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package data
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// Feed turns the samples of a source into the inputs of a model, a batch of
+// one each. It is what calibration and evaluation read.
+type Feed struct {
+	Source     Source
+	Inputs     []*ir.Value
+	Preprocess *nascfile.Preprocess // for pictures
+}
+
+// NewFeed checks that the first sample fits the model.
+func NewFeed(s Source, inputs []*ir.Value, pp *nascfile.Preprocess) (*Feed, error) {
+	f := &Feed{s, inputs, pp}
+	_, err := f.At(0)
+	return f, err
+}
+
+// Len is the number of samples.
+func (f *Feed) Len() int { return f.Source.Len() }
+
+// At gives the inputs of sample i.
+func (f *Feed) At(i int) ([]*ir.Tensor, error) {
+	in, _, err := f.Labelled(i)
+	return in, err
+}
+
+// Labelled gives the inputs of sample i and its class, −1 where there is none.
+func (f *Feed) Labelled(i int) ([]*ir.Tensor, int, error) {
+	s, err := f.Source.Sample(i)
+	if err != nil {
+		return nil, 0, err
+	}
+	if s.Picture != nil {
+		if f.Preprocess == nil || len(f.Inputs) != 1 {
+			return nil, 0, &diag.Error{
+				Place: fmt.Sprintf("sample %d", i), Found: "a picture for inputs " + types(f.Inputs), Wanted: "one input that is a picture",
+				Fix: "give tensors as npy:NAME=FILE.npy, or say how with --preprocess",
+			}
+		}
+		t, err := s.Picture.Input(f.Preprocess)
+		if err != nil {
+			return nil, 0, diag.At(fmt.Sprintf("sample %d", i), err)
+		}
+		s.Tensors = map[string]*ir.Tensor{"": t}
+	}
+	in := make([]*ir.Tensor, len(f.Inputs))
+	used := 0
+	for k, v := range f.Inputs {
+		t := s.Tensors[v.Name]
+		if t == nil && k == 0 {
+			t = s.Tensors[""]
+		}
+		if t == nil {
+			if v.Type.DType.IsInt() && k > 0 { // token types and the like are zeros
+				in[k] = ir.NewTensor(v.Type.DType, v.Type.Shape.With(1)...)
+				continue
+			}
+			return nil, 0, &diag.Error{Place: fmt.Sprintf("sample %d", i), Found: "nothing for input " + v.Name, Wanted: v.Type.String(), Fix: "give npy:" + v.Name + "=FILE.npy"}
+		}
+		used++
+		if in[k], err = Fit(t, v); err != nil {
+			return nil, 0, diag.At(fmt.Sprintf("sample %d, input %s", i, v.Name), err)
+		}
+	}
+	if used < len(s.Tensors) {
+		return nil, 0, &diag.Error{Place: fmt.Sprintf("sample %d", i), Found: "tensors for inputs that the model has not", Wanted: types(f.Inputs)}
+	}
+	return in, s.Label, nil
+}
+
+// Fit brings a sample to the type of an input with a batch of one: adds the
+// batch axis and converts numbers; another shape is refused. A picture of one
+// channel may come without its channel axis, or with it on the other side.
+func Fit(t *ir.Tensor, v *ir.Value) (*ir.Tensor, error) {
+	want := v.Type.Shape.With(1)
+	t = t.Converted(v.Type.DType)
+	if t.Shape.Equal(want) {
+		return t, nil
+	}
+	if squeezed(t.Shape).Equal(squeezed(want)) {
+		return t.Reshaped(want...), nil
+	}
+	return nil, &diag.Error{Found: "a sample of shape " + t.Shape.String(), Wanted: v.Type.Shape.String()}
+}
+
+// squeezed drops extents of 1.
+func squeezed(s ir.Shape) ir.Shape {
+	out := ir.Shape{}
+	for _, d := range s {
+		if d != 1 {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func types(vs []*ir.Value) string {
+	s := make([]string, len(vs))
+	for i, v := range vs {
+		s[i] = v.Name + " " + v.Type.String()
+	}
+	return strings.Join(s, ", ")
+}
+
+// Digest is a hash of all inputs, for the record.
+func (f *Feed) Digest() (string, error) {
+	h := sha256.New()
+	for i := range f.Len() {
+		in, err := f.At(i)
+		if err != nil {
+			return "", err
+		}
+		for _, t := range in {
+			h.Write(t.RawBytes()) // a hash does not fail
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Random is a feed of seeded random inputs, for timing only.
+type Random struct {
+	Inputs []*ir.Value
+	N      int
+	Draw   func(i int) []*ir.Tensor
+}
+
+// Len is the number of samples.
+func (r *Random) Len() int { return r.N }
+
+// At gives sample i.
+func (r *Random) At(i int) ([]*ir.Tensor, error) { return r.Draw(i), nil }

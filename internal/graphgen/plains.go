@@ -1,0 +1,70 @@
+package graphgen
+
+import "github.com/nasc-dev/nasc/ir"
+
+// drawSelect compares, perhaps combines, and selects.
+func drawSelect(g *gen) {
+	x := g.x()
+	y := g.partner(x)
+	p := g.add("compare", ir.Attrs{"direction": pick(g, []string{"EQ", "NE", "LT", "LE", "GT", "GE"})}, x, y)
+	switch g.IntN(4) {
+	case 0:
+		p = g.add("not", nil, p)
+	case 1:
+		p = g.add(pick(g, []string{"and", "or", "xor"}), nil, p, g.add("is_nan", nil, x))
+	case 2:
+		g.add("convert", ir.Attrs{"dtype": "f32"}, p)
+		return
+	}
+	g.add("select", nil, p, x, y)
+}
+
+// drawWhole does arithmetic on whole numbers and comes back to floats.
+func drawWhole(g *gen) {
+	x := g.x()
+	if len(x.Type.Shape) == 0 {
+		return
+	}
+	i := g.add("arg_max", ir.Attrs{"axis": g.IntN(len(x.Type.Shape)), "keep_dims": g.IntN(2) == 0}, x)
+	if g.IntN(2) == 0 {
+		i = g.add("convert", ir.Attrs{"dtype": "i32"}, i)
+	}
+	i = g.add(pick(g, []string{"add", "multiply", "maximum", "subtract"}), nil, i, i)
+	g.add("convert", ir.Attrs{"dtype": "f32"}, i)
+}
+
+// drawDynamic is a dense layer with a scale found while it runs.
+func drawDynamic(g *gen) {
+	x := g.x()
+	s := x.Type.Shape
+	if len(s) < 2 || s.Elems() > 4096 {
+		return
+	}
+	// log_softmax or exponentials may have overflowed before: bring it in range.
+	x = g.add("tanh", nil, x)
+	q := g.b.Multi("dynamic_quantize_linear", "", nil, x)
+	k, n := s[len(s)-1], 1+g.IntN(40)
+	var w *ir.Tensor
+	var zero *ir.Value
+	if g.IntN(2) == 0 {
+		w = ir.NewTensor(ir.S8, k, n)
+		for i := range w.S8() {
+			w.S8()[i] = int8(g.IntN(256) - 128)
+		}
+	} else {
+		w = ir.NewTensor(ir.U8, k, n)
+		for i := range w.U8() {
+			w.U8()[i] = uint8(g.IntN(256))
+		}
+		z := ir.Scalar(uint8(g.IntN(256)))
+		if g.IntN(2) == 0 {
+			z = ir.NewTensor(ir.U8, n)
+			for i := range z.U8() {
+				z.U8()[i] = uint8(g.IntN(256))
+			}
+		}
+		zero = g.b.Const(g.name(), z)
+	}
+	acc := g.add("dot_integer", nil, q[0], g.b.Const(g.name(), w), q[2], zero)
+	g.add("multiply", nil, g.add("convert", ir.Attrs{"dtype": "f32"}, acc), q[1])
+}

@@ -1,0 +1,256 @@
+package nasc
+
+import (
+	"context"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// Samples are inputs to run a model on; Labelled ones have classes.
+type Samples interface {
+	Len() int
+	At(i int) ([]*ir.Tensor, error)
+}
+
+// labelled is implemented by samples that know their class.
+type labelled interface {
+	Labelled(i int) (in []*ir.Tensor, class int, err error)
+}
+
+// Start compiles a graph for one sample at a time.
+func Start(g *ir.Graph, target string, batch, threads int) (backends.Executable, *ir.Graph, error) {
+	t, isa, err := Target(target)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.Available(); err != nil {
+		return nil, nil, diag.At("target "+target, err)
+	}
+	s, err := ir.Specialize(g, batch)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := t.Compile(s, backends.Options{Threads: threads, ISA: isa})
+	return e, s, err
+}
+
+// Score is what an evaluation gives.
+type Score struct {
+	N       int
+	Labels  int     // samples with a class
+	Top1    float64 // share of those where the greatest output is the class
+	Loss    float64 // mean cross-entropy of the softmax of the outputs
+	Outputs []*ir.Tensor
+}
+
+// Each runs every sample on an executable, several at once where that helps,
+// and calls f with the outputs, in order.
+func Each(ctx context.Context, e backends.Executable, g *ir.Graph, s Samples, progress func(done, total int), f func(i int, class int, out []*ir.Tensor) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type done struct {
+		out   []*ir.Tensor
+		class int
+		err   error
+	}
+	workers := runtime.GOMAXPROCS(0)
+	slots := make(chan chan done, workers)
+	var wg sync.WaitGroup
+	go func() {
+		defer close(slots)
+		for i := range s.Len() {
+			c := make(chan done, 1)
+			select {
+			case slots <- c:
+			case <-ctx.Done():
+				return
+			}
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				var in []*ir.Tensor
+				var err error
+				class := -1
+				if l, ok := s.(labelled); ok {
+					in, class, err = l.Labelled(i)
+				} else {
+					in, err = s.At(i)
+				}
+				if err != nil {
+					c <- done{err: err}
+					return
+				}
+				out := backends.NewOutputs(g)
+				err = e.Run(ctx, in, out)
+				c <- done{out, class, err}
+			}()
+		}
+	}()
+	defer wg.Wait()
+	i := 0
+	for c := range slots {
+		d := <-c
+		if d.err != nil {
+			cancel()
+			return d.err
+		}
+		if err := f(i, d.class, d.out); err != nil {
+			cancel()
+			return err
+		}
+		i++
+		if progress != nil {
+			progress(i, s.Len())
+		}
+	}
+	return ctx.Err()
+}
+
+// Evaluate runs a model on samples. Outputs of all samples' first result are
+// kept where keep is set.
+func Evaluate(ctx context.Context, g *ir.Graph, target string, s Samples, keep bool, progress func(done, total int)) (*Score, error) {
+	e, static, err := Start(g, target, 1, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	r := &Score{N: s.Len()}
+	right := 0
+	err = Each(ctx, e, static, s, progress, func(_, class int, out []*ir.Tensor) error {
+		y := out[0]
+		if keep {
+			r.Outputs = append(r.Outputs, y)
+		}
+		if class < 0 {
+			return nil
+		}
+		if class >= y.Len() {
+			return &diag.Error{Place: "data", Found: "a class beyond the model's outputs", Wanted: "classes below the number of outputs", Fix: "check that data and model belong together"}
+		}
+		r.Labels++
+		if ArgMax(y) == class {
+			right++
+		}
+		r.Loss += crossEntropy(y, class)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.Labels > 0 {
+		r.Top1, r.Loss = float64(right)/float64(r.Labels), r.Loss/float64(r.Labels)
+	}
+	return r, nil
+}
+
+// ArgMax is the index of the greatest element, the first of equals.
+func ArgMax(t *ir.Tensor) int {
+	best := 0
+	for i := 1; i < t.Len(); i++ {
+		if t.At(i) > t.At(best) {
+			best = i
+		}
+	}
+	return best
+}
+
+func crossEntropy(y *ir.Tensor, class int) float64 {
+	top := y.At(ArgMax(y))
+	s := 0.0
+	for i := range y.Len() {
+		s += math.Exp(y.At(i) - top)
+	}
+	return math.Log(s) + top - y.At(class)
+}
+
+// Difference compares two runs over the same samples.
+type Difference struct {
+	N          int     `json:"n"`
+	MaxAbs     float64 `json:"max_abs_diff"`
+	MaxRel     float64 `json:"max_rel_diff"`
+	MaxAbsOut  float64 `json:"max_abs_out"`
+	SQNR       float64 `json:"sqnr_db"`
+	Top1       float64 `json:"top1_agreement"`
+	BitEqual   bool    `json:"bit_equal"`
+	same       int
+	power, err float64
+}
+
+// NewDifference starts a comparison.
+func NewDifference() *Difference { return &Difference{BitEqual: true} }
+
+// Add compares one sample: ref is the reference's output.
+func (d *Difference) Add(ref, out *ir.Tensor) {
+	d.N++
+	if !ir.SameData(ref, out) {
+		d.BitEqual = false
+	}
+	for i := range ref.Len() {
+		a, b := ref.At(i), out.At(i)
+		d.MaxAbsOut = max(d.MaxAbsOut, math.Abs(a))
+		if e := math.Abs(a - b); e > 0 || e != e {
+			d.MaxAbs = max(d.MaxAbs, e)
+			d.MaxRel = max(d.MaxRel, e/max(math.Abs(a), 1e-30))
+			d.err += e * e
+		}
+		d.power += a * a
+	}
+	if ArgMax(ref) == ArgMax(out) {
+		d.same++
+	}
+	d.finish()
+}
+
+// maxSQNR stands for "no difference": JSON has no infinity.
+const maxSQNR = 999
+
+func (d *Difference) finish() {
+	d.Top1 = float64(d.same) / float64(d.N)
+	switch {
+	case d.err == 0:
+		d.SQNR = maxSQNR
+	case d.power == 0:
+		d.SQNR = -maxSQNR
+	default:
+		d.SQNR = 10 * math.Log10(d.power/d.err)
+	}
+}
+
+// Timing is the wall time of runs in milliseconds.
+type Timing struct {
+	Target  string  `json:"target"`
+	Threads int     `json:"threads"`
+	Batch   int     `json:"batch"`
+	Median  float64 `json:"median_ms"`
+	P10     float64 `json:"p10_ms"`
+	P90     float64 `json:"p90_ms"`
+	Runs    int     `json:"runs"`
+}
+
+// Bench times an executable: warmed for warm, then at least runs runs.
+func Bench(ctx context.Context, e backends.Executable, g *ir.Graph, in []*ir.Tensor, runs int, warm time.Duration) (*Timing, error) {
+	out := backends.NewOutputs(g)
+	for start, n := time.Now(), 0; n < 3 || time.Since(start) < warm; n++ {
+		if err := e.Run(ctx, in, out); err != nil {
+			return nil, err
+		}
+	}
+	runtime.GC()
+	took := make([]float64, 0, runs)
+	for range runs {
+		start := time.Now()
+		if err := e.Run(ctx, in, out); err != nil {
+			return nil, err
+		}
+		took = append(took, float64(time.Since(start).Nanoseconds())/1e6)
+	}
+	slices.Sort(took)
+	return &Timing{Median: took[len(took)/2], P10: took[len(took)/10], P90: took[len(took)*9/10], Runs: runs}, nil
+}

@@ -1,0 +1,120 @@
+// Package nasc is the driver: it opens models of any form, compiles them for a
+// target, measures what changed, and holds the list of targets. The command
+// line is on top of it.
+package nasc
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nasc-dev/nasc/frontend/onnx"
+	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+// Model is an opened model file: its graphs, one for each set of shapes, and
+// what the file says of them.
+type Model struct {
+	Path     string
+	Module   *ir.Module
+	Manifest *nascfile.Manifest
+	Compiled bool     // a .nasc file: passes and quantization are done
+	Notes    []string // what was assumed while reading
+
+	close func() error
+}
+
+// Graph is the first graph.
+func (m *Model) Graph() *ir.Graph { return m.Module.Graphs[0] }
+
+// Close frees what the file holds.
+func (m *Model) Close() error {
+	if m.close == nil {
+		return nil
+	}
+	return m.close()
+}
+
+// Open reads .onnx, .toml or .nasc. shapes are sets of input shapes, each of
+// which becomes a graph; none stands for the file's own.
+func Open(path string, shapes []map[string]ir.Shape) (*Model, error) {
+	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	case ".nasc":
+		if len(shapes) > 0 {
+			return nil, &diag.Error{Place: "--shape", Found: "a compiled model", Wanted: "an .onnx file: shapes are chosen when it is compiled"}
+		}
+		f, err := nascfile.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		return &Model{Path: path, Module: f.Module, Manifest: f.Manifest, Compiled: true, close: f.Close}, nil
+	case ".onnx":
+		return openONNX(path, shapes)
+	case ".toml":
+		return openArch(path, shapes)
+	default:
+		return nil, &diag.Error{Place: path, Found: "a file of type " + ext, Wanted: ".onnx, .toml or .nasc"}
+	}
+}
+
+func openONNX(path string, shapes []map[string]ir.Shape) (*Model, error) {
+	m := &Model{Path: path, Module: &ir.Module{}, Manifest: &nascfile.Manifest{}}
+	if len(shapes) == 0 {
+		shapes = []map[string]ir.Shape{nil}
+	}
+	for i, s := range shapes {
+		name := "main"
+		if i > 0 {
+			name = fmt.Sprintf("main%d", i)
+		}
+		g, info, err := onnx.Import(path, onnx.Options{Shapes: s, Name: name})
+		if err != nil {
+			return nil, err
+		}
+		m.Module.Graphs = append(m.Module.Graphs, g)
+		if i == 0 {
+			m.Notes = info.Notes
+		}
+	}
+	if in := m.Graph().Inputs; len(in) == 1 {
+		m.Manifest.Preprocess = data.Assume(in[0].Type)
+	}
+	return m, m.source()
+}
+
+// source records where the model came from.
+func (m *Model) source() error {
+	b, err := os.ReadFile(m.Path)
+	if err != nil {
+		return &diag.Error{Place: m.Path, Err: err}
+	}
+	sum := sha256.Sum256(b)
+	m.Manifest.Source, m.Manifest.SourceSHA256 = filepath.Base(m.Path), hex.EncodeToString(sum[:])
+	return nil
+}
+
+// Quantized says whether a graph holds quantized arithmetic.
+func Quantized(g *ir.Graph) bool {
+	for _, n := range g.Nodes {
+		if n.Op.Class == ir.Quantized {
+			return true
+		}
+	}
+	return false
+}
+
+// RandomFeed draws n seeded random samples for a graph with a batch of one.
+func RandomFeed(g *ir.Graph, n int, seed uint64) (*data.Random, error) {
+	s, err := ir.Specialize(g, 1)
+	if err != nil {
+		return nil, err
+	}
+	return &data.Random{Inputs: g.Inputs, N: n, Draw: func(i int) []*ir.Tensor { return passes.RandomInputs(s, seed+uint64(i)) }}, nil
+}
