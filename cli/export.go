@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nasc-dev/nasc/backends/stablehlo"
+	"github.com/nasc-dev/nasc/export/onnx"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/safetensors"
 	"github.com/nasc-dev/nasc/ir"
@@ -18,6 +19,9 @@ import (
 
 // exporters is every form that export writes; adding one is a row.
 var exporters = map[string]func(path string, g *ir.Graph) error{
+	"onnx": func(path string, g *ir.Graph) error {
+		return replaceFile(path, func(w io.Writer) error { return onnx.Write(w, g) })
+	},
 	"stablehlo": func(path string, g *ir.Graph) error {
 		s, err := ir.Specialize(g, 1)
 		if err != nil {
