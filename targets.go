@@ -5,6 +5,7 @@ import (
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/backends/cpu"
+	"github.com/nasc-dev/nasc/backends/gomlx"
 	"github.com/nasc-dev/nasc/backends/reference"
 	"github.com/nasc-dev/nasc/backends/stablehlo"
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -16,6 +17,8 @@ var Targets = []backends.Target{
 	cpu.F32(),
 	reference.Target(),
 	stablehlo.Target{},
+	gomlx.XLA(),
+	gomlx.Go(),
 }
 
 // Target finds a target by its name, of which "@isa" may be a part.

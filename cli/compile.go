@@ -93,7 +93,7 @@ func (a *app) compile() *cobra.Command {
 	f.Float64Var(&o.MaxDrop, "max-drop", 0, "keep the fewest layers in f32 so that top-1 drops by no more points than this")
 	f.StringVar(&o.Method, "method", "", "calibration: minmax, average, percentile, entropy, mse")
 	f.StringVar(&o.Rounding, "rounding", "", "weight rounding: gptq (default), nearest, adaround")
-	f.Float64Var(&o.Smooth, "smooth", 0, "SmoothQuant's alpha for dense layers (0: off)")
+	f.Float64Var(&o.Smooth, "smooth", 0, "SmoothQuant's alpha for dense layers (0: the default 0.5, negative: off)")
 	f.BoolVar(&o.Tune, "tune", false, "measure which kernels are fastest here")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
 	f.IntVar(&o.Threads, "threads", 1, "threads for calibration and measuring")
@@ -134,7 +134,7 @@ func compileText(w io.Writer, m *nasc.Model, r *nasc.Result) {
 			fmt.Fprintf(t, "top-1\t%.2f %%\t%.2f %%\t\n", 100*r.Top1F32, 100*r.Top1)
 		}
 		fmt.Fprintf(t, "size\t%s\t%s\t\n", bytesText(r.BytesF32), bytesText(r.Bytes))
-		fmt.Fprintf(t, "time\t%.3f ms\t%.3f ms\t%.2f× as fast\n", r.MSF32, r.MS, r.MSF32/max(r.MS, 1e-9))
+		fmt.Fprintf(t, "time\t%.3f ms\t%.3f ms\t  %.2f× as fast\n", r.MSF32, r.MS, r.MSF32/max(r.MS, 1e-9))
 		t.Flush()
 		if r.Evaluated {
 			fmt.Fprintf(w, "on %d samples: agreement %.2f %%, SQNR %.1f dB\n", r.EvalN, 100*r.Agreement, r.SQNR)

@@ -55,10 +55,8 @@ func (r *recurrence[T]) project(y, row, w, bias []T) {
 	for i, v := range row {
 		axpy(y, v, w[i*len(y):(i+1)*len(y)])
 	}
-	if bias != nil {
-		for i, b := range bias {
-			y[i] += b
-		}
+	for i, b := range bias {
+		y[i] += b
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // Quant says what an 8-bit (or int32 bias) tensor's numbers stand for:
@@ -129,18 +128,6 @@ func (t Type) check() error {
 		}
 	}
 	return nil
-}
-
-// sameButQuant is for rules where shapes and element types must agree.
-func (t Type) sameButQuant(u Type) bool { return t.DType == u.DType && t.Shape.Equal(u.Shape) }
-
-// typeList prints types for messages.
-func typeList(ts []Type) string {
-	s := make([]string, len(ts))
-	for i, t := range ts {
-		s[i] = t.String()
-	}
-	return strings.Join(s, ", ")
 }
 
 // PerTensor says whether there is no quantization, or one for the whole tensor.

@@ -18,19 +18,31 @@ func foldBN(g *ir.Graph) (bool, error) {
 		if n.Op.Name != "batch_norm_inference" {
 			return nil, nil
 		}
-		for _, v := range n.Inputs[1:] {
-			if !v.IsConst() {
-				return nil, nil
-			}
-		}
-		c := len(n.Inputs[1].Const.F32())
-		factor, shift := make([]float64, c), make([]float64, c)
-		for i := range c {
-			factor[i] = n.Inputs[1].Const.At(i) / math.Sqrt(n.Inputs[4].Const.At(i)+n.Float("epsilon"))
-			shift[i] = n.Inputs[2].Const.At(i) - n.Inputs[3].Const.At(i)*factor[i]
+		factor, shift := normFactors(n)
+		if factor == nil {
+			return nil, nil
 		}
 		return scaled(e, n.Inputs[0], factor, shift)
 	})
+}
+
+// normFactors reads a batch norm with constant parameters as x·factor + shift;
+// nil where they are computed, or not finite.
+func normFactors(n *ir.Node) (factor, shift []float64) {
+	for _, v := range n.Inputs[1:] {
+		if !v.IsConst() {
+			return nil, nil
+		}
+	}
+	for i := range n.Inputs[1].Const.Len() {
+		f := n.Inputs[1].Const.At(i) / math.Sqrt(n.Inputs[4].Const.At(i)+n.Float("epsilon"))
+		s := n.Inputs[2].Const.At(i) - n.Inputs[3].Const.At(i)*f
+		if t := f + s; math.IsNaN(t) || math.IsInf(t, 0) {
+			return nil, nil
+		}
+		factor, shift = append(factor, f), append(shift, s)
+	}
+	return factor, shift
 }
 
 // scaled gives the contraction that computes v·factor + shift per channel of

@@ -12,6 +12,9 @@ import "github.com/nasc-dev/nasc/ir"
 func fuseBias(g *ir.Graph) (bool, error) {
 	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		op := n.Op.Name
+		if op == "negate" {
+			return negated(e, n)
+		}
 		if op != "add" && op != "subtract" && op != "multiply" && op != "divide" {
 			return nil, nil
 		}
@@ -65,4 +68,17 @@ func perChannel(s ir.Shape, c int) bool {
 		}
 	}
 	return c > 0 && (s[len(s)-1] == c || s[len(s)-1] == 1)
+}
+
+// negated takes a change of sign into the contraction before it.
+func negated(e *editor, n *ir.Node) (*ir.Value, error) {
+	s := n.Out().Type.Shape
+	if len(s) == 0 || s[len(s)-1] <= 0 {
+		return nil, nil
+	}
+	factor := make([]float64, s[len(s)-1])
+	for i := range factor {
+		factor[i] = -1
+	}
+	return scaled(e, n.Inputs[0], factor, make([]float64, len(factor)))
 }

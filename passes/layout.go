@@ -158,7 +158,10 @@ func sink(e *editor, n *ir.Node) (*ir.Node, []int, error) {
 	case "dot_general":
 		return nil, nil, swapB(e, n)
 	case "reshape":
-		return nil, nil, flattenDot(e, n)
+		if done, err := flattenDot(e, n); done || err != nil {
+			return nil, nil, err
+		}
+		return sinkOnes(e, n)
 	}
 	elementwise := n.Op.Class == ir.Unary || n.Op.Class == ir.Binary || n.Op.Name == "concatenate" ||
 		n.Op.Name == "q_add" || n.Op.Name == "q_multiply"
@@ -356,15 +359,15 @@ func swapB(e *editor, n *ir.Node) error {
 // order before a transposition, with its weight's rows in that order.
 //
 //	dot (reshape (transpose %x [0,3,1,2])) @w  →  dot (reshape %x) @w'
-func flattenDot(e *editor, n *ir.Node) error {
+func flattenDot(e *editor, n *ir.Node) (bool, error) {
 	x, perm := transposed(n.Inputs[0])
 	s := n.Dims("shape")
 	if x == nil || len(s) != 2 || perm[0] != 0 || !e.only(n.Inputs[0]) || !e.only(n.Out()) || s[0] != x.Type.Shape[0] {
-		return nil
+		return false, nil
 	}
 	d := e.uses[n.Out()][0].Node
 	if d.Op.Name != "dot" || d.Inputs[0] != n.Out() || !d.Inputs[1].IsConst() || d.Inputs[1].Type.Quant != nil {
-		return nil
+		return false, nil
 	}
 	w := d.Inputs[1].Const
 	out := w.Shape[1]
@@ -376,11 +379,66 @@ func flattenDot(e *editor, n *ir.Node) error {
 	order = append(order, len(perm)-1)
 	t, err := evalConst("transpose", ir.Attrs{"permutation": order}, w.Reshaped(rows...))
 	if err != nil {
-		return err
+		return false, err
 	}
 	n.Inputs[0] = x
 	d.Inputs[1] = e.g.Const(d.Inputs[1].Name, t.Reshaped(w.Shape...))
 	e.touched = true
 	e.uses = e.g.Uses()
-	return nil
+	return true, nil
+}
+
+// sinkOnes moves a transpose below a reshape that only adds or drops extents
+// of 1; added ones go to the end first.
+//
+//	reshape (transpose %x [0,3,1,2]) [N,C,W]  →  transpose (reshape %x [N,W,C]) [0,2,1]
+//	(x: [N,1,W,C])
+func sinkOnes(e *editor, n *ir.Node) (*ir.Node, []int, error) {
+	x, perm := transposed(n.Inputs[0])
+	if x == nil || !x.Type.Quant.PerTensor() {
+		return nil, nil, nil
+	}
+	shape, to := x.Type.Shape, n.Dims("shape")
+	var axes, moved []int // those longer than 1, in the order of x and after the transposition
+	for i, a := range perm {
+		if shape[i] != 1 {
+			axes = append(axes, i)
+		}
+		if shape[a] != 1 {
+			moved = append(moved, a)
+		}
+	}
+	var first ir.Shape
+	for _, a := range axes {
+		first = append(first, shape[a])
+	}
+	p := make([]int, len(to))
+	long, ones := 0, len(axes)
+	for i, d := range to {
+		switch {
+		case d == 1:
+			p[i] = ones
+			ones++
+			first = append(first, 1)
+		case long == len(moved) || d != shape[moved[long]]:
+			return nil, nil, nil
+		default:
+			p[i] = slices.Index(axes, moved[long])
+			long++
+		}
+	}
+	if long != len(moved) {
+		return nil, nil, nil
+	}
+	if slices.Equal(axes, moved) { // the transposition moved ones only
+		first = to
+		for i := range p {
+			p[i] = i
+		}
+	}
+	v, err := e.add(n, "reshape", ir.Attrs{"shape": first}, x)
+	if err != nil {
+		return nil, nil, err
+	}
+	return v.Def, p, nil
 }

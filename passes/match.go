@@ -40,6 +40,7 @@ func (e *editor) replace(old, new *ir.Value) {
 	for _, u := range readers {
 		if u.Node == nil {
 			e.g.ReplaceUses(old, new)
+			e.uses[new] = append(e.uses[new], readers...)
 			return
 		}
 	}

@@ -32,7 +32,7 @@ func TestText(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", d.Pos, err)
 			}
-			list := List
+			list := Default()
 			if name != "canonicalize" {
 				if list, err = Parse(name); err != nil {
 					t.Fatal(err)

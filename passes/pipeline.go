@@ -37,25 +37,37 @@ type Pass struct {
 	Promise Promise
 	Run     func(g *ir.Graph) (changed bool, err error)
 	After   []string // passes that must come earlier in the default pipeline, with reasons in the list
+	// Optional passes run where they are named only: what is good for one
+	// target is bad for another.
+	Optional bool
 }
 
-// List is every pass, in the order of the default pipeline.
+// List is every pass, in the order of the default pipeline (Default).
 var List = []Pass{
 	{Name: "remove-identity", Doc: "ops that give their operand back", Promise: Exact, Run: removeIdentity},
 	{Name: "fold-constants", Doc: "ops on constants only", Promise: Exact, Run: foldConstants},
 	{Name: "fold-shapes", Doc: "chains of reshapes, transposes and broadcasts", Promise: Exact, Run: foldShapes},
 	{Name: "recognize-hard-swish", Doc: "hard sigmoid, hard swish and SiLU written out", Promise: Close, Run: recognizeSwish},
+	{Name: "recognize-softmax", Doc: "softmax written out", Promise: Close, Run: recognizeSoftmax},
 	{Name: "recognize-gelu", Doc: "GELU written out with erf", Promise: Close, Run: recognizeGelu},
 	{Name: "recognize-layer-norm", Doc: "layer norm written out", Promise: Close, Run: recognizeLayerNorm},
 	// Before fold-pad, fold-bn and fuse-bias: these look at the last axis.
 	{Name: "layout", Doc: "NCHW transposes down and away", Promise: Close, Run: layout, After: []string{"fold-constants", "fold-shapes"}},
 	{Name: "fuse-qdq", Doc: "quantize-dequantize models to quantized ops", Promise: Changes, Run: fuseQDQ, After: []string{"layout"}},
-	{Name: "fold-pad", Doc: "zero padding into convolutions", Promise: Exact, Run: foldPad, After: []string{"layout"}},
+	{Name: "fold-pad", Doc: "padding into convolutions and pools", Promise: Exact, Run: foldPad, After: []string{"layout"}},
 	{Name: "fold-bn", Doc: "batch norm into the weights before it", Promise: Close, Run: foldBN, After: []string{"layout", "fold-pad"}},
 	{Name: "fuse-bias", Doc: "constant factors and summands per channel into weights and bias", Promise: Close, Run: fuseBias, After: []string{"fold-bn"}},
+	// After these two: a factor goes rather into the weights before it.
+	{Name: "fold-scale", Doc: "constant factors and summands per channel into the weights after them", Promise: Close, Run: foldScale, After: []string{"fold-bn", "fuse-bias"}},
 	{Name: "fuse-activation", Doc: "ReLU and clip onto convolutions and dense layers", Promise: Exact, Run: fuseActivation, After: []string{"fuse-bias", "fold-bn"}},
+	{Name: "recognize-attention", Doc: "scaled dot-product attention written out", Promise: Close, Run: recognizeAttention, After: []string{"layout"}, Optional: true},
 	{Name: "cse", Doc: "equal ops on equal operands once", Promise: Exact, Run: cse},
 	{Name: "remove-dead", Doc: "ops nobody reads", Promise: Exact, Run: func(g *ir.Graph) (bool, error) { return g.RemoveDead(), nil }},
+}
+
+// Default is the list without the optional passes.
+func Default() []Pass {
+	return slices.DeleteFunc(slices.Clone(List), func(p Pass) bool { return p.Optional })
 }
 
 // checkOrder reports rows of the list that come before what they need.
@@ -185,11 +197,12 @@ func Run(ctx context.Context, g *ir.Graph, list []Pass, o Options) ([]Step, erro
 const maxRounds = 4
 
 // Canonicalize brings a graph to the form that quantization and targets want:
-// the whole list, until nothing changes.
+// the default pipeline, until nothing changes.
 func Canonicalize(ctx context.Context, g *ir.Graph, o Options) ([]Step, error) {
 	var all []Step
+	list := Default()
 	for range maxRounds {
-		steps, err := Run(ctx, g, List, o)
+		steps, err := Run(ctx, g, list, o)
 		all = append(all, steps...)
 		if err != nil {
 			return all, err

@@ -49,7 +49,7 @@ type QuantizeOptions struct {
 	NoCorrection   bool     // leave biases alone
 	NoEqualize     bool     // leave channel scales alone
 	Asymmetric     bool     // fit each layer to the inputs it has once all before it is quantized (slow)
-	Smooth         float64  // SmoothQuant's alpha for matrix products [0: off]
+	Smooth         float64  // SmoothQuant's alpha for dense layers after f32 computation [0.5, negative for off]
 	Damp           float64  // of second-order rounding [0.01]
 	Polish         int      // passes of coordinate descent after GPTQ [2, −1 for none]
 	AdaRoundIters  int      // [1000]
@@ -65,6 +65,8 @@ type QuantizeOptions struct {
 
 	Seed     uint64
 	Progress func(stage string, done, total int)
+
+	fast bool // Run is a target, not the interpreter
 }
 
 // Policy says which layers are int8. Keys are node names (or those of their
@@ -186,7 +188,14 @@ func (o *QuantizeOptions) fill(g *ir.Graph) error {
 	default:
 		return &diag.Error{Place: "quantize", Found: fmt.Sprintf("rounding %q", o.Rounding), Wanted: "nearest, gptq or adaround"}
 	}
-	if o.Run == nil {
+	if o.Smooth == 0 {
+		o.Smooth = 0.5
+	}
+	if !(o.Smooth <= 1) {
+		return &diag.Error{Place: "--smooth", Found: fmt.Sprint(o.Smooth), Wanted: "SmoothQuant's alpha, up to 1, or -1 for off"}
+	}
+	o.fast = o.Run != nil
+	if !o.fast {
 		o.Run = interpreter
 	}
 	if o.RunInt8 == nil {
@@ -254,6 +263,11 @@ func newQuantizer(g *ir.Graph, opt QuantizeOptions) (*quantizer, error) {
 }
 
 func (z *quantizer) run() (*ir.Graph, *QuantReport, error) {
+	if z.opt.Smooth > 0 {
+		if err := z.smooth(); err != nil {
+			return nil, nil, err
+		}
+	}
 	if !z.opt.NoEqualize {
 		if err := z.equalize(); err != nil {
 			return nil, nil, err

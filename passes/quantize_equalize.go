@@ -247,17 +247,7 @@ func (z *quantizer) equalize() error {
 	if len(vs) == 0 {
 		return nil
 	}
-	top := map[*ir.Value][]float64{}
-	for _, v := range vs {
-		top[v] = make([]float64, width(v))
-	}
-	err := z.watch("channel ranges", vs, func(v *ir.Value, t *ir.Tensor) {
-		m := top[v]
-		k := len(m)
-		for i, x := range t.F32() {
-			m[i%k] = max(m[i%k], math.Abs(float64(x)))
-		}
-	})
+	top, err := z.channelTops("channel ranges", vs)
 	if err != nil {
 		return err
 	}
@@ -287,6 +277,24 @@ func (z *quantizer) equalize() error {
 	}
 	z.scaleChannels(c, scale)
 	return nil
+}
+
+// channelTops gives the greatest magnitude in each channel (last axis).
+func (z *quantizer) channelTops(stage string, vs []*ir.Value) (map[*ir.Value][]float64, error) {
+	top := map[*ir.Value][]float64{}
+	for _, v := range vs {
+		top[v] = make([]float64, width(v))
+	}
+	err := z.watch(stage, vs, func(v *ir.Value, t *ir.Tensor) {
+		m := top[v]
+		x := t.F32()
+		for i := 0; i < len(x); i += len(m) {
+			for c, e := range x[i : i+len(m)] {
+				m[c] = max(m[c], math.Abs(float64(e)))
+			}
+		}
+	})
+	return top, err
 }
 
 // scaleChannels multiplies weights: output channels by their class's factor,

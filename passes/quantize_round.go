@@ -9,10 +9,15 @@ import (
 	"github.com/nasc-dev/nasc/quant"
 )
 
-// rowsWanted is how many input rows (patches) of a layer with K inputs second-
-// order rounding looks at, over all samples; high-resolution layers have far
-// more, alike ones.
-func rowsWanted(k int) int { return max(8192, 8*k) }
+// rowsWanted is how many input rows (patches) of a layer second-order rounding
+// looks at, over all samples; high-resolution layers have far more, alike
+// ones.
+func rowsWanted(l *quant.Layer) int {
+	if l.Groups > 1 {
+		return max(2048, 64*l.K)
+	}
+	return max(8192, 8*l.K)
+}
 
 // round rounds the weights of every layer, in topological order and in groups
 // whose moments fit the budget: the samples pass once for each group.
@@ -77,8 +82,15 @@ func (z *quantizer) moments(group []*layer, cross bool) ([]*quant.Moments, error
 	var xs []*ir.Value
 	at := map[*ir.Value]int{}
 	ms := make([]*quant.Moments, len(group))
+	var gram func(k int, a, b []float32) ([]float32, error)
+	if z.opt.fast {
+		var free func()
+		gram, free = z.gramOn()
+		defer free()
+	}
 	for i, l := range group {
 		ms[i] = quant.NewMoments(l.spec.K, l.spec.Groups, cross)
+		ms[i].Gram = gram
 		x := l.node.In(0)
 		if _, ok := at[x]; !ok {
 			at[x] = len(xs)
@@ -114,13 +126,54 @@ func (z *quantizer) moments(group []*layer, cross bool) ([]*quant.Moments, error
 			}
 		}
 	}
+	for _, m := range ms {
+		if err := m.Finish(); err != nil {
+			return nil, err
+		}
+	}
 	return ms, nil
+}
+
+// gramOn makes the product of moments run on the calibration's target.
+func (z *quantizer) gramOn() (gram func(k int, a, b []float32) ([]float32, error), free func()) {
+	type prepared struct {
+		run  func(in []*ir.Tensor) ([]*ir.Tensor, error)
+		free func()
+	}
+	runs := map[int]prepared{}
+	gram = func(k int, a, b []float32) ([]float32, error) {
+		p, ok := runs[k]
+		if !ok {
+			m := ir.NewBuilder("gram")
+			x, y := m.Input("a", ir.T(ir.F32, quant.GramRows, k)), m.Input("b", ir.T(ir.F32, quant.GramRows, k))
+			g, err := m.Graph(m.Op("dot_general", ir.Attrs{"transpose_a": true}, x, y))
+			if err != nil {
+				return nil, err
+			}
+			if p.run, p.free, err = z.opt.Run(g); err != nil {
+				return nil, err
+			}
+			runs[k] = p
+		}
+		out, err := p.run([]*ir.Tensor{ir.From(a, quant.GramRows, k), ir.From(b, quant.GramRows, k)})
+		if err != nil {
+			return nil, err
+		}
+		return out[0].F32(), nil
+	}
+	return gram, func() {
+		for _, p := range runs {
+			if p.free != nil {
+				p.free()
+			}
+		}
+	}
 }
 
 // gather adds one sample's input rows to a layer's moments.
 func (z *quantizer) gather(m *quant.Moments, l *layer, sample int, xf, xq *ir.Tensor) error {
 	cross := m.Cross()
-	per := (rowsWanted(l.spec.K) + z.opt.Calib.Len() - 1) / z.opt.Calib.Len()
+	per := (rowsWanted(&l.spec) + z.opt.Calib.Len() - 1) / z.opt.Calib.Len()
 	p, err := patchesOf(l.node, xf, sample, per)
 	if err != nil {
 		return err
@@ -133,9 +186,9 @@ func (z *quantizer) gather(m *quant.Moments, l *layer, sample int, xf, xq *ir.Te
 			for i := range d {
 				d[i] -= x[i]
 			}
-			m.Add(g, len(p.at), x, d)
-		} else {
-			m.Add(g, len(p.at), x, nil)
+		}
+		if err := m.Add(g, len(p.at), x, d); err != nil {
+			return err
 		}
 	}
 	return nil

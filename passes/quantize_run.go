@@ -3,7 +3,6 @@ package passes
 import (
 	"context"
 
-	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/ir/eval"
 )
@@ -22,23 +21,4 @@ func interpreter(g *ir.Graph) (run func(in []*ir.Tensor) ([]*ir.Tensor, error), 
 		return r.Outputs, nil
 	}
 	return run, nil, nil
-}
-
-// RunOn is the Runner of a target: calibration then goes at its speed.
-func RunOn(ctx context.Context, t backends.Target, o backends.Options) Runner {
-	return func(g *ir.Graph) (run func(in []*ir.Tensor) ([]*ir.Tensor, error), free func(), err error) {
-		e, err := t.Compile(g, o)
-		if err != nil {
-			return nil, nil, err
-		}
-		// The results are read before the next run: one set will do.
-		out := backends.NewOutputs(g)
-		run = func(in []*ir.Tensor) ([]*ir.Tensor, error) {
-			if err := e.Run(ctx, in, out); err != nil {
-				return nil, err
-			}
-			return out, nil
-		}
-		return run, func() { e.Close() }, nil
-	}
 }

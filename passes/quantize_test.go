@@ -249,6 +249,16 @@ func TestQuantizeMethodsAndRoundings(t *testing.T) {
 			t.Errorf("%s: %.1f dB", m, db)
 		}
 	}
+	e := encoder(t)
+	for _, alpha := range []float64{0.5, 0.9} {
+		q, r, err := Quantize(e, QuantizeOptions{Calib: samplesFor(e, 24, 5), Smooth: alpha, NoEqualize: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if db := sqnr(t, e, q, samplesFor(e, 8, 7)); db < 25 || r.Int8MACShare() < 1 {
+			t.Errorf("smooth %v: %.1f dB, share %v", alpha, db, r.Int8MACShare())
+		}
+	}
 	for name, o := range map[string]QuantizeOptions{
 		"adaround":   {Rounding: AdaRound, AdaRoundIters: 100},
 		"asymmetric": {Asymmetric: true, Budget: 4096},

@@ -92,24 +92,38 @@ func scaledBy(v, x *ir.Value, s float64) bool {
 	return m != nil && either(m, func(a, b *ir.Value) bool { return a == x && isScalar(b, s) })
 }
 
-// cubicOf says whether v is √(2/π)·(x + 0.044715·x³).
+// cubicOf says whether v is √(2/π)·(x + 0.044715·x³), the cube's factors in any
+// order.
 func cubicOf(v, x *ir.Value) bool {
 	m := def(v, "multiply")
 	return m != nil && either(m, func(sum, s *ir.Value) bool {
 		a := def(sum, "add")
 		return isScalar(s, math.Sqrt(2/math.Pi)) && a != nil && either(a, func(p, q *ir.Value) bool {
-			c := def(q, "multiply")
-			return p == x && c != nil && either(c, func(cube, k *ir.Value) bool { return isScalar(k, 0.044715) && isCube(cube, x) })
+			c, power, ok := monomial(q, x)
+			return p == x && ok && power == 3 && math.Abs(c-0.044715) <= 1e-4*0.044715
 		})
 	})
 }
 
-func isCube(v, x *ir.Value) bool {
-	if p := def(v, "power"); p != nil {
-		return p.Inputs[0] == x && isScalar(p.Inputs[1], 3)
+// monomial reads v as c·x^power.
+func monomial(v, x *ir.Value) (c float64, power int, ok bool) {
+	if v == x {
+		return 1, 1, true
+	}
+	if s, ok := scalar(v); ok {
+		return s, 0, true
+	}
+	if p := def(v, "power"); p != nil && p.Inputs[0] == x {
+		s, ok := scalar(p.Inputs[1])
+		return 1, int(s), ok && s == math.Trunc(s) && s > 0 && s < 8
 	}
 	m := def(v, "multiply")
-	return m != nil && either(m, func(a, b *ir.Value) bool { return a == x && isSquare(b, x) })
+	if m == nil {
+		return 0, 0, false
+	}
+	a, p, ok1 := monomial(m.Inputs[0], x)
+	b, q, ok2 := monomial(m.Inputs[1], x)
+	return a * b, p + q, ok1 && ok2
 }
 
 // isSquare says whether v is x².

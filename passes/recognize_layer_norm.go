@@ -98,23 +98,30 @@ func normOf(e *editor, n *ir.Node, d, v *ir.Value) (*ir.Value, error) {
 	if variance == nil {
 		return nil, nil
 	}
+	means := []*ir.Node{variance} // beside mean
 	square := variance.Inputs[0]
-	if !isSquare(square, d) {
-		other := squared(square)
-		if other == nil || def(other, "subtract") == nil || other.Def.Inputs[0] != x || def(other.Def.Inputs[1], "reduce_mean") == nil || other.Def.Inputs[1].Def.Inputs[0] != x {
+	if !isSquare(square, d) { // PyTorch writes x − mean twice
+		other := def(squared(square), "subtract")
+		if other == nil || other.Inputs[0] != x {
 			return nil, nil
 		}
+		m := def(other.Inputs[1], "reduce_mean")
+		if m == nil || m.Inputs[0] != x || !m.Bool("keep_dims") {
+			return nil, nil
+		}
+		means = append(means, m)
 	}
 	a, err := ir.ReduceAxes(mean)
 	if err != nil {
 		return nil, err
 	}
-	b, err := ir.ReduceAxes(variance)
-	if err != nil {
-		return nil, err
+	for _, m := range means {
+		if b, err := ir.ReduceAxes(m); err != nil || !slices.Equal(a, b) {
+			return nil, err
+		}
 	}
 	rank := len(x.Type.Shape)
-	if !slices.Equal(a, b) || len(a) == 0 || a[len(a)-1] != rank-1 || a[0] != rank-len(a) {
+	if len(a) == 0 || a[len(a)-1] != rank-1 || a[0] != rank-len(a) {
 		return nil, nil
 	}
 	return e.add(n, "layer_norm", ir.Attrs{"axis": a[0] - rank, "epsilon": eps}, x)

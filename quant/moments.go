@@ -15,18 +15,27 @@ type Moments struct {
 	K, Groups int
 	Rows      []float64 // per group: how many rows were added
 
+	// Gram gives aᵀ·b of two GramRows×K matrices; nil stands for gonum's
+	// product. A fast engine makes this much faster.
+	Gram func(k int, a, b []float32) ([]float32, error)
+
 	mean  []float64 // per group K: Σ x̂
 	diff  []float64 // per group K: Σ (x − x̂)
 	h     []float32 // per group K×K: Σ x̂ x̂ᵀ
 	cross []float32 // per group K×K: Σ x̂ (x − x̂)ᵀ; nil without float inputs
+
+	pendingX, pendingD [][]float32 // per group: rows not yet multiplied
 }
+
+// GramRows is how many rows are gathered before they are multiplied.
+const GramRows = 512
 
 // NewMoments makes empty moments; cross asks for those of x − x̂ too.
 func NewMoments(k, groups int, cross bool) *Moments {
 	m := &Moments{
 		K: k, Groups: groups,
 		Rows: make([]float64, groups), mean: make([]float64, groups*k), diff: make([]float64, groups*k),
-		h: make([]float32, groups*k*k),
+		h: make([]float32, groups*k*k), pendingX: make([][]float32, groups), pendingD: make([][]float32, groups),
 	}
 	if cross {
 		m.cross = make([]float32, groups*k*k)
@@ -40,6 +49,9 @@ func (m *Moments) Cross() bool { return m.cross != nil }
 // MomentBytes is the memory that NewMoments takes.
 func MomentBytes(k, groups int, cross bool) int64 {
 	b := int64(groups) * int64(k) * int64(k) * 4
+	if k > smallK {
+		b += int64(groups) * int64(k) * GramRows * 4
+	}
 	if cross {
 		b *= 2
 	}
@@ -50,8 +62,8 @@ func MomentBytes(k, groups int, cross bool) int64 {
 const smallK = 64
 
 // Add takes rows inputs of group g: x̂ is rows×K, d is x − x̂ (nil without
-// cross moments).
-func (m *Moments) Add(g, rows int, x, d []float32) {
+// cross moments). After the last Add comes Finish.
+func (m *Moments) Add(g, rows int, x, d []float32) error {
 	k := m.K
 	m.Rows[g] += float64(rows)
 	mean, diff := m.mean[g*k:(g+1)*k], m.diff[g*k:(g+1)*k]
@@ -65,37 +77,97 @@ func (m *Moments) Add(g, rows int, x, d []float32) {
 			}
 		}
 	}
-	h := m.h[g*k*k : (g+1)*k*k]
-	var cross []float32
-	if m.cross != nil && d != nil {
-		cross = m.cross[g*k*k : (g+1)*k*k]
-	}
 	if k <= smallK {
-		for r := range rows {
-			xr := x[r*k : (r+1)*k]
-			for i, v := range xr {
-				if v == 0 {
-					continue
-				}
-				hi := h[i*k : (i+1)*k]
-				for j, u := range xr {
-					hi[j] += v * u
-				}
-				if cross != nil {
-					ci := cross[i*k : (i+1)*k]
-					for j, u := range d[r*k : (r+1)*k] {
-						ci[j] += v * u
-					}
+		m.addSmall(g, rows, x, d)
+		return nil
+	}
+	for len(x) > 0 {
+		n := min(len(x), GramRows*k-len(m.pendingX[g]))
+		m.pendingX[g] = append(m.pendingX[g], x[:n]...)
+		x = x[n:]
+		if m.cross != nil {
+			m.pendingD[g] = append(m.pendingD[g], d[:n]...)
+			d = d[n:]
+		}
+		if len(m.pendingX[g]) == GramRows*k {
+			if err := m.multiply(g); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Finish multiplies the rows still waiting.
+func (m *Moments) Finish() error {
+	for g := range m.Groups {
+		if len(m.pendingX[g]) > 0 {
+			// Rows of zeros add nothing.
+			m.pendingX[g] = append(m.pendingX[g], make([]float32, GramRows*m.K-len(m.pendingX[g]))...)
+			if m.cross != nil {
+				m.pendingD[g] = append(m.pendingD[g], make([]float32, GramRows*m.K-len(m.pendingD[g]))...)
+			}
+			if err := m.multiply(g); err != nil {
+				return err
+			}
+		}
+		m.pendingX[g], m.pendingD[g] = nil, nil
+	}
+	return nil
+}
+
+// multiply adds the products of the waiting rows of group g.
+func (m *Moments) multiply(g int) error {
+	k := m.K
+	add := func(dst, a, b []float32) error {
+		if m.Gram == nil {
+			blas32.Gemm(blas.Trans, blas.NoTrans, 1,
+				blas32.General{Rows: GramRows, Cols: k, Stride: k, Data: a},
+				blas32.General{Rows: GramRows, Cols: k, Stride: k, Data: b}, 1,
+				blas32.General{Rows: k, Cols: k, Stride: k, Data: dst})
+			return nil
+		}
+		p, err := m.Gram(k, a, b)
+		for i, v := range p {
+			dst[i] += v
+		}
+		return err
+	}
+	x := m.pendingX[g]
+	if err := add(m.h[g*k*k:(g+1)*k*k], x, x); err != nil {
+		return err
+	}
+	if m.cross != nil {
+		if err := add(m.cross[g*k*k:(g+1)*k*k], x, m.pendingD[g]); err != nil {
+			return err
+		}
+		m.pendingD[g] = m.pendingD[g][:0]
+	}
+	m.pendingX[g] = x[:0]
+	return nil
+}
+
+// addSmall adds the products by plain loops.
+func (m *Moments) addSmall(g, rows int, x, d []float32) {
+	k := m.K
+	h := m.h[g*k*k : (g+1)*k*k]
+	for r := range rows {
+		xr := x[r*k : (r+1)*k]
+		for i, v := range xr {
+			if v == 0 {
+				continue
+			}
+			hi := h[i*k : (i+1)*k]
+			for j, u := range xr {
+				hi[j] += v * u
+			}
+			if m.cross != nil {
+				ci := m.cross[(g*k+i)*k : (g*k+i+1)*k]
+				for j, u := range d[r*k : (r+1)*k] {
+					ci[j] += v * u
 				}
 			}
 		}
-		return
-	}
-	xm := blas32.General{Rows: rows, Cols: k, Stride: k, Data: x}
-	blas32.Gemm(blas.Trans, blas.NoTrans, 1, xm, xm, 1, blas32.General{Rows: k, Cols: k, Stride: k, Data: h})
-	if cross != nil {
-		dm := blas32.General{Rows: rows, Cols: k, Stride: k, Data: d}
-		blas32.Gemm(blas.Trans, blas.NoTrans, 1, xm, dm, 1, blas32.General{Rows: k, Cols: k, Stride: k, Data: cross})
 	}
 }
 
@@ -182,8 +254,9 @@ func (m *Moments) CorrectedBias(l *Layer, q []int8, scale []float32) []float32 {
 }
 
 // Error gives the variance of the rounded layer's output error over that of
-// the layer's output, by the moments of x̂: both summed over columns. The
-// bias is taken to correct the mean.
+// the layer's output, by the moments of x̂: both summed over columns, of which
+// at most errorColumns of a group are looked at. The bias is taken to correct
+// the mean.
 func (m *Moments) Error(l *Layer, q []int8, scale []float32) float64 {
 	ng := l.N / l.Groups
 	cov := make([]float64, l.K*l.K)
@@ -192,7 +265,7 @@ func (m *Moments) Error(l *Layer, q []int8, scale []float32) float64 {
 	var num, den float64
 	for g := range l.Groups {
 		m.covariance(g, 0, cov)
-		for c := g * ng; c < (g+1)*ng; c++ {
+		for c := g * ng; c < (g+1)*ng; c += (ng + errorColumns - 1) / errorColumns {
 			for k := range l.K {
 				i := k*l.N + c
 				w[k] = float64(l.W[i])
@@ -207,6 +280,8 @@ func (m *Moments) Error(l *Layer, q []int8, scale []float32) float64 {
 	}
 	return math.Max(num, 0) / den
 }
+
+const errorColumns = 64
 
 func quadratic(h, v []float64) float64 {
 	k := len(v)

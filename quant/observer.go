@@ -172,11 +172,11 @@ type Method string
 
 // The calibration methods. All of them read the same Observer.
 const (
-	MinMax        Method = "minmax"         // the extremes
-	MovingAverage Method = "moving-average" // the moving average of the batches' extremes
-	Percentile    Method = "percentile"     // 99.99 % of the values
-	Entropy       Method = "entropy"        // least Kullback-Leibler divergence
-	MSE           Method = "mse"            // least mean squared error
+	MinMax        Method = "minmax"     // the extremes
+	MovingAverage Method = "average"    // the moving average of the batches' extremes
+	Percentile    Method = "percentile" // 99.99 % of the values
+	Entropy       Method = "entropy"    // least Kullback-Leibler divergence
+	MSE           Method = "mse"        // least mean squared error
 )
 
 // Methods lists them for messages.

@@ -230,7 +230,14 @@ func TestSecondOrderRounding(t *testing.T) {
 		l := &Layer{K: k, N: 12, Groups: 1, W: normals(r, k*12, 0.1), Bias: normals(r, 12, 1)}
 		train := correlated(r, 2000, k)
 		m := NewMoments(k, 1, false)
-		m.Add(0, 1000, train[:1000*k], nil)
+		for r := 0; r < 1000; r += 50 {
+			if err := m.Add(0, 50, train[r*k:(r+50)*k], nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := m.Finish(); err != nil {
+			t.Fatal(err)
+		}
 		held := train[1000*k:]
 		s := WeightScales(l, 0.01)
 		for c := range s {
@@ -272,9 +279,9 @@ func TestGPTQDiagonal(t *testing.T) {
 	for i := range 4 {
 		x := make([]float32, 4)
 		x[i] = 2
-		m.Add(0, 1, x, nil)
+		_ = m.Add(0, 1, x, nil)
 		x[i] = -2
-		m.Add(0, 1, x, nil)
+		_ = m.Add(0, 1, x, nil)
 	}
 	s := WeightScales(l, 1)
 	q, err := GPTQ(l, s, m, RoundOptions{})
@@ -297,7 +304,7 @@ func TestGroupsAndAsymmetric(t *testing.T) {
 		for i := range d {
 			d[i] = 0.1 * x[i] // x̂ is 10/11 of x
 		}
-		m.Add(g, 500, x, d)
+		_ = m.Add(g, 500, x, d)
 	}
 	s := WeightScales(l, 0.01)
 	for c := range s {

@@ -54,7 +54,6 @@ type runMemory struct {
 	gang    *gang
 	lent    []*helper
 	room    []*helper
-	own     call
 }
 
 // patch puts a caller's tensor into a call when a run begins.

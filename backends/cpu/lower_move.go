@@ -29,6 +29,9 @@ func (g *group) setMove(l isa.Level, spec any, in ...*ir.Value) error {
 	case move.FillSpec:
 		r.Func = "Fill"
 		k, err = move.Fill(s, l)
+	case move.TakeSpec:
+		r.Func = "Take"
+		k, err = move.Take(s, l)
 	case move.GatherSpec:
 		r.Func = "Gather"
 		k, err = move.Gather(s, l)
@@ -209,8 +212,14 @@ func lowerPad(c *compiler, g *group) error {
 	n := g.nodes[0]
 	x, y := n.Inputs[0].Type, n.Outputs[0]
 	low, high := n.Ints("low"), n.Ints("high")
-	if n.Str("mode") != "constant" || slices.Min(low) < 0 || slices.Min(high) < 0 || x.Shape.Elems() == 0 {
+	if x.Shape.Elems() == 0 || y.Type.Shape.Elems() == 0 {
 		return errNoKernel
+	}
+	if n.Str("mode") != "constant" {
+		if slices.Min(low) < 0 || slices.Min(high) < 0 {
+			return errNoKernel
+		}
+		return lowerPadByIndex(c, g)
 	}
 	value := ir.NewTensor(x.DType, 1)
 	value.Set(0, n.Float("value"))
@@ -222,20 +231,69 @@ func lowerPad(c *compiler, g *group) error {
 	}
 	elem := x.DType.Size()
 	to := strides(y.Type.Shape, elem)
-	at := 0
-	for i, p := range low {
-		at += p * to[i]
+	from := strides(x.Shape, elem)
+	kept := x.Shape.Clone() // what negative padding leaves of x
+	srcAt, dstAt := 0, 0
+	for i := range kept {
+		cut := max(-low[i], 0)
+		kept[i] -= cut + max(-high[i], 0)
+		srcAt += cut * from[i]
+		dstAt += max(low[i], 0) * to[i]
 	}
 	all := view{off: 0, len: int(y.Type.Bytes())}
 	border := &group{nodes: g.nodes, dst: y, part: all}
-	inner := &group{nodes: g.nodes, dst: y, part: all}
 	if err := border.setMove(c.level, move.FillSpec{Value: rawBytes(value)}); err != nil {
 		return err
 	}
-	if err := inner.setMove(c.level, move.StridedSpec{Elem: elem, Dims: x.Shape, Src: strides(x.Shape, elem), Dst: to, DstAt: at}, n.Inputs...); err != nil {
+	g.expand = []*group{border}
+	if slices.Min(kept) < 1 {
+		return nil
+	}
+	inner := &group{nodes: g.nodes, dst: y, part: all}
+	if err := inner.setMove(c.level, move.StridedSpec{Elem: elem, Dims: kept, Src: from, Dst: to, SrcAt: srcAt, DstAt: dstAt}, n.Inputs...); err != nil {
 		return err
 	}
-	g.expand = []*group{border, inner}
+	g.expand = append(g.expand, inner)
+	return nil
+}
+
+// lowerPadByIndex repeats edges or reflects, one axis after the other.
+func lowerPadByIndex(c *compiler, g *group) error {
+	n := g.nodes[0]
+	low, high := n.Ints("low"), n.Ints("high")
+	x := n.Inputs[0]
+	var parts []*group
+	for a, d := range n.Inputs[0].Type.Shape {
+		if low[a]+high[a] == 0 {
+			continue
+		}
+		idx := make([]int, d+low[a]+high[a])
+		for i := range idx {
+			k := i - low[a]
+			if n.Str("mode") == "edge" {
+				k = min(max(k, 0), d-1)
+			} else if k = max(k, -k); k >= d {
+				k = 2*(d-1) - k
+			}
+			idx[i] = k
+		}
+		t := x.Type
+		t.Shape = t.Shape.Clone()
+		t.Shape[a] = len(idx)
+		y := &ir.Value{Name: n.Outputs[0].Name + ".part", Type: t}
+		p := &group{nodes: g.nodes, out: []*ir.Value{y}}
+		s := move.TakeSpec{Outer: t.Shape[:a].Elems(), Extent: d, Row: t.Shape[a+1:].Elems() * t.DType.Size(), Index: idx}
+		if err := p.setMove(c.level, s, x); err != nil {
+			return err
+		}
+		parts = append(parts, p)
+		x = y
+	}
+	if len(parts) == 0 {
+		return g.asView(0)
+	}
+	parts[len(parts)-1].out = n.Outputs
+	g.expand = parts
 	return nil
 }
 

@@ -7,15 +7,15 @@ import (
 )
 
 var normOps = map[string]converter{
-	"BatchNormalization":                         batchNorm,
-	"LayerNormalization":                         layerNorm,
-	"InstanceNormalization":                      instanceNorm,
-	"GroupNormalization":                         groupNorm,
-	"RMSNormalization":                           rmsNorm,
-	"SimplifiedLayerNormalization":               rmsNorm,
-	"Softmax":                                    softmax("softmax"),
-	"LogSoftmax":                                 softmax("log_softmax"),
-	"LpNormalization":                            lpNorm,
+	"BatchNormalization":           batchNorm,
+	"LayerNormalization":           layerNorm,
+	"InstanceNormalization":        instanceNorm,
+	"GroupNormalization":           groupNorm,
+	"RMSNormalization":             rmsNorm,
+	"SimplifiedLayerNormalization": rmsNorm,
+	"Softmax":                      softmax("softmax"),
+	"LogSoftmax":                   softmax("log_softmax"),
+	"LpNormalization":              lpNorm,
 	"com.microsoft.SimplifiedLayerNormalization": rmsNorm,
 }
 

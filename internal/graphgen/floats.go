@@ -323,6 +323,15 @@ func drawPad(g *gen) {
 	if g.IntN(4) == 0 {
 		a["value"] = 0.25
 	}
+	if g.IntN(6) == 0 { // cut instead
+		for i, d := range x.Type.Shape {
+			if d > 2 && g.IntN(2) == 0 {
+				a["low"].([]int)[i], a["high"].([]int)[i] = -1, -g.IntN(2)
+			}
+		}
+		g.add("pad", a, x)
+		return
+	}
 	if g.IntN(6) == 0 && slices.Min(x.Type.Shape) > 2 {
 		a["mode"] = pick(g, []string{"edge", "reflect"})
 	}

@@ -164,7 +164,7 @@ func (c *conv) packBlocks(cg, kg, ktotal int) {
 	if ktotal > maxK {
 		c.weightBytes = fewWeights + 1 // several chunks go block after block
 	}
-	packBlocks(c.blocks, c.set.lanes, ktotal, func(b *block, k, j int) float32 { return c.Weights[k*c.K+b.col+j] }, c.Bias)
+	packBlocks(c.blocks, c.set.lanes, ktotal, func(b *block, k int) []float32 { return c.Weights[k*c.K+b.col:] }, c.Bias)
 	c.Weights, c.Bias = nil, nil
 }
 

@@ -114,11 +114,11 @@ func (c *convTranspose) phase(p, q int) phase {
 			ph.blocks = append(ph.blocks, b)
 		}
 	}
-	packBlocks(ph.blocks, c.set.lanes, len(off)*cg, func(b *block, k, j int) float32 {
+	packBlocks(ph.blocks, c.set.lanes, len(off)*cg, func(b *block, k int) []float32 {
 		if at[k/cg] < 0 {
-			return 0
+			return nil
 		}
-		return c.Weights[at[k/cg]+(b.group*cg+k%cg)*kg+b.col-b.group*kg+j]
+		return c.Weights[at[k/cg]+(b.group*cg+k%cg)*kg+b.col-b.group*kg:]
 	}, c.Bias)
 	ph.chunks = chunks(off, cg, 4)
 	n := (c.OW-1-q)/c.SW + 1

@@ -131,11 +131,11 @@ func (g *gemmSet) columns(n int) []block {
 }
 
 // packBlocks fills blocks with their weights [k][vecs*lanes], all in one piece of
-// memory, so that what follows a block is the next. at(b, k, c) is the weight of
-// column c, counted from the block's first; missing columns are zeros. A bias of
-// +0 stands for none and -0 becomes +0, so that a sum of -0 never reaches the
-// output.
-func packBlocks(bs []block, lanes, k int, at func(b *block, k, c int) float32, bias []float32) {
+// memory, so that what follows a block is the next. row(b, k) begins with the
+// weights of the block's columns; nil stands for zeros, as do missing columns. A
+// bias of +0 stands for none and -0 becomes +0, so that a sum of -0 never reaches
+// the output.
+func packBlocks(bs []block, lanes, k int, row func(b *block, k int) []float32, bias []float32) {
 	total := 0
 	for i := range bs {
 		total += k * bs[i].vecs * lanes
@@ -147,9 +147,7 @@ func packBlocks(bs []block, lanes, k int, at func(b *block, k, c int) float32, b
 		b.w, w = w[:k*n:k*n], w[k*n:]
 		b.bias = alignedFloats(n)
 		for j := range k {
-			for c := range b.cols {
-				b.w[j*n+c] = at(b, j, c)
-			}
+			copy(b.w[j*n:][:b.cols], row(b, j))
 		}
 		for c := range b.cols {
 			if bias != nil {

@@ -2,6 +2,7 @@ package int8
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -67,7 +68,9 @@ var convPool = sync.Pool{New: func() any { return new(convArgs) }}
 
 const (
 	// sumPixels is how many pixels have their sums kept before they are finished.
-	sumPixels = 28
+	sumPixels = 112
+	// leastPixels is how many pixels of a matrix product are worth a unit.
+	leastPixels = 28
 	// sumSlack is what a kernel may read behind the last row of sums.
 	sumSlack = 256
 	// bandBytes bounds the copied input of a band: with a block of weights it
@@ -137,19 +140,18 @@ func (c *conv) packBlocks(cg, kg, length int) {
 			b := block{k: k, col: g*kg + col, cols: min(k.cols, kg-col), group: g}
 			b.w = aligned[byte](len(c.runs) * c.quads * k.stepBytes())
 			b.init = aligned[int32](k.cols)
-			k.pack(b.w, len(c.runs), length, b.cols, func(run, i, j int) int32 {
-				return c.weightAt((run*length+i)*c.K + b.col + j)
-			})
+			var zeros []int32
+			if c.WZero != nil {
+				zeros = c.WZero[b.col:]
+			}
+			k.pack(b.w, c.Weights[b.col:], c.K, len(c.runs), length, b.cols, zeros)
+			if zero != 0 {
+				k.sumColumns(b.w, b.init)
+			}
 			for j := range b.cols {
+				b.init[j] *= -zero
 				if c.Bias != nil {
-					b.init[j] = c.Bias[b.col+j]
-				}
-				if zero != 0 {
-					var sum int32
-					for i := range len(c.runs) * length {
-						sum += c.weightAt(i*c.K + b.col + j)
-					}
-					b.init[j] -= zero * sum
+					b.init[j] += c.Bias[b.col+j]
 				}
 			}
 			c.blocks = append(c.blocks, b)
@@ -165,7 +167,7 @@ func (c *conv) cutBands(ktotal int) {
 	want := ceilDiv(min(wantUnits, 1+macs>>20), len(c.blocks)*c.N)
 	if c.OH == 1 {
 		parts := max(want, ceilDiv(c.in.pw*c.C*c.in.elem, bandBytes))
-		parts = max(1, min(parts, c.OW/sumPixels))
+		parts = max(1, min(parts, c.OW/leastPixels))
 		for n := range c.N {
 			for i := range parts {
 				c.addBand(band{n, 0, 1, cut(c.OW, parts, i), cut(c.OW, parts, i+1)})
@@ -221,17 +223,16 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer
 	x = unsafe.Add(x, blk.group*(c.C/c.Groups)*c.in.elem)
 	sums := unsafe.Add(base(a.Scratch), c.imgBytes)
 	size := c.fin.out.bytes()
-	first := (b.n*c.OH+b.oy0)*c.OW + b.ox0 // of the pixels with sums
-	y := unsafe.Add(base(a.Y), (first*c.K+blk.col)*size)
-	var x2 unsafe.Pointer
-	if c.Residual != nil {
-		x2 = unsafe.Add(base(a.X2), first*c.K+blk.col)
-	}
+	pixel := (b.n*c.OH+b.oy0)*c.OW + b.ox0 // the first whose sums are kept
 	g := &ca.gemm
 	sumStep := uintptr(k.cols * 4)
 	*g = gemmArgs{
 		xStep: uintptr(c.SW * c.C * c.in.elem), runs: base(c.runs), numRuns: len(c.runs), quads: c.quads,
 		w: base(blk.w), init: base(blk.init), sumStep: sumStep,
+	}
+	if k.fuses && c.fin.pack != nil {
+		c.fusedBand(g, a, b, blk, x, pitch)
+		return
 	}
 	have := 0
 	for oy := b.oy0; oy < b.oy1; oy++ {
@@ -243,15 +244,34 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer
 			have += n
 			ox += n
 			if have == sumPixels || oy == b.oy1-1 && ox == b.ox1 {
-				c.fin.apply(&ca.finish, sums, sumStep, have, blk.cols, blk.col, y, x2, c.K)
-				y = unsafe.Add(y, have*c.K*size)
-				if x2 != nil {
-					x2 = unsafe.Add(x2, have*c.K)
+				// No address is made that lies outside the tensors: the collector may see it.
+				at := pixel*c.K + blk.col
+				var x2 unsafe.Pointer
+				if c.Residual != nil {
+					x2 = unsafe.Pointer(&a.X2[at])
 				}
+				c.fin.apply(&ca.finish, sums, sumStep, have, blk.cols, blk.col, unsafe.Pointer(&a.Y[at*size]), x2, c.K)
+				pixel += have
 				have = 0
 			}
 		}
 	}
+}
+
+// fusedBand is band with a kernel that writes the results itself.
+func (c *conv) fusedBand(g *gemmArgs, a *Args, b *band, blk *block, x unsafe.Pointer, pitch int) {
+	g.pack, g.mult = unsafe.Pointer(c.fin.pack), unsafe.Pointer(&c.fin.mult[blk.col])
+	g.mask, g.yStep = ^uint64(0)>>(64-blk.cols), uintptr(c.K)
+	for oy := b.oy0; oy < b.oy1; oy++ {
+		y := unsafe.Pointer(&a.Y[((b.n*c.OH+oy)*c.OW+b.ox0)*c.K+blk.col])
+		g.y = uintptr(y)
+		g.x = unsafe.Add(x, ((oy-b.oy0)*c.SH*pitch+b.ox0*c.SW)*c.C*c.in.elem)
+		blk.k.rowsOf(g, unsafe.Add(base(a.Scratch), c.imgBytes), b.ox1-b.ox0)
+		if c.fin.table != nil {
+			c.fin.table.rows(y, c.K, b.ox1-b.ox0, blk.cols)
+		}
+	}
+	runtime.KeepAlive(a)
 }
 
 // rowsOf computes n rows from g.x on, in tiles of nearly equal height.
@@ -262,17 +282,21 @@ func (k *gemmKernel) rowsOf(g *gemmArgs, sums unsafe.Pointer, n int) {
 	x := g.x
 	// Assembly cannot be interrupted: a call takes some 30 µs at most.
 	most := max(1, maxSteps/(g.quads*g.numRuns))
-	for done, r := 0, 0; tiles > 0; tiles -= done {
-		done, r = tiles, small
+	for row := 0; row < n; {
+		t, r := tiles, small
 		if big > 0 {
-			done, r = big, small+1
+			t, r = big, small+1
 		}
-		done = min(done, most)
-		big = max(0, big-done)
-		g.x, g.sums, g.tiles, g.rows = x, sums, done, r
+		t = min(t, most)
+		big = max(0, big-t)
+		tiles -= t
+		g.x, g.sums = unsafe.Add(x, uintptr(row)*g.xStep), sums
+		if g.pack == nil {
+			g.sums = unsafe.Add(sums, uintptr(row)*g.sumStep)
+		}
+		g.tiles, g.rows = t, r
 		k.run[r-1](g)
-		x = unsafe.Add(x, uintptr(done*r)*g.xStep)
-		sums = unsafe.Add(sums, uintptr(done*r)*g.sumStep)
+		row += t * r
 	}
 }
 

@@ -207,47 +207,47 @@ func (d *depthwise) run(lo, hi int, a *Args) {
 
 // band computes a band with the vector kernel.
 func (d *depthwise) band(r *dwRun, a *Args, b *band) {
-	g, width := &r.args, d.kern.width
+	g := &r.args
 	f := &d.fin.args
 	*g = dwArgs{taps: base(d.offsets), groups: len(d.offsets) / d.kern.group, lo: f.lo, hi: f.hi, zero: f.zero, yFlip: f.yFlip}
 	row := d.OW * d.C
+	y := a.Y[(b.n*d.OH+b.oy0)*row:][:(b.oy1-b.oy0)*row]
 	temp := a.Scratch[d.imgBytes:]
-	for oy := b.oy0; oy < b.oy1; oy++ {
-		y := a.Y[(b.n*d.OH+oy)*row:][:row]
-		x := unsafe.Add(base(a.Scratch), (oy-b.oy0)*d.SH*d.in.pw*d.C)
-		for i := range d.vectors {
-			v := &d.vectors[i]
-			g.w, g.init, g.mult = base(v.w), base(v.init), base(v.mult)
-			g.x = unsafe.Add(x, v.at)
-			g.y = unsafe.Add(base(y), v.at)
-			g.mask = ^uint64(0)
-			if d.period == 0 {
-				g.xStep, g.yStep, g.n = uintptr(d.SW*d.C), uintptr(d.C), d.OW
-				if rest := d.C - v.at; rest < width {
-					d.tail(g, temp, rest, y[v.at:])
-					continue
-				}
-				d.kern.run(g)
-				continue
-			}
-			g.xStep, g.yStep = uintptr(d.period), uintptr(d.period)
-			g.n = (row - v.at) / d.period // those that are whole for sure
-			at := v.at + g.n*d.period
-			if row-at >= width {
-				g.n++
-				at += d.period
-			}
-			if g.n > 0 {
-				d.kern.run(g)
-			}
-			if at < row {
-				g.x, g.y, g.n = unsafe.Add(x, at), unsafe.Add(base(y), at), 1
-				d.tail(g, temp, row-at, y[at:])
-			}
+	// All rows of one vector come first: they share lines of the input.
+	for i := range d.vectors {
+		v := &d.vectors[i]
+		g.w, g.init, g.mult = base(v.w), base(v.init), base(v.mult)
+		for r := range b.oy1 - b.oy0 {
+			d.vectorRow(g, v, unsafe.Add(base(a.Scratch), r*d.SH*d.in.pw*d.C), y[r*row:][:row], temp)
 		}
-		if d.fin.table != nil {
-			d.fin.table.rows(base(y), row, 1, row)
+	}
+	if d.fin.table != nil {
+		d.fin.table.rows(base(y), len(y), 1, len(y))
+	}
+}
+
+// vectorRow computes one vector of channels of an output row.
+func (d *depthwise) vectorRow(g *dwArgs, v *dwVector, x unsafe.Pointer, y, temp []byte) {
+	width := d.kern.width
+	g.x, g.y = unsafe.Add(x, v.at), unsafe.Add(base(y), v.at)
+	g.mask = ^uint64(0)
+	if d.period == 0 {
+		g.xStep, g.yStep, g.n = uintptr(d.SW*d.C), uintptr(d.C), d.OW
+		if rest := d.C - v.at; rest < width {
+			d.tail(g, temp, rest, y[v.at:])
+			return
 		}
+		d.kern.run(g)
+		return
+	}
+	g.xStep, g.yStep = uintptr(d.period), uintptr(d.period)
+	at := v.at
+	g.n = (len(y)-at-width)/d.period + 1 // whole vectors; at least one, since periods are short
+	at += g.n * d.period
+	d.kern.run(g)
+	if at < len(y) {
+		g.x, g.y, g.n = unsafe.Add(x, at), unsafe.Add(base(y), at), 1
+		d.tail(g, temp, len(y)-at, y[at:])
 	}
 }
 

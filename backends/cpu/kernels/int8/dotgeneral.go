@@ -84,7 +84,7 @@ func DotGeneral(s DotGeneralSpec, l isa.Level) (Kernel, error) {
 	d.copyA = s.TransposeA || s.ASigned || d.elem != 1 || d.kPad != d.k
 	d.fin = newFinisher(s.Out, repeat(s.Mult, ceilDiv(d.n, d.kern.cols)*d.kern.cols), math.Inf(1), nil, nil, l)
 	if d.batches < 8 {
-		d.parts = max(1, min(ceilDiv(8, max(1, d.batches)), d.m/sumPixels))
+		d.parts = max(1, min(ceilDiv(8, max(1, d.batches)), d.m/leastPixels))
 	} else {
 		d.parts = 1
 	}
@@ -106,7 +106,7 @@ func DotGeneral(s DotGeneralSpec, l isa.Level) (Kernel, error) {
 		fill(d.onesRow, 1)
 		one := d.kern.fit(1)
 		d.ones = aligned[byte](d.kPad / one.quad * one.stepBytes())
-		one.pack(d.ones, 1, d.k, 1, func(_, _, _ int) int32 { return 1 })
+		one.pack(d.ones, view[int8](base(d.onesRow), d.kPad), 1, 1, d.k, 1, nil)
 	}
 	return &op{
 		name: fmt.Sprintf("%s_%dx%dx%dx%d_%s", name, d.batches, d.m, d.k, d.n, d.kern.name), run: d.run,

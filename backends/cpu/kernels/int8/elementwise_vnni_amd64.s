@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func addBytesVNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·addBytesVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -62,19 +62,28 @@ scalar:
 	VMINPS     Z7, Z11, Z11
 	VCVTPS2DQ  Z11, Z11
 	VPADDD     Z8, Z11, Z11
-	VPMOVDB    Z11, K1, (CX)
-	ADDQ       $+16, DX
-	ADDQ       DI, BX
-	ADDQ       $+16, CX
-	SUBQ       $+16, SI
-	JG         step
+	CMPQ       SI, $0x10
+	JLT        masked1
+	VPMOVDB    Z11, X11
+	VMOVDQU32  X11, (CX)
+	JMP        stored1
+
+masked1:
+	VPMOVDB Z11, K1, (CX)
+
+stored1:
+	ADDQ $+16, DX
+	ADDQ DI, BX
+	ADDQ $+16, CX
+	SUBQ $+16, SI
+	JG   step
 
 done:
 	VZEROUPPER
 	RET
 
 // func multiplyBytesVNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·multiplyBytesVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -129,19 +138,28 @@ scalar:
 	VMINPS    Z8, Z5, Z5
 	VCVTPS2DQ Z5, Z5
 	VPADDD    Z9, Z5, Z5
-	VPMOVDB   Z5, K1, (CX)
-	ADDQ      $+16, DX
-	ADDQ      DI, BX
-	ADDQ      $+16, CX
-	SUBQ      $+16, SI
-	JG        step
+	CMPQ      SI, $0x10
+	JLT       masked2
+	VPMOVDB   Z5, X5
+	VMOVDQU32 X5, (CX)
+	JMP       stored2
+
+masked2:
+	VPMOVDB Z5, K1, (CX)
+
+stored2:
+	ADDQ $+16, DX
+	ADDQ DI, BX
+	ADDQ $+16, CX
+	SUBQ $+16, SI
+	JG   step
 
 done:
 	VZEROUPPER
 	RET
 
 // func quantizeVNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·quantizeVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -166,11 +184,20 @@ step:
 	VMINPS      Z2, Z4, Z4
 	VCVTPS2DQ.Z Z4, K2, Z4
 	VPADDD      Z3, Z4, Z4
-	VPMOVDB     Z4, K1, (CX)
-	ADDQ        $+64, DX
-	ADDQ        $+16, CX
-	SUBQ        $+16, BX
-	JG          step
+	CMPQ        BX, $0x10
+	JLT         masked3
+	VPMOVDB     Z4, X4
+	VMOVDQU32   X4, (CX)
+	JMP         stored3
+
+masked3:
+	VPMOVDB Z4, K1, (CX)
+
+stored3:
+	ADDQ $+64, DX
+	ADDQ $+16, CX
+	SUBQ $+16, BX
+	JG   step
 	VZEROUPPER
 	RET
 
@@ -197,11 +224,19 @@ step:
 	VPSUBD      Z1, Z3, Z3
 	VCVTDQ2PS   Z3, Z3
 	VMULPS      Z0, Z3, Z3
-	VMOVUPS     Z3, K1, (CX)
-	ADDQ        $+16, DX
-	ADDQ        $+64, CX
-	SUBQ        $+16, BX
-	JG          step
+	CMPQ        BX, $0x10
+	JLT         masked
+	VMOVUPS     Z3, (CX)
+	JMP         stored
+
+masked:
+	VMOVUPS Z3, K1, (CX)
+
+stored:
+	ADDQ $+16, DX
+	ADDQ $+64, CX
+	SUBQ $+16, BX
+	JG   step
 	VZEROUPPER
 	RET
 
@@ -242,11 +277,19 @@ tap:
 	DECQ       R9
 	JNZ        line
 	VPXORD     Z0, Z1, Z1
-	VMOVDQU8   Z1, K1, (CX)
-	ADDQ       $+64, DX
-	ADDQ       $+64, CX
-	SUBQ       $+64, BX
-	JG         columns
+	CMPQ       BX, $0x40
+	JLT        masked4
+	VMOVDQU32  Z1, (CX)
+	JMP        stored4
+
+masked4:
+	VMOVDQU8 Z1, K1, (CX)
+
+stored4:
+	ADDQ $+64, DX
+	ADDQ $+64, CX
+	SUBQ $+64, BX
+	JG   columns
 	VZEROUPPER
 	RET
 

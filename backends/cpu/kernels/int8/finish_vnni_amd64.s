@@ -23,7 +23,7 @@ DATA finishOrder<>+60(SB)/4, $0x0000000f
 GLOBL finishOrder<>(SB), RODATA|NOPTR, $64
 
 // func finishBytesVNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·finishBytesVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	VPBROADCASTD 64(AX), Z0
@@ -87,16 +87,24 @@ row4:
 	VPMAXUB   Z4, Z11, Z11
 	VPMINUB   Z5, Z11, Z11
 	VPXORD    Z3, Z11, Z11
-	VMOVDQU8  Z11, K1, (R10)
-	ADDQ      DI, R9
-	ADDQ      R8, R10
-	DECQ      R11
-	JNZ       row4
-	ADDQ      $+256, CX
-	ADDQ      $+256, BX
-	ADDQ      $+64, DX
-	SUBQ      $+64, SI
-	JMP       columns
+	CMPQ      SI, $0x40
+	JLT       masked1
+	VMOVDQU32 Z11, (R10)
+	JMP       stored1
+
+masked1:
+	VMOVDQU8 Z11, K1, (R10)
+
+stored1:
+	ADDQ DI, R9
+	ADDQ R8, R10
+	DECQ R11
+	JNZ  row4
+	ADDQ $+256, CX
+	ADDQ $+256, BX
+	ADDQ $+64, DX
+	SUBQ $+64, SI
+	JMP  columns
 
 narrow:
 	MOVQ    $-1, R9
@@ -128,23 +136,32 @@ plain1:
 	VCVTPS2DQ Z8, Z8
 	VPADDW    Z2, Z8, Z8
 	VPXORD    Z3, Z8, Z8
-	VPMOVDB   Z8, K1, (R10)
-	ADDQ      DI, R9
-	ADDQ      R8, R10
-	DECQ      R11
-	JNZ       row1
-	ADDQ      $+64, CX
-	ADDQ      $+64, BX
-	ADDQ      $+16, DX
-	SUBQ      $+16, SI
-	JMP       columns
+	CMPQ      SI, $0x10
+	JLT       masked2
+	VPMOVDB   Z8, X8
+	VMOVDQU32 X8, (R10)
+	JMP       stored2
+
+masked2:
+	VPMOVDB Z8, K1, (R10)
+
+stored2:
+	ADDQ DI, R9
+	ADDQ R8, R10
+	DECQ R11
+	JNZ  row1
+	ADDQ $+64, CX
+	ADDQ $+64, BX
+	ADDQ $+16, DX
+	SUBQ $+16, SI
+	JMP  columns
 
 done:
 	VZEROUPPER
 	RET
 
 // func finishResidualVNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·finishResidualVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	VPBROADCASTD 64(AX), Z0
@@ -257,18 +274,26 @@ row4:
 	VPMAXUB    Z12, Z28, Z28
 	VPMINUB    Z13, Z28, Z28
 	VPXORD     Z3, Z28, Z28
-	VMOVDQU8   Z28, K1, (R12)
-	ADDQ       DI, R11
-	ADDQ       R8, R12
-	ADDQ       R10, R14
-	DECQ       R13
-	JNZ        row4
-	ADDQ       $+256, CX
-	ADDQ       $+256, BX
-	ADDQ       $+64, DX
-	ADDQ       $+64, R9
-	SUBQ       $+64, SI
-	JMP        columns
+	CMPQ       SI, $0x40
+	JLT        masked3
+	VMOVDQU32  Z28, (R12)
+	JMP        stored3
+
+masked3:
+	VMOVDQU8 Z28, K1, (R12)
+
+stored3:
+	ADDQ DI, R11
+	ADDQ R8, R12
+	ADDQ R10, R14
+	DECQ R13
+	JNZ  row4
+	ADDQ $+256, CX
+	ADDQ $+256, BX
+	ADDQ $+64, DX
+	ADDQ $+64, R9
+	SUBQ $+64, SI
+	JMP  columns
 
 narrow:
 	MOVQ    $-1, R11
@@ -312,25 +337,34 @@ plain1:
 	VCVTPS2DQ   Z19, Z19
 	VPADDW      Z2, Z19, Z19
 	VPXORD      Z3, Z19, Z19
-	VPMOVDB     Z19, K1, (R12)
-	ADDQ        DI, R11
-	ADDQ        R8, R12
-	ADDQ        R10, R15
-	DECQ        R13
-	JNZ         row1
-	ADDQ        $+64, CX
-	ADDQ        $+64, BX
-	ADDQ        $+16, DX
-	ADDQ        $+16, R9
-	SUBQ        $+16, SI
-	JMP         columns
+	CMPQ        SI, $0x10
+	JLT         masked4
+	VPMOVDB     Z19, X19
+	VMOVDQU32   X19, (R12)
+	JMP         stored4
+
+masked4:
+	VPMOVDB Z19, K1, (R12)
+
+stored4:
+	ADDQ DI, R11
+	ADDQ R8, R12
+	ADDQ R10, R15
+	DECQ R13
+	JNZ  row1
+	ADDQ $+64, CX
+	ADDQ $+64, BX
+	ADDQ $+16, DX
+	ADDQ $+16, R9
+	SUBQ $+16, SI
+	JMP  columns
 
 done:
 	VZEROUPPER
 	RET
 
 // func finishBytesAnyVNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·finishBytesAnyVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	VPBROADCASTD 64(AX), Z0
@@ -409,16 +443,24 @@ plain4:
 	VPACKUSWB Z12, Z10, Z10
 	VPERMD    Z10, Z4, Z10
 	VPXORD    Z3, Z10, Z10
-	VMOVDQU8  Z10, K1, (R10)
-	ADDQ      DI, R9
-	ADDQ      R8, R10
-	DECQ      R11
-	JNZ       row4
-	ADDQ      $+256, CX
-	ADDQ      $+256, BX
-	ADDQ      $+64, DX
-	SUBQ      $+64, SI
-	JMP       columns
+	CMPQ      SI, $0x40
+	JLT       masked5
+	VMOVDQU32 Z10, (R10)
+	JMP       stored5
+
+masked5:
+	VMOVDQU8 Z10, K1, (R10)
+
+stored5:
+	ADDQ DI, R9
+	ADDQ R8, R10
+	DECQ R11
+	JNZ  row4
+	ADDQ $+256, CX
+	ADDQ $+256, BX
+	ADDQ $+64, DX
+	SUBQ $+64, SI
+	JMP  columns
 
 narrow:
 	MOVQ    $-1, R9
@@ -450,23 +492,32 @@ plain1:
 	VCVTPS2DQ Z6, Z6
 	VPADDW    Z2, Z6, Z6
 	VPXORD    Z3, Z6, Z6
-	VPMOVDB   Z6, K1, (R10)
-	ADDQ      DI, R9
-	ADDQ      R8, R10
-	DECQ      R11
-	JNZ       row1
-	ADDQ      $+64, CX
-	ADDQ      $+64, BX
-	ADDQ      $+16, DX
-	SUBQ      $+16, SI
-	JMP       columns
+	CMPQ      SI, $0x10
+	JLT       masked6
+	VPMOVDB   Z6, X6
+	VMOVDQU32 X6, (R10)
+	JMP       stored6
+
+masked6:
+	VPMOVDB Z6, K1, (R10)
+
+stored6:
+	ADDQ DI, R9
+	ADDQ R8, R10
+	DECQ R11
+	JNZ  row1
+	ADDQ $+64, CX
+	ADDQ $+64, BX
+	ADDQ $+16, DX
+	SUBQ $+16, SI
+	JMP  columns
 
 done:
 	VZEROUPPER
 	RET
 
 // func finishResidualAnyVNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·finishResidualAnyVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	VPBROADCASTD 64(AX), Z0
@@ -601,18 +652,26 @@ plain4:
 	VPACKUSWB   Z20, Z18, Z18
 	VPERMD      Z18, Z10, Z18
 	VPXORD      Z3, Z18, Z18
-	VMOVDQU8    Z18, K1, (R12)
-	ADDQ        DI, R11
-	ADDQ        R8, R12
-	ADDQ        R10, R15
-	DECQ        R13
-	JNZ         row4
-	ADDQ        $+256, CX
-	ADDQ        $+256, BX
-	ADDQ        $+64, DX
-	ADDQ        $+64, R9
-	SUBQ        $+64, SI
-	JMP         columns
+	CMPQ        SI, $0x40
+	JLT         masked7
+	VMOVDQU32   Z18, (R12)
+	JMP         stored7
+
+masked7:
+	VMOVDQU8 Z18, K1, (R12)
+
+stored7:
+	ADDQ DI, R11
+	ADDQ R8, R12
+	ADDQ R10, R15
+	DECQ R13
+	JNZ  row4
+	ADDQ $+256, CX
+	ADDQ $+256, BX
+	ADDQ $+64, DX
+	ADDQ $+64, R9
+	SUBQ $+64, SI
+	JMP  columns
 
 narrow:
 	MOVQ    $-1, R11
@@ -656,18 +715,27 @@ plain1:
 	VCVTPS2DQ   Z15, Z15
 	VPADDW      Z2, Z15, Z15
 	VPXORD      Z3, Z15, Z15
-	VPMOVDB     Z15, K1, (R12)
-	ADDQ        DI, R11
-	ADDQ        R8, R12
-	ADDQ        R10, R15
-	DECQ        R13
-	JNZ         row1
-	ADDQ        $+64, CX
-	ADDQ        $+64, BX
-	ADDQ        $+16, DX
-	ADDQ        $+16, R9
-	SUBQ        $+16, SI
-	JMP         columns
+	CMPQ        SI, $0x10
+	JLT         masked8
+	VPMOVDB     Z15, X15
+	VMOVDQU32   X15, (R12)
+	JMP         stored8
+
+masked8:
+	VPMOVDB Z15, K1, (R12)
+
+stored8:
+	ADDQ DI, R11
+	ADDQ R8, R12
+	ADDQ R10, R15
+	DECQ R13
+	JNZ  row1
+	ADDQ $+64, CX
+	ADDQ $+64, BX
+	ADDQ $+16, DX
+	ADDQ $+16, R9
+	SUBQ $+16, SI
+	JMP  columns
 
 done:
 	VZEROUPPER
@@ -709,16 +777,24 @@ row:
 plain:
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (R10)
-	ADDQ      DI, R9
-	ADDQ      R8, R10
-	DECQ      R11
-	JNZ       row
-	ADDQ      $+64, CX
-	ADDQ      $+64, BX
-	ADDQ      $+64, DX
-	SUBQ      $0x10, SI
-	JMP       columns
+	CMPQ      SI, $0x10
+	JLT       masked
+	VMOVUPS   Z1, (R10)
+	JMP       stored
+
+masked:
+	VMOVUPS Z1, K1, (R10)
+
+stored:
+	ADDQ DI, R9
+	ADDQ R8, R10
+	DECQ R11
+	JNZ  row
+	ADDQ $+64, CX
+	ADDQ $+64, BX
+	ADDQ $+64, DX
+	SUBQ $0x10, SI
+	JMP  columns
 
 done:
 	VZEROUPPER

@@ -1,6 +1,7 @@
 package int8
 
 import (
+	"bytes"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -26,6 +27,36 @@ type gemmArgs struct {
 	sumStep uintptr // bytes from row to row
 	tiles   int
 	rows    int // of a tile; read by kernels that take any
+
+	// Kernels that fuse write 8-bit results instead of sums where pack is set.
+	pack  unsafe.Pointer // *packing
+	mult  unsafe.Pointer
+	y     uintptr // moves on with the rows, in the end behind the tensor
+	yStep uintptr
+	mask  uint64 // columns that are written
+}
+
+// packing is what packing results needs beside the factors: a vector each of
+// zero points, least and greatest results as u8, the bytes that turn them into
+// stored ones, and the places of 4-byte pieces.
+type packing struct {
+	zero              [32]int16
+	least, most, flip [64]uint8
+	order             [16]uint32
+}
+
+func newPacking(a *finishArgs) *packing {
+	p := new(packing)
+	for i := range p.zero {
+		p.zero[i] = int16(a.zero)
+	}
+	fill(p.least[:], uint8(a.least))
+	fill(p.most[:], uint8(a.most))
+	fill(p.flip[:], uint8(a.yFlip))
+	for i := range p.order {
+		p.order[i] = uint32(i%4*4 + i/4)
+	}
+	return p
 }
 
 // format is how a kernel wants weights: [run][k/quad] groups of [column][quad].
@@ -52,6 +83,7 @@ type gemmKernel struct {
 	rows   int // most rows of a tile
 	quad   int // elements of x that one step takes
 	format format
+	fuses  bool                // writes 8-bit results, too
 	run    [](func(*gemmArgs)) // by rows−1
 }
 
@@ -101,31 +133,65 @@ func (k *gemmKernel) stepBytes() int {
 }
 
 // pack lays out the weights of one block: runs runs of length elements, each
-// filled with zeros to whole steps; at gives the weight of an element and column.
-func (k *gemmKernel) pack(dst []byte, runs, length, cols int, at func(run, i, c int) int32) {
+// filled with zeros to whole steps. Column c of element i of all runs is
+// w[i·stride+c], less zeros[c] where zeros is not nil.
+func (k *gemmKernel) pack(dst []byte, w []int8, stride, runs, length, cols int, zeros []int32) {
 	steps := ceilDiv(length, k.quad)
 	size := k.stepBytes()
+	none := make([]int8, cols)
 	for run := range runs {
-		for i := range length {
-			step := dst[(run*steps+i/k.quad)*size:][:size]
-			switch j := i % k.quad; k.format {
+		for step := range steps {
+			var r [4][]int8
+			for j := range r {
+				r[j] = none
+				if i := step*k.quad + j; j < k.quad && i < length {
+					r[j] = w[(run*length+i)*stride:][:cols]
+				}
+			}
+			out := dst[(run*steps+step)*size:][:size]
+			switch k.format {
 			case bytesFormat:
-				for c := range cols {
-					step[c*k.quad+j] = byte(at(run, i, c))
+				o := view[uint32](base(out), cols)
+				r0, r1, r2, r3 := r[0][:cols], r[1][:cols], r[2][:cols], r[3][:cols]
+				for c := range o {
+					o[c] = uint32(uint8(r0[c])) | uint32(uint8(r1[c]))<<8 | uint32(uint8(r2[c]))<<16 | uint32(uint8(r3[c]))<<24
 				}
 			case wordsFormat:
-				w := view[int16](base(step), size/2)
-				for c := range cols {
-					w[c*k.quad+j] = int16(at(run, i, c))
+				o := view[[2]int16](base(out), cols)
+				for c := range o {
+					o[c] = [2]int16{int16(r[0][c]), int16(r[1][c])}
+				}
+				for c, z := range zeros[:min(len(zeros), cols)] {
+					o[c][0] -= int16(z)
+					o[c][1] -= int16(z)
+				}
+				if step*k.quad+1 >= length { // nothing but 0 behind the run
+					for c := range o {
+						o[c][1] = 0
+					}
 				}
 			case pairsFormat:
-				w := view[int64](base(step), size/8)
-				for c := range cols {
-					w[c/2] += int64(at(run, i, c)) << (c & 1 * 32)
+				o := view[int64](base(out), k.cols/2)
+				for c, v := range r[0] {
+					v := int64(v)
+					if zeros != nil {
+						v -= int64(zeros[c])
+					}
+					o[c/2] += v << (c & 1 * 32)
 				}
 			}
 		}
 	}
+}
+
+// sumColumns gives the sum of each column of packed weights: the kernel's
+// product with ones.
+func (k *gemmKernel) sumColumns(w []byte, sums []int32) {
+	steps := len(w) / k.stepBytes()
+	ones := bytes.Repeat([]byte{1}, steps*k.quad)
+	g := gemmArgs{x: base(ones), runs: base(noOffset[:]), numRuns: 1, w: base(w), init: base(noSums[:]), sums: base(sums)}
+	g.quads = steps
+	k.rowsOf(&g, base(sums), 1)
 }
 
 const portableCols = 8
@@ -135,12 +201,11 @@ const portableCols = 8
 // lower. It is taken apart before the lower sum can leave 32 bits.
 func gemmPortable(a *gemmArgs) {
 	const flush = 8192
-	x0 := a.x
-	sums := a.sums
 	runs := view[int64](a.runs, a.numRuns)
 	init := view[int32](a.init, portableCols)
-	for range a.tiles * a.rows {
-		out := view[int32](sums, portableCols)
+	for r := range a.tiles * a.rows {
+		x0 := unsafe.Add(a.x, uintptr(r)*a.xStep)
+		out := view[int32](unsafe.Add(a.sums, uintptr(r)*a.sumStep), portableCols)
 		copy(out, init)
 		w := a.w
 		for _, off := range runs {
@@ -165,7 +230,5 @@ func gemmPortable(a *gemmArgs) {
 				}
 			}
 		}
-		x0 = unsafe.Add(x0, a.xStep)
-		sums = unsafe.Add(sums, a.sumStep)
 	}
 }

@@ -31,11 +31,19 @@ step:
 	VPERMI2B   Z3, Z2, Z6
 	VPMOVB2M   Z4, K2
 	VMOVDQU8   Z6, K2, Z5
-	VMOVDQU8   Z5, K1, (CX)
-	ADDQ       $+64, DX
-	ADDQ       $+64, CX
-	SUBQ       $+64, BX
-	JG         step
+	CMPQ       BX, $0x40
+	JLT        masked1
+	VMOVDQU32  Z5, (CX)
+	JMP        stored1
+
+masked1:
+	VMOVDQU8 Z5, K1, (CX)
+
+stored1:
+	ADDQ $+64, DX
+	ADDQ $+64, CX
+	SUBQ $+64, BX
+	JG   step
 	VZEROUPPER
 	RET
 
@@ -244,14 +252,22 @@ scale:
 	VPACKUSWB    Z21, Z26, Z26
 	VPBROADCASTB 60(AX), Z20
 	VPXORD       Z20, Z26, Z26
-	VMOVDQU8     Z26, K1, (CX)
-	ADDQ         $+64, CX
-	ADDQ         $+64, DI
-	SUBQ         $+64, SI
-	JG           scale
-	ADDQ         SI, CX
-	ADDQ         BX, DX
-	DECQ         16(AX)
-	JNZ          row
+	CMPQ         SI, $0x40
+	JLT          masked2
+	VMOVDQU32    Z26, (CX)
+	JMP          stored2
+
+masked2:
+	VMOVDQU8 Z26, K1, (CX)
+
+stored2:
+	ADDQ $+64, CX
+	ADDQ $+64, DI
+	SUBQ $+64, SI
+	JG   scale
+	ADDQ SI, CX
+	ADDQ BX, DX
+	DECQ 16(AX)
+	JNZ  row
 	VZEROUPPER
 	RET

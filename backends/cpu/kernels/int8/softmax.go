@@ -21,17 +21,18 @@ type SoftmaxSpec struct {
 }
 
 // softmaxArgs is the argument block of the softmax kernels with 8-bit results.
-// table holds the exponentials' first bytes, then their second ones, and so on.
+// planes holds the exponentials' first bytes, then their second ones, and so on.
 // gen/ knows this layout; TestLayouts compares.
 type softmaxArgs struct {
 	y, x    unsafe.Pointer
 	rows, k int
-	table   *[4][256]uint8
+	planes  *[4][256]uint8
 	factor  float32
 	lo, hi  float32
 	zero    int32  // of the u8
 	flip    uint32 // turns stored bytes into u8
 	yFlip   uint32 // turns u8 results into stored bytes
+	table   *[256]int32
 }
 
 type softmaxKernel struct {
@@ -64,7 +65,7 @@ func Softmax(s SoftmaxSpec, l isa.Level) (Kernel, error) {
 		}
 	}
 	args := softmaxArgs{
-		k: s.K, table: planes, factor: s.Factor, zero: o.Zero + offset(o.DType == S8),
+		k: s.K, planes: planes, table: (*[256]int32)(slices.Clone(s.Table)), factor: s.Factor, zero: o.Zero + offset(o.DType == S8),
 		flip: uint32(xored(s.XSigned)), yFlip: uint32(xored(o.DType == S8)),
 	}
 	args.lo, args.hi = o.bounds()
@@ -92,46 +93,47 @@ func Softmax(s SoftmaxSpec, l isa.Level) (Kernel, error) {
 	return &op{name: name + "_" + k.name, tiles: units, run: run, cost: 0.3 * float64(s.Rows*s.K) / float64(units)}, nil
 }
 
-// row gives the exponentials of row r, one after the other, and their factor.
-func (p *softmaxArgs) row(r int, put func(i int, e int32, m float32)) {
-	x := view[uint8](unsafe.Add(p.x, r*p.k), p.k)
-	flip, t := uint8(p.flip), p.table
-	at := func(d uint8) int32 {
-		return int32(t[0][d]) | int32(t[1][d])<<8 | int32(t[2][d])<<16 | int32(t[3][d])<<24
-	}
-	top := uint8(0)
+// row gives the bytes of row r, the greatest as u8, and the factor of the exponentials.
+func (p *softmaxArgs) row(r int) (x []uint8, top uint8, m float32) {
+	x = view[uint8](unsafe.Add(p.x, r*p.k), p.k)
+	flip, table := uint8(p.flip), p.table
 	for _, v := range x {
 		top = max(top, v^flip)
 	}
 	var sum int32
 	for _, v := range x {
-		sum += at(top - (v ^ flip))
+		sum += table[top-(v^flip)]
 	}
-	m := p.factor / float32(sum)
-	for i, v := range x {
-		put(i, at(top-(v^flip)), m)
-	}
+	return x, top, p.factor / float32(sum)
 }
 
 func softmaxBytes(p *softmaxArgs) {
 	for r := range p.rows {
-		y := view[uint8](unsafe.Add(p.y, r*p.k), p.k)
-		p.row(r, func(i int, e int32, m float32) {
+		x, top, m := p.row(r)
+		y := view[uint8](unsafe.Add(p.y, r*p.k), len(x))
+		for i, v := range x {
+			e := p.table[top-(v^uint8(p.flip))]
 			y[i] = uint8(requant(float32(float32(e)*m), p.lo, p.hi, p.zero)) ^ uint8(p.yFlip)
-		})
+		}
 	}
 }
 
 func softmaxFloats(p *softmaxArgs) {
 	for r := range p.rows {
-		y := view[float32](unsafe.Add(p.y, 4*r*p.k), p.k)
-		p.row(r, func(i int, e int32, m float32) { y[i] = float32(e) * m })
+		x, top, m := p.row(r)
+		y := view[float32](unsafe.Add(p.y, 4*r*p.k), len(x))
+		for i, v := range x {
+			y[i] = float32(p.table[top-(v^uint8(p.flip))]) * m
+		}
 	}
 }
 
 func softmaxInts(p *softmaxArgs) {
 	for r := range p.rows {
-		y := view[int32](unsafe.Add(p.y, 4*r*p.k), p.k)
-		p.row(r, func(i int, e int32, _ float32) { y[i] = e })
+		x, top, _ := p.row(r)
+		y := view[int32](unsafe.Add(p.y, 4*r*p.k), len(x))
+		for i, v := range x {
+			y[i] = p.table[top-(v^uint8(p.flip))]
+		}
 	}
 }

@@ -134,23 +134,16 @@ func (s *ConvSpec) weightAt(i int) int32 {
 
 // bound is at least |acc·mult| of any channel.
 func (s *ConvSpec) bound() float64 {
-	top := 0.0
-	if s.Mult == nil {
-		return top
+	sum := 255 * 128 * float64(s.KH*s.KW*s.C/s.Groups)
+	if s.WZero != nil {
+		sum *= 2
 	}
-	sums := make([]int64, s.K)
-	for i := 0; i < len(s.Weights); i += s.K {
-		for k := range sums {
-			w := int64(s.weightAt(i + k))
-			sums[k] += max(w, -w)
-		}
+	mult, bias := 0.0, 0.0
+	for _, m := range s.Mult {
+		mult = max(mult, math.Abs(float64(m)))
 	}
-	for k, sum := range sums {
-		v := 255 * float64(sum)
-		if s.Bias != nil {
-			v += math.Abs(float64(s.Bias[k]))
-		}
-		top = max(top, math.Abs(float64(s.Mult[k]))*v)
+	for _, b := range s.Bias {
+		bias = max(bias, math.Abs(float64(b)))
 	}
-	return top
+	return mult * (sum + bias)
 }

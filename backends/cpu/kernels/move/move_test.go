@@ -18,7 +18,7 @@ func TestStrided(t *testing.T) {
 		perm := r.Perm(rank)
 		s.Dims, s.Src, s.Dst = make([]int, rank), make([]int, rank), make([]int, rank)
 		for d := range rank {
-			s.Dims[d] = []int{1, 2, 3, 5, 7, 33, 40}[r.IntN(7)]
+			s.Dims[d] = []int{1, 2, 3, 5, 7, 16, 32, 33, 40, 64}[r.IntN(10)]
 		}
 		size := s.Elem
 		for d := rank - 1; d >= 0; d-- {
@@ -131,5 +131,20 @@ func TestInterleave(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestTake(t *testing.T) {
+	k, err := Take(TakeSpec{Outer: 2, Extent: 3, Row: 2, Index: []int{0, 0, 2, 1}}, isa.Portable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := Args{X: []byte("aabbccddeeff"), Y: make([]byte, 16)}
+	k.Run(0, k.Tiles(), &a)
+	if string(a.Y) != "aaaaccbbddddffee" {
+		t.Errorf("took %q", a.Y)
+	}
+	if _, err := Take(TakeSpec{Outer: 1, Extent: 2, Row: 1, Index: []int{2}}, isa.Portable); err == nil {
+		t.Error("a row outside is taken")
 	}
 }

@@ -30,6 +30,7 @@ type strided struct {
 	planes     planes
 	turned     int // the axis that is contiguous in the operand
 	outer      []int
+	rows       int
 	rowsATile  int
 	innerBytes int
 }
@@ -111,14 +112,14 @@ func Strided(s StridedSpec, l isa.Level) (Kernel, error) {
 		if m.kind == moveRows {
 			m.name = "copy_rows"
 		}
-		rows := 1
+		m.rows = 1
 		for d := range r - 1 {
 			m.outer = append(m.outer, d)
-			rows *= m.dims[d]
+			m.rows *= m.dims[d]
 		}
 		m.innerBytes = m.dims[r-1] * elem
 		m.rowsATile = max(1, 16<<10/m.innerBytes)
-		m.tiles = (rows + m.rowsATile - 1) / m.rowsATile
+		m.tiles = (m.rows + m.rowsATile - 1) / m.rowsATile
 	}
 	return m, nil
 }
@@ -148,17 +149,49 @@ func (m *strided) Run(lo, hi int, a *Args) {
 			m.turn(a, s, d, t%m.blocks)
 		}
 	default:
-		rows := 1
-		for _, d := range m.outer {
-			rows *= m.dims[d]
-		}
-		for i := lo * m.rowsATile; i < min(hi*m.rowsATile, rows); i++ {
+		end := min(hi*m.rowsATile, m.rows)
+		for i := lo * m.rowsATile; i < end; {
+			n, ss, ds := 1, 0, 0 // rows of the last outer axis lie a step apart
+			if k := len(m.outer) - 1; k >= 0 {
+				o := m.outer[k]
+				n, ss, ds = min(m.dims[o]-i%m.dims[o], end-i), m.src[o], m.dst[o]
+			}
 			s, d := m.place(i)
 			if m.kind == moveRows {
-				copy(a.Y[d:d+m.innerBytes], a.X[s:s+m.innerBytes])
+				copyRows(a.Y, a.X, d, s, ds, ss, m.innerBytes, n)
 			} else {
-				m.each(a, s, d)
+				for range n {
+					m.each(a, s, d)
+					s, d = s+ss, d+ds
+				}
 			}
+			i += n
+		}
+	}
+}
+
+// copyRows copies n rows of some bytes; the usual short ones without a call.
+func copyRows(y, x []byte, d, s, ds, ss, bytes, n int) {
+	switch bytes {
+	case 16:
+		for range n {
+			*(*[16]byte)(y[d:]) = *(*[16]byte)(x[s:])
+			s, d = s+ss, d+ds
+		}
+	case 32:
+		for range n {
+			*(*[32]byte)(y[d:]) = *(*[32]byte)(x[s:])
+			s, d = s+ss, d+ds
+		}
+	case 64:
+		for range n {
+			*(*[64]byte)(y[d:]) = *(*[64]byte)(x[s:])
+			s, d = s+ss, d+ds
+		}
+	default:
+		for range n {
+			copy(y[d:d+bytes], x[s:s+bytes])
+			s, d = s+ss, d+ds
 		}
 	}
 }

@@ -134,14 +134,21 @@ func Select(s SelectSpec, _ isa.Level) (Kernel, error) {
 }
 
 func choose[E any](w walk) *op {
+	sp, sx, sz := w.step(0), w.step(1), w.step(2)
 	return &op{name: "select", tiles: units(w.n), run: func(lo, hi int, a *Args) {
 		p, x, z, y := elems[bool](a.X), elems[E](a.X2), elems[E](a.X3), elems[E](a.Y)
-		for i := lo * unit; i < min(hi*unit, w.n); i++ {
-			if k, u, v := w.at(i); p[k] {
-				y[i] = x[u]
-			} else {
-				y[i] = z[v]
+		for i := lo * unit; i < min(hi*unit, w.n); {
+			n := w.rest(i, min(hi*unit, w.n))
+			k, u, v := w.at(i)
+			for j := range y[i : i+n] {
+				if p[k] {
+					y[i+j] = x[u]
+				} else {
+					y[i+j] = z[v]
+				}
+				k, u, v = k+sp, u+sx, v+sz
 			}
+			i += n
 		}
 	}}
 }

@@ -148,13 +148,37 @@ type number interface {
 	float32 | int64 | int32 | uint8 | int8
 }
 
+// rest is how many elements from i on, below hi, lie on one line: operands are
+// read a fixed step apart there.
+func (w *walk) rest(i, hi int) int {
+	if len(w.axes) == 0 {
+		return hi - i
+	}
+	long := w.axes[0].n
+	return min(long-i%long, hi-i)
+}
+
+// step is an operand's distance between neighbours of a run.
+func (w *walk) step(k int) int {
+	if len(w.axes) == 0 {
+		return 0
+	}
+	return w.axes[0].s[k]
+}
+
 // pairs applies f to broadcast operands.
 func pairs[E, Y any](name string, w walk, f func(a, b E) Y) *op {
+	sa, sb := w.step(0), w.step(1)
 	return &op{name: name, tiles: units(w.n), run: func(lo, hi int, a *Args) {
 		x, x2, y := elems[E](a.X), elems[E](a.X2), elems[Y](a.Y)
-		for i := lo * unit; i < min(hi*unit, w.n); i++ {
+		for i := lo * unit; i < min(hi*unit, w.n); {
+			n := w.rest(i, min(hi*unit, w.n))
 			p, q, _ := w.at(i)
-			y[i] = f(x[p], x2[q])
+			for k := range y[i : i+n] {
+				y[i+k] = f(x[p], x2[q])
+				p, q = p+sa, q+sb
+			}
+			i += n
 		}
 	}}
 }

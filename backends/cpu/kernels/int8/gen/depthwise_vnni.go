@@ -17,7 +17,7 @@ func depthwiseVNNI() {
 type dwFrame struct {
 	a            reg.Register
 	x, y         reg.GPVirtual
-	xStep, yStep reg.GPVirtual
+	cols         reg.GPVirtual // channels that are stored
 	lo, hi, zero reg.VecVirtual
 	flip         reg.VecVirtual
 	mult, acc    [4]reg.VecVirtual
@@ -26,7 +26,6 @@ type dwFrame struct {
 func dwBegin(name, doc string) *dwFrame {
 	f := &dwFrame{a: text(name, "dwArgs", doc)}
 	f.x, f.y = load(f.a, dwX), load(f.a, dwY)
-	f.xStep, f.yStep = load(f.a, dwXStep), load(f.a, dwYStep)
 	f.lo, f.hi, f.zero, f.flip = broadcast(f.a, dwLo), broadcast(f.a, dwHi), broadcast(f.a, dwZero), ZMM()
 	VPACKSSDW(f.zero, f.zero, f.zero)
 	VPBROADCASTB(field(f.a, dwYFlip), f.flip)
@@ -36,6 +35,8 @@ func dwBegin(name, doc string) *dwFrame {
 		VMOVUPS(at(mult, 64*v), f.mult[v])
 	}
 	KMOVQ(field(f.a, dwMask), reg.K1)
+	f.cols = GP64()
+	POPCNTQ(field(f.a, dwMask), f.cols)
 	return f
 }
 
@@ -80,9 +81,9 @@ func (f *dwFrame) finish() {
 	VPADDW(f.zero, q[2], q[2])
 	VPACKUSWB(q[2], q[0], q[0])
 	VPXORD(f.flip, q[0], q[0])
-	VMOVDQU8(q[0], reg.K1, at(f.y, 0))
-	ADDQ(f.xStep, f.x)
-	ADDQ(f.yStep, f.y)
+	store(q[0], f.y, f.cols, 64, false)
+	ADDQ(field(f.a, dwXStep), f.x)
+	ADDQ(field(f.a, dwYStep), f.y)
 }
 
 // depthwise9 keeps the offsets of nine taps and nearly all weights in registers.

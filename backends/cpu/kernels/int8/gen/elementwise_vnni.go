@@ -80,7 +80,7 @@ func pair512(name string, add bool) {
 		VPMULLD(q, p, p)
 	}
 	requant512(p, mult, lo, hi, zero)
-	VPMOVDB(p, reg.K1, at(y, 0))
+	store(p, y, n, 16, true)
 	ADDQ(I32(16), x)
 	ADDQ(step, b)
 	ADDQ(I32(16), y)
@@ -105,7 +105,7 @@ func quantize512() {
 	VMINPS(hi, p, p)
 	VCVTPS2DQ_Z(p, reg.K2, p)
 	VPADDD(zero, p, p)
-	VPMOVDB(p, reg.K1, at(y, 0))
+	store(p, y, n, 16, true)
 	ADDQ(I32(64), x)
 	ADDQ(I32(16), y)
 	SUBQ(I32(16), n)
@@ -126,7 +126,13 @@ func dequantize512() {
 	VPSUBD(zero, p, p)
 	VCVTDQ2PS(p, p)
 	VMULPS(scale, p, p)
+	CMPQ(n, Imm(16))
+	JLT(LabelRef("masked"))
+	VMOVUPS(p, at(y, 0))
+	JMP(LabelRef("stored"))
+	Label("masked")
 	VMOVUPS(p, reg.K1, at(y, 0))
+	Label("stored")
 	ADDQ(I32(16), x)
 	ADDQ(I32(64), y)
 	SUBQ(I32(16), n)
@@ -136,7 +142,7 @@ func dequantize512() {
 }
 
 // window512 goes through the taps of a window for each vector of columns.
-func window512(a reg.Register, per, outBytes int, begin func(y reg.GPVirtual), tap func(x reg.GPVirtual), end func(y reg.GPVirtual)) {
+func window512(a reg.Register, per, outBytes int, begin func(y reg.GPVirtual), tap func(x reg.GPVirtual), end func(y, n reg.GPVirtual)) {
 	y, x, n := load(a, winY), load(a, winX), load(a, winN)
 	yStep, xStep := load(a, winYStep), load(a, winXStep)
 	Label("columns")
@@ -155,7 +161,7 @@ func window512(a reg.Register, per, outBytes int, begin func(y reg.GPVirtual), t
 	ADDQ(yStep, line)
 	DECQ(ny)
 	JNZ(LabelRef("line"))
-	end(y)
+	end(y, n)
 	ADDQ(I32(per), x)
 	ADDQ(I32(per*outBytes), y)
 	SUBQ(I32(per), n)
@@ -175,9 +181,9 @@ func max512() {
 		VMOVDQU8_Z(at(x, 0), reg.K1, v)
 		VPXORD(flip, v, v)
 		VPMAXUB(v, acc, acc)
-	}, func(y reg.GPVirtual) {
+	}, func(y, n reg.GPVirtual) {
 		VPXORD(flip, acc, acc)
-		VMOVDQU8(acc, reg.K1, at(y, 0))
+		store(acc, y, n, 64, false)
 	})
 }
 
@@ -191,7 +197,7 @@ func sum512() {
 		VPMOVZXBD_Z(at(x, 0), reg.K1, v)
 		VPXORD(flip, v, v)
 		VPADDD(v, acc, acc)
-	}, func(y reg.GPVirtual) {
+	}, func(y, _ reg.GPVirtual) {
 		VMOVDQU32(acc, reg.K1, at(y, 0))
 	})
 }
@@ -210,7 +216,7 @@ func lookupVBMI() {
 	tailMask(n, 64)
 	v := ZMM()
 	VMOVDQU8_Z(at(x, 0), reg.K1, v)
-	VMOVDQU8(permute256(t, v), reg.K1, at(y, 0))
+	store(permute256(t, v), y, n, 64, false)
 	ADDQ(I32(64), x)
 	ADDQ(I32(64), y)
 	SUBQ(I32(64), n)
@@ -360,7 +366,7 @@ func softmaxVBMI() {
 	yflip := ZMM()
 	VPBROADCASTB(field(a, softYFlip), yflip)
 	VPXORD(yflip, e[0], e[0])
-	VMOVDQU8(e[0], reg.K1, at(y, 0))
+	store(e[0], y, left, 64, false)
 	ADDQ(I32(64), y)
 	next("scale")
 	ADDQ(left, y) // 0 or less: what the last step went too far

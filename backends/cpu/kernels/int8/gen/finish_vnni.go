@@ -169,7 +169,7 @@ func finish512(name string, residual, bounded bool) {
 			VPMAXUB(least, a, a)
 			VPMINUB(most, a, a)
 			VPXORD(yflip, a, a)
-			VMOVDQU8(a, reg.K1, at(y, 0))
+			store(a, y, cols, 64, false)
 			ADDQ(sumStep, sums)
 			ADDQ(yStep, y)
 			if residual {
@@ -231,11 +231,11 @@ func finish512(name string, residual, bounded bool) {
 			VPACKUSWB(q[2], q[0], q[0])
 			VPERMD(q[0], order, q[0])
 			VPXORD(yflip, q[0], q[0])
-			VMOVDQU8(q[0], reg.K1, at(y, 0))
+			store(q[0], y, cols, 64, false)
 		} else {
 			VPADDW(zero, q[0], q[0])
 			VPXORD(yflip, q[0], q[0])
-			VPMOVDB(q[0], reg.K1, at(y, 0))
+			store(q[0], y, cols, 16, true)
 		}
 		ADDQ(sumStep, sums)
 		ADDQ(yStep, y)
@@ -285,7 +285,13 @@ func finishFloats512() {
 	Label("plain")
 	VCVTDQ2PS(q, q)
 	VMULPS(m, q, q)
+	CMPQ(cols, Imm(16))
+	JLT(LabelRef("masked"))
+	VMOVUPS(q, at(y, 0))
+	JMP(LabelRef("stored"))
+	Label("masked")
 	VMOVUPS(q, reg.K1, at(y, 0))
+	Label("stored")
 	ADDQ(sumStep, sums)
 	ADDQ(yStep, y)
 	DECQ(rows)
@@ -298,4 +304,30 @@ func finishFloats512() {
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+var stores int // makes labels unique
+
+// store writes a vector of bytes, or the low bytes of a vector of 32-bit values,
+// in whole where at least per elements are left: masked stores are slow on some
+// processors. K1 is the mask otherwise.
+func store(v reg.VecVirtual, y, left reg.GPVirtual, per int, narrow bool) {
+	stores++
+	masked, done := fmt.Sprintf("masked%d", stores), fmt.Sprintf("stored%d", stores)
+	CMPQ(left, Imm(uint64(per)))
+	JLT(LabelRef(masked))
+	if narrow {
+		VPMOVDB(v, v.AsX())
+		VMOVDQU32(v.AsX(), at(y, 0))
+	} else {
+		VMOVDQU32(v, at(y, 0))
+	}
+	JMP(LabelRef(done))
+	Label(masked)
+	if narrow {
+		VPMOVDB(v, reg.K1, at(y, 0))
+	} else {
+		VMOVDQU8(v, reg.K1, at(y, 0))
+	}
+	Label(done)
 }

@@ -150,6 +150,9 @@ func gemm(name string, m machine, rows, vecs int) {
 	DECQ(left)
 	JNZ(LabelRef("run"))
 
+	if m.bytes == 64 {
+		gemmPacked(a, rows, vecs, acc, append(append([]reg.VecPhysical{}, ws...), free...))
+	}
 	sums, sumStep := load(a, gemmSums), load(a, gemmSumStep)
 	for r := range rows {
 		for v := range vecs {
@@ -158,6 +161,7 @@ func gemm(name string, m machine, rows, vecs int) {
 		ADDQ(sumStep, sums)
 	}
 	MOVQ(sums, field(a, gemmSums))
+	Label("next")
 	for range rows {
 		ADDQ(step, x)
 	}
@@ -165,4 +169,47 @@ func gemm(name string, m machine, rows, vecs int) {
 	JNZ(LabelRef("tile"))
 	VZEROUPPER()
 	RET()
+}
+
+// gemmPacked writes rows of 8-bit results: sums to float32, times the column's
+// factor, to int32 again, packed, and clamped as bytes. (Sums are bounded.)
+func gemmPacked(a reg.Register, rows, vecs int, acc func(r, v int) reg.VecPhysical, free []reg.VecPhysical) {
+	p := load(a, gemmPack)
+	TESTQ(p, p)
+	JZ(LabelRef("sums"))
+	order, zero, least := free[0], free[1], free[2]
+	VMOVDQU32(at(p, packOrder), order)
+	VMOVDQU32(at(p, packZero), zero)
+	VMOVDQU32(at(p, packLeast), least)
+	mult, y, yStep := load(a, gemmMult), load(a, gemmY), load(a, gemmYStep)
+	KMOVQ(field(a, gemmMask), reg.K1)
+	for r := range rows {
+		for v := range vecs {
+			VCVTDQ2PS(acc(r, v), acc(r, v))
+			VMULPS(at(mult, 64*v), acc(r, v), acc(r, v))
+		}
+		for v := range vecs {
+			VCVTPS2DQ(acc(r, v), acc(r, v))
+		}
+		words := func(first int) reg.VecPhysical {
+			VPACKSSDW(acc(r, min(first+1, vecs-1)), acc(r, first), acc(r, first))
+			VPADDSW(zero, acc(r, first), acc(r, first))
+			return acc(r, first)
+		}
+		lo := words(0)
+		hi := lo
+		if vecs > 2 {
+			hi = words(2)
+		}
+		VPACKUSWB(hi, lo, lo)
+		VPERMD(lo, order, lo)
+		VPMAXUB(least, lo, lo)
+		VPMINUB(at(p, packMost), lo, lo)
+		VPXORD(at(p, packFlip), lo, lo)
+		VMOVDQU8(lo, reg.K1, at(y, 0))
+		ADDQ(yStep, y)
+	}
+	MOVQ(y, field(a, gemmY))
+	JMP(LabelRef("next"))
+	Label("sums")
 }

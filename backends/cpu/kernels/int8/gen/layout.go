@@ -13,6 +13,17 @@ const (
 	gemmSums    = 56
 	gemmSumStep = 64
 	gemmTiles   = 72
+	gemmPack    = 88
+	gemmMult    = 96
+	gemmY       = 104
+	gemmYStep   = 112
+	gemmMask    = 120
+
+	packZero  = 0
+	packLeast = 64
+	packMost  = 128
+	packFlip  = 192
+	packOrder = 256
 
 	finSums    = 0
 	finSumStep = 8

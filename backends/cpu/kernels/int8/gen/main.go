@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"go/format"
 	"os"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -41,7 +42,8 @@ func main() {
 	Generate()
 	src, err := format.Source(stubs.Bytes())
 	if err == nil {
-		err = os.WriteFile(*set+"_amd64.go", src, 0o644)
+		out := flag.Lookup("out").Value.String() // a flag of avo's
+		err = os.WriteFile(strings.TrimSuffix(out, ".s")+".go", src, 0o644)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,0 +1,174 @@
+package gomlx
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+var dtypeOf = map[ir.DType]dtypes.DType{
+	ir.F32: dtypes.Float32, ir.F64: dtypes.Float64, ir.I64: dtypes.Int64, ir.I32: dtypes.Int32,
+	ir.U8: dtypes.Uint8, ir.S8: dtypes.Int8, ir.Bool: dtypes.Bool,
+}
+
+// caught runs f and turns gomlx's panics into errors. nasc's own broken
+// invariants go on panicking.
+func caught(f func()) (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case string:
+			panic(r)
+		case error:
+			err = r
+		default:
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	f()
+	return nil
+}
+
+// program is a compiled gomlx graph. Its weights are parameters, so that neither
+// gomlx nor XLA folds or copies them while compiling; they are placed once.
+type program struct {
+	g       *ir.Graph
+	graph   *graph.Graph
+	weights []*tensors.Tensor
+}
+
+func shapeOf(t ir.Type) (shapes.Shape, error) {
+	d, ok := dtypeOf[t.DType]
+	if !ok || t.Quant != nil {
+		return shapes.Shape{}, &diag.Error{Found: t.String(), Wanted: "a float graph", Fix: "quantized graphs run on xla-cpu-int8 and cpu-int8"}
+	}
+	return shapes.Make(d, t.Shape...), nil
+}
+
+// toTensor copies a tensor to gomlx.
+func toTensor(t *ir.Tensor) (*tensors.Tensor, error) {
+	s, err := shapeOf(ir.Type{DType: t.DType, Shape: t.Shape})
+	if err != nil {
+		return nil, err
+	}
+	x := tensors.FromShape(s)
+	err = x.MutableBytes(func(b []byte) { copy(b, t.RawBytes()) })
+	return x, err
+}
+
+func compile(b compute.Backend, g *ir.Graph, slices bool) (*program, error) {
+	p := &program{g: g}
+	var err error
+	if caughtErr := caught(func() { err = p.build(b, slices) }); caughtErr != nil {
+		err = caughtErr
+	}
+	if err != nil {
+		p.free()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *program) build(b compute.Backend, slices bool) error {
+	p.graph = graph.NewGraph(b, p.g.Name+"-nasc")
+	l := &lowerer{p: p, slices: slices, values: map[*ir.Value]*graph.Node{}}
+	for i, v := range p.g.Inputs {
+		s, err := shapeOf(v.Type)
+		if err != nil {
+			return diag.At(v.String(), err)
+		}
+		l.values[v] = graph.Parameter(p.graph, fmt.Sprintf("in%d", i), s)
+	}
+	// All weights come after the inputs, in the order of their use.
+	for _, v := range p.g.Constants() {
+		t, err := toTensor(v.Const)
+		if err != nil {
+			return diag.At(v.String(), err)
+		}
+		l.values[v] = graph.Parameter(p.graph, fmt.Sprintf("w%d", len(p.weights)), t.Shape())
+		p.weights = append(p.weights, t)
+	}
+	for _, n := range p.g.Nodes {
+		if err := l.node(n); err != nil {
+			return diag.At(n.Label()+": "+n.Op.Name, err)
+		}
+	}
+	var out []*graph.Node
+	for _, v := range p.g.Outputs {
+		x := l.values[v]
+		if v.Def == nil { // a graph may not return a parameter itself
+			x = graph.Identity(x)
+		}
+		out = append(out, x)
+	}
+	return p.graph.Compile(out...)
+}
+
+// Run copies the inputs to the backend, executes, and copies the results out.
+// Its buffers are freed here: Go's collector does not see a plugin's memory.
+func (p *program) Run(ctx context.Context, in, out []*ir.Tensor) error {
+	if err := backends.CheckTensors("input", p.g.Inputs, in); err != nil {
+		return err
+	}
+	if err := backends.CheckTensors("output", p.g.Outputs, out); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	args := make([]any, 0, len(in)+len(p.weights))
+	for _, t := range in {
+		x, err := toTensor(t)
+		if err != nil {
+			return err
+		}
+		defer free(x)
+		args = append(args, x)
+	}
+	for _, w := range p.weights {
+		args = append(args, w)
+	}
+	var results []*tensors.Tensor
+	if err := caught(func() { results = p.graph.Run(args...) }); err != nil {
+		return err
+	}
+	for i, r := range results {
+		defer free(r)
+		if err := r.ConstBytes(func(b []byte) { copy(out[i].RawBytes(), b) }); err != nil {
+			return fmt.Errorf("output %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func free(t *tensors.Tensor) {
+	_ = caught(func() { _ = t.FinalizeAll() }) // nothing is left to do with one that will not go
+}
+
+func (p *program) free() {
+	for _, w := range p.weights {
+		free(w)
+	}
+	if p.graph != nil {
+		_ = caught(p.graph.Finalize)
+	}
+}
+
+// Close frees the weights and the executable.
+func (p *program) Close() error {
+	p.free()
+	return nil
+}
+
+// dims gives a shape's extents as gomlx takes them.
+func dims(s ir.Shape) []int { return slices.Clone([]int(s)) }

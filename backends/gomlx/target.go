@@ -1,0 +1,67 @@
+// Package gomlx runs float graphs through gomlx: target go on its pure-Go
+// backend, target xla-cpu on XLA's CPU plugin. One lowering serves both; where
+// the Go backend is slow or lacks an operation (convolutions, windows), it gets
+// slices and products instead.
+//
+// gomlx reports errors by panicking: they become errors in compile and Run, and
+// nowhere else. XLA needs cgo; built without it, xla-cpu says so. The package may
+// import backends, ir, internal/xlaplugin and gomlx.
+package gomlx
+
+import (
+	"sync"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/gobackend"
+
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// Go is the target go: gomlx's backend in pure Go.
+func Go() backends.Target {
+	return target{
+		name: "go", doc: "gomlx's backend in pure Go (f32)", slices: true,
+		open: sync.OnceValues(func() (compute.Backend, error) { return gobackend.New("") }),
+	}
+}
+
+// XLA is the target xla-cpu: XLA's CPU plugin through gomlx.
+func XLA() backends.Target {
+	return target{name: "xla-cpu", doc: "XLA's CPU backend through gomlx (f32)", open: openXLA}
+}
+
+type target struct {
+	name, doc string
+	open      func() (compute.Backend, error)
+	slices    bool // windows as slices, convolutions as matrix products
+}
+
+func (t target) Name() string { return t.name }
+func (t target) Doc() string  { return t.doc }
+
+func (t target) Available() error {
+	_, err := t.open()
+	return err
+}
+
+// Compile lowers and compiles a static float graph. Threads are the backend's
+// own: gomlx and the plugin take no count.
+func (t target) Compile(g *ir.Graph, o backends.Options) (backends.Executable, error) {
+	if o.ISA != "" {
+		return nil, &diag.Error{Place: t.name + "@" + o.ISA, Found: "an ISA", Wanted: "none: " + t.name + " chooses its own"}
+	}
+	if err := backends.CheckStatic(g); err != nil {
+		return nil, err
+	}
+	b, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	p, err := compile(b, g, t.slices)
+	if err != nil {
+		return nil, diag.At(t.name, err)
+	}
+	return p, nil
+}
