@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 
@@ -31,6 +32,7 @@ func (a *app) compile() *cobra.Command {
 		Example: "  nasc compile net.onnx --target cpu-int8 --calib images:labels.tsv[0:100] --eval images:labels.tsv[100:] -o net.nasc",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			debug.SetGCPercent(50) // calibration makes much short-lived memory: a smaller peak for some time
 			m, err := nasc.Open(args[0], shapes.sets)
 			if err != nil {
 				return err

@@ -1,6 +1,8 @@
 package ir
 
 import (
+	"fmt"
+
 	"github.com/nasc-dev/nasc/internal/fmath"
 )
 
@@ -28,7 +30,7 @@ type recurrence[T real] struct {
 	reverse           bool
 }
 
-func newRecurrence[T real](n *Node, in []*Tensor, gates, dir int) *recurrence[T] {
+func newRecurrence[T real](n *Node, in []*Tensor, gates, dir int) (*recurrence[T], error) {
 	r := &recurrence[T]{t: in[0].Shape[0], n: in[0].Shape[1], c: in[0].Shape[2], h: n.Int("hidden_size"), gates: gates, x: reals[T](in[0])}
 	g := gates * r.h
 	r.wt, r.rt = make([]T, r.c*g), make([]T, r.h*g)
@@ -44,9 +46,12 @@ func newRecurrence[T real](n *Node, in []*Tensor, gates, dir int) *recurrence[T]
 		if in[4] != nil {
 			r.lens[i] = in[4].Int(i)
 		}
+		if r.lens[i] < 0 || r.lens[i] > r.t {
+			return nil, fmt.Errorf("seq_lens[%d] is %d; wanted 0 to %d, the steps of x", i, r.lens[i], r.t)
+		}
 	}
 	r.reverse = n.Str("direction") == "reverse" || dir == 1
-	return r
+	return r, nil
 }
 
 // project gives row·W + bias for all gates: one FMA chain each, then the bias.
@@ -102,7 +107,10 @@ func lstmReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 	y := NewTensor(in[0].DType, t, dirs, batch, h)
 	hn, cn := NewTensor(in[0].DType, dirs, batch, h), NewTensor(in[0].DType, dirs, batch, h)
 	for dir := range dirs {
-		r := newRecurrence[T](n, in, 4, dir)
+		r, err := newRecurrence[T](n, in, 4, dir)
+		if err != nil {
+			return nil, err
+		}
 		state, cell := initial[T](in[5], dir, batch*h), initial[T](in[6], dir, batch*h)
 		var peep []T
 		if in[7] != nil {
@@ -142,7 +150,10 @@ func gruReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 	y, hn := NewTensor(in[0].DType, t, dirs, batch, h), NewTensor(in[0].DType, dirs, batch, h)
 	linear := n.Bool("linear_before_reset")
 	for dir := range dirs {
-		r := newRecurrence[T](n, in, 3, dir)
+		r, err := newRecurrence[T](n, in, 3, dir)
+		if err != nil {
+			return nil, err
+		}
 		gx, gh, old, reset := make([]T, 3*h), make([]T, 3*h), make([]T, h), make([]T, h)
 		r.run(y.Data.([]T), hn.Data.([]T), dirs, dir, initial[T](in[5], dir, batch*h), func(_ int, x, s []T) {
 			r.project(gx, x, r.wt, r.wb)

@@ -40,7 +40,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestOps evaluates the examples of testdata/ops (see README.md there) in f32,
+// TestOps evaluates the examples of testdata/ops (their form: testdata/README.md) in f32,
 // prints the results, and holds the f64 mode against them.
 func TestOps(t *testing.T) {
 	datadriven.Walk(t, filepath.Join("testdata", "ops"), func(t *testing.T, path string) {

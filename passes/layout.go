@@ -398,47 +398,71 @@ func sinkOnes(e *editor, n *ir.Node) (*ir.Node, []int, error) {
 	if x == nil || !x.Type.Quant.PerTensor() {
 		return nil, nil, nil
 	}
-	shape, to := x.Type.Shape, n.Dims("shape")
-	var axes, moved []int // those longer than 1, in the order of x and after the transposition
-	for i, a := range perm {
-		if shape[i] != 1 {
-			axes = append(axes, i)
-		}
-		if shape[a] != 1 {
-			moved = append(moved, a)
-		}
-	}
-	var first ir.Shape
-	for _, a := range axes {
-		first = append(first, shape[a])
-	}
-	p := make([]int, len(to))
-	long, ones := 0, len(axes)
-	for i, d := range to {
-		switch {
-		case d == 1:
-			p[i] = ones
-			ones++
-			first = append(first, 1)
-		case long == len(moved) || d != shape[moved[long]]:
-			return nil, nil, nil
-		default:
-			p[i] = slices.Index(axes, moved[long])
-			long++
-		}
-	}
-	if long != len(moved) {
+	to := n.Dims("shape")
+	from, ok := keptAxes(x.Type.Shape, perm, to)
+	if !ok {
 		return nil, nil, nil
 	}
-	if slices.Equal(axes, moved) { // the transposition moved ones only
-		first = to
+	kept := slices.DeleteFunc(slices.Clone(from), func(a int) bool { return a < 0 })
+	slices.Sort(kept)
+	shape := make(ir.Shape, 0, len(to))
+	for _, a := range kept {
+		shape = append(shape, x.Type.Shape[a])
+	}
+	p := make([]int, len(to))
+	for i, a := range from {
+		if a >= 0 {
+			p[i] = slices.Index(kept, a)
+			continue
+		}
+		p[i] = len(shape)
+		shape = append(shape, 1)
+	}
+	if movesOnlyOnes(shape, p) {
+		shape = to
 		for i := range p {
 			p[i] = i
 		}
 	}
-	v, err := e.add(n, "reshape", ir.Attrs{"shape": first}, x)
+	v, err := e.add(n, "reshape", ir.Attrs{"shape": shape}, x)
 	if err != nil {
 		return nil, nil, err
 	}
 	return v.Def, p, nil
+}
+
+// keptAxes says for each axis of to which axis of shape it is after the
+// permutation, −1 for an added one; ok is false where more than ones come and
+// go. Of several ones that may be meant, axis 0 stays: it is the batch.
+func keptAxes(shape ir.Shape, perm []int, to ir.Shape) (from []int, ok bool) {
+	i := 0
+	for j := 0; ; {
+		var ones []int // the run of ones here, before and after
+		for ; i < len(perm) && shape[perm[i]] == 1; i++ {
+			ones = append(ones, perm[i])
+		}
+		want := 0
+		for ; j < len(to) && to[j] == 1; j++ {
+			want++
+		}
+		for len(ones) > want {
+			at := 0
+			if ones[0] == 0 && len(ones) > 1 && want > 0 {
+				at = 1
+			}
+			ones = slices.Delete(ones, at, at+1)
+		}
+		from = append(from, ones...)
+		for range want - len(ones) {
+			from = append(from, -1)
+		}
+		if i == len(perm) || j == len(to) {
+			return from, i == len(perm) && j == len(to)
+		}
+		if shape[perm[i]] != to[j] {
+			return nil, false
+		}
+		from = append(from, perm[i])
+		i, j = i+1, j+1
+	}
 }

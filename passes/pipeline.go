@@ -2,13 +2,16 @@ package passes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
 )
 
@@ -53,6 +56,7 @@ var List = []Pass{
 	{Name: "recognize-layer-norm", Doc: "layer norm written out", Promise: Close, Run: recognizeLayerNorm},
 	// Before fold-pad, fold-bn and fuse-bias: these look at the last axis.
 	{Name: "layout", Doc: "NCHW transposes down and away", Promise: Close, Run: layout, After: []string{"fold-constants", "fold-shapes"}},
+	{Name: "recognize-dense", Doc: "products with a constant matrix to dense layers", Promise: Exact, Run: recognizeDense, After: []string{"fold-constants", "layout"}},
 	{Name: "fuse-qdq", Doc: "quantize-dequantize models to quantized ops", Promise: Changes, Run: fuseQDQ, After: []string{"layout"}},
 	{Name: "fold-pad", Doc: "padding into convolutions and pools", Promise: Exact, Run: foldPad, After: []string{"layout"}},
 	{Name: "fold-bn", Doc: "batch norm into the weights before it", Promise: Close, Run: foldBN, After: []string{"layout", "fold-pad"}},
@@ -138,6 +142,9 @@ type Options struct {
 	Dump      io.Writer
 	// Disable lists passes to leave out.
 	Disable []string
+	// ReproDir, where set, gets a file with the graph that a failing pass was
+	// given: PASS.repro.nasc.
+	ReproDir string
 }
 
 // Step is what one pass did.
@@ -163,33 +170,57 @@ func Run(ctx context.Context, g *ir.Graph, list []Pass, o Options) ([]Step, erro
 			return steps, err
 		}
 		var before *ir.Graph
-		if o.VerifyEach {
+		if o.VerifyEach || o.ReproDir != "" {
 			before = g.Clone()
 		}
-		start := time.Now()
-		changed, err := p.Run(g)
-		s := Step{Name: p.Name, Changed: changed, Took: time.Since(start), MaxAbs: -1}
+		s, err := runOne(ctx, g, before, p, o)
 		if err != nil {
-			return steps, diag.At("pass "+p.Name, err)
+			return steps, diag.At("pass "+p.Name, o.repro(before, p, err))
 		}
-		if changed {
-			g.RemoveDead()
-		}
-		if err := g.Verify(); err != nil {
-			return steps, diag.At("pass "+p.Name+" left a bad graph", err)
-		}
-		if o.VerifyEach && changed {
-			if s.MaxAbs, err = validate(ctx, before, g, p.Promise); err != nil {
-				return steps, diag.At("pass "+p.Name, err)
-			}
-		}
-		s.Nodes = len(g.Nodes)
+		changed := s.Changed
 		steps = append(steps, s)
 		if o.Dump != nil && (slices.Contains(o.DumpAfter, p.Name) || slices.Contains(o.DumpAfter, "all") || changed && slices.Contains(o.DumpAfter, "changed")) {
 			fmt.Fprintf(o.Dump, "# after %s\n%s\n", p.Name, g.Body())
 		}
 	}
 	return steps, nil
+}
+
+// runOne applies one pass, with the verifier and what o asks for after it.
+func runOne(ctx context.Context, g, before *ir.Graph, p Pass, o Options) (Step, error) {
+	start := time.Now()
+	changed, err := p.Run(g)
+	s := Step{Name: p.Name, Changed: changed, Took: time.Since(start), MaxAbs: -1}
+	if err != nil {
+		return s, err
+	}
+	if changed {
+		g.RemoveDead()
+	}
+	if err := g.Verify(); err != nil {
+		return s, diag.At("left a bad graph", err)
+	}
+	if o.VerifyEach && changed {
+		if s.MaxAbs, err = validate(ctx, before, g, p.Promise); err != nil {
+			return s, err
+		}
+	}
+	s.Nodes = len(g.Nodes)
+	return s, nil
+}
+
+// repro keeps the graph that made a pass fail and says in the error where.
+func (o Options) repro(before *ir.Graph, p Pass, err error) error {
+	if o.ReproDir == "" {
+		return err
+	}
+	path := filepath.Join(o.ReproDir, p.Name+".repro.nasc")
+	m := &ir.Module{Graphs: []*ir.Graph{before}}
+	man := &nascfile.Manifest{Producer: "nasc", Source: "the graph that pass " + p.Name + " failed on", Passes: []string{p.Name}}
+	if werr := nascfile.Write(path, m, man); werr != nil {
+		return errors.Join(err, werr)
+	}
+	return &diag.Error{Err: err, Fix: "report it with " + path + "; nasc opt " + path + " --passes " + p.Name + " --verify-each repeats it"}
 }
 
 // maxRounds bounds how often the default pipeline runs: passes make work for

@@ -3,6 +3,7 @@ package passes
 import (
 	"fmt"
 	"math"
+	"runtime/debug"
 	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -39,21 +40,18 @@ const (
 // QuantizeOptions steer Quantize. The zero value of a field means the default
 // in brackets.
 type QuantizeOptions struct {
-	Calib Samples
-	Run   Runner // of float graphs [the interpreter]
-	// RunInt8 runs quantized graphs, for Asymmetric [Run].
-	RunInt8 Runner
-	Method  quant.Method // of activation ranges [mse]
+	Calib  Samples
+	Run    Runner       // of float graphs [the interpreter]
+	Method quant.Method // of activation ranges [mse]
 
 	Rounding       Rounding // [gptq]
 	NoCorrection   bool     // leave biases alone
 	NoEqualize     bool     // leave channel scales alone
-	Asymmetric     bool     // fit each layer to the inputs it has once all before it is quantized (slow)
 	Smooth         float64  // SmoothQuant's alpha for dense layers after f32 computation [0.5, negative for off]
-	Damp           float64  // of second-order rounding [0.01]
+	Damp           float64  // of second-order rounding [0.03]
 	Polish         int      // passes of coordinate descent after GPTQ [2, −1 for none]
 	AdaRoundIters  int      // [1000]
-	Budget         int64    // bytes that calibration may hold at a time [64 MiB + the weights]
+	Budget         int64    // bytes that calibration may hold at a time [32 MiB + half the weights]
 	KeepSoftmax8   bool     // softmax between 8-bit tensors by q_softmax instead of f32
 	FloatAttention bool     // products of two activations stay f32
 
@@ -166,6 +164,10 @@ func Quantize(g *ir.Graph, opt QuantizeOptions) (*ir.Graph, *QuantReport, error)
 	if err := opt.fill(g); err != nil {
 		return nil, nil, err
 	}
+	// Calibration makes much short-lived memory: let the collector run early
+	// rather than double the heap.
+	limit := 4*g.ConstBytes() + 160<<20
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(min(limit, debug.SetMemoryLimit(-1))))
 	if opt.Evaluate != nil && opt.MaxDrop > 0 {
 		return quantizeWithin(g, opt)
 	}
@@ -198,14 +200,11 @@ func (o *QuantizeOptions) fill(g *ir.Graph) error {
 	if !o.fast {
 		o.Run = interpreter
 	}
-	if o.RunInt8 == nil {
-		o.RunInt8 = o.Run
-	}
 	if o.Polish == 0 {
 		o.Polish = 2
 	}
 	if o.Budget == 0 {
-		o.Budget = 64<<20 + g.ConstBytes()
+		o.Budget = 32<<20 + g.ConstBytes()/2
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
@@ -250,6 +249,7 @@ type layer struct {
 	q     []int8    // nil until rounded
 	bias  []float32 // corrected
 	sqnr  float64
+	parts []part // while its moments are gathered
 }
 
 func newQuantizer(g *ir.Graph, opt QuantizeOptions) (*quantizer, error) {
@@ -280,7 +280,7 @@ func (z *quantizer) run() (*ir.Graph, *QuantReport, error) {
 	if err := z.round(); err != nil {
 		return nil, nil, err
 	}
-	out, err := z.build(z.g.Outputs, false)
+	out, err := z.build(z.g.Outputs)
 	if err != nil {
 		return nil, nil, err
 	}

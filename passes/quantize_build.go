@@ -18,10 +18,8 @@ type quantBuilder struct {
 	roles map[*ir.Node]role
 }
 
-// build makes the quantized graph that gives outs, values of the float graph;
-// with asRead, those that are read as 8-bit tensors pass through their
-// quantization. Layers not rounded yet are rounded to nearest.
-func (z *quantizer) build(outs []*ir.Value, asRead bool) (*ir.Graph, error) {
+// build makes the quantized graph that gives outs, values of the float graph.
+func (z *quantizer) build(outs []*ir.Value) (*ir.Graph, error) {
 	b := &quantBuilder{z: z, dst: ir.NewGraph(z.g.Name), q: map[*ir.Value]*ir.Value{}, f: map[*ir.Value]*ir.Value{}, roles: z.roles()}
 	for _, v := range z.g.Inputs {
 		b.f[v] = b.dst.Input(v.Name, v.Type)
@@ -42,12 +40,6 @@ func (z *quantizer) build(outs []*ir.Value, asRead bool) (*ir.Graph, error) {
 		}
 	}
 	for _, v := range outs {
-		if asRead && z.p.wants8(v) {
-			if _, err := b.quantized(v); err != nil {
-				return nil, err
-			}
-			delete(b.f, v)
-		}
 		w, err := b.real(v)
 		if err != nil {
 			return nil, err
@@ -298,16 +290,12 @@ func (b *quantBuilder) contraction(n *ir.Node) error {
 	if b.z.p.wants8(res) {
 		sy = b.z.paramsOf(res).Scale
 	}
-	q := l.q
-	if q == nil {
-		q = quant.RoundNearest(&l.spec, l.scale)
-	}
 	bias := l.bias
 	if bias == nil {
 		bias = l.spec.Bias
 	}
 	w := n.In(1)
-	wq := ir.From(q, w.Const.Shape...)
+	wq := ir.From(l.q, w.Const.Shape...)
 	axis := len(w.Const.Shape) - 1
 	name := w.Name
 	wv := b.dst.QConst(name, wq, &ir.Quant{Axis: axis, Scale: l.scale, Zero: []int32{0}})

@@ -13,13 +13,12 @@ import (
 type prober struct {
 	z    *quantizer
 	g    *ir.Graph
-	run  Runner
 	runs map[int]func(in []*ir.Tensor) ([]*ir.Tensor, error)
 	free []func()
 }
 
-func (z *quantizer) prober(g *ir.Graph, run Runner) *prober {
-	return &prober{z: z, g: g, run: run, runs: map[int]func(in []*ir.Tensor) ([]*ir.Tensor, error){}}
+func (z *quantizer) prober(g *ir.Graph) *prober {
+	return &prober{z: z, g: g, runs: map[int]func(in []*ir.Tensor) ([]*ir.Tensor, error){}}
 }
 
 func (p *prober) close() {
@@ -47,7 +46,7 @@ func (p *prober) at(i int) ([]*ir.Tensor, error) {
 			return nil, err
 		}
 		var free func()
-		if run, free, err = p.run(s); err != nil {
+		if run, free, err = p.z.opt.Run(s); err != nil {
 			return nil, err
 		}
 		p.runs[n] = run
@@ -112,7 +111,7 @@ func (z *quantizer) watch(stage string, vs []*ir.Value, see func(v *ir.Value, t 
 	total := len(chunks) * z.opt.Calib.Len()
 	done := 0
 	for _, chunk := range chunks {
-		p := z.prober(watchGraph(z.g, chunk), z.opt.Run)
+		p := z.prober(watchGraph(z.g, chunk))
 		for i := range z.opt.Calib.Len() {
 			out, err := p.at(i)
 			if err != nil {

@@ -48,7 +48,7 @@ func quantizeWithin(g *ir.Graph, opt QuantizeOptions) (*ir.Graph, *QuantReport, 
 	// The table is measured with plain rounding, so that many layers can be
 	// tried: what a layer costs in int8 shows all the same.
 	fast := opt
-	fast.Rounding, fast.Asymmetric, fast.NoCorrection = Nearest, false, true
+	fast.Rounding, fast.NoCorrection = Nearest, true
 	_, base, err := try(fast, nil)
 	if err != nil {
 		return nil, nil, err

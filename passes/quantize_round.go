@@ -19,8 +19,19 @@ func rowsWanted(l *quant.Layer) int {
 	return max(8192, 8*l.K)
 }
 
-// round rounds the weights of every layer, in topological order and in groups
-// whose moments fit the budget: the samples pass once for each group.
+// maxRows bounds the K of one matrix of moments: a layer with more inputs is
+// fitted in parts, as if inputs of different parts were uncorrelated. It
+// bounds memory at 16 MiB a part, and time, which grows with K³.
+const maxRows = 2048
+
+// part is a run of rows of a layer's weight with its moments.
+type part struct {
+	lo, hi  int
+	moments *quant.Moments
+}
+
+// round rounds the weights of every layer, in groups whose moments fit the
+// budget: the samples pass once for each group.
 func (z *quantizer) round() error {
 	if z.opt.Rounding == Nearest && z.opt.NoCorrection {
 		for _, l := range z.layers {
@@ -28,19 +39,17 @@ func (z *quantizer) round() error {
 		}
 		return z.proveRanges()
 	}
-	cross := z.opt.Asymmetric
 	done := 0
 	for done < len(z.layers) {
-		group := z.nextGroup(z.layers[done:], cross)
-		m, err := z.moments(group, cross)
-		if err != nil {
+		group := z.nextGroup(z.layers[done:])
+		if err := z.gatherMoments(group); err != nil {
 			return err
 		}
-		for i, l := range group {
-			if err := z.roundLayer(l, m[i]); err != nil {
+		for _, l := range group {
+			if err := z.roundLayer(l); err != nil {
 				return diag.At(l.node.Label(), err)
 			}
-			m[i] = nil
+			l.parts = nil
 			done++
 			z.opt.Progress("weights", done, len(z.layers))
 		}
@@ -48,105 +57,87 @@ func (z *quantizer) round() error {
 	return z.proveRanges()
 }
 
-// nextGroup takes layers from the front: as many as the budget holds and, with
-// cross moments, none that depends on another of the group.
-func (z *quantizer) nextGroup(ls []*layer, cross bool) []*layer {
+// nextGroup takes as many layers from the front as the budget holds.
+func (z *quantizer) nextGroup(ls []*layer) []*layer {
 	var sum int64
-	var group []*layer
-	members := map[*ir.Node]bool{}
-	for _, l := range ls {
-		b := quant.MomentBytes(l.spec.K, l.spec.Groups, cross) + l.node.In(0).Type.Bytes()
-		if len(group) > 0 && (sum+b > z.opt.Budget || cross && z.dependsOn(l.node, members)) {
-			break
+	for i, l := range ls {
+		k := min(l.spec.K, maxRows)
+		parts := int64((l.spec.K + maxRows - 1) / maxRows)
+		if l.spec.Groups > 1 {
+			k, parts = l.spec.K, 1
 		}
-		sum += b
-		group = append(group, l)
-		members[l.node] = true
-	}
-	return group
-}
-
-// dependsOn says whether n reads, directly or not, a result of one of nodes.
-func (z *quantizer) dependsOn(n *ir.Node, nodes map[*ir.Node]bool) bool {
-	for k := range z.needed([]*ir.Value{n.In(0)}) {
-		if nodes[k] {
-			return true
+		sum += parts*quant.MomentBytes(k, l.spec.Groups) + l.node.In(0).Type.Bytes()
+		if i > 0 && sum > z.opt.Budget {
+			return ls[:i]
 		}
 	}
-	return false
+	return ls
 }
 
-// moments runs the float graph, and with cross the graph quantized so far,
-// over the samples and gathers the moments of the layers' inputs.
-func (z *quantizer) moments(group []*layer, cross bool) ([]*quant.Moments, error) {
+// gatherMoments runs the float graph over the samples and gathers the moments
+// of the layers' inputs.
+func (z *quantizer) gatherMoments(group []*layer) error {
 	var xs []*ir.Value
 	at := map[*ir.Value]int{}
-	ms := make([]*quant.Moments, len(group))
-	var gram func(k int, a, b []float32) ([]float32, error)
+	var gram func(k int, x []float32) ([]float32, error)
 	if z.opt.fast {
 		var free func()
 		gram, free = z.gramOn()
 		defer free()
 	}
-	for i, l := range group {
-		ms[i] = quant.NewMoments(l.spec.K, l.spec.Groups, cross)
-		ms[i].Gram = gram
+	for _, l := range group {
+		step := maxRows
+		if l.spec.Groups > 1 {
+			step = l.spec.K
+		}
+		for lo := 0; lo < l.spec.K; lo += step {
+			p := part{lo: lo, hi: min(lo+step, l.spec.K)}
+			p.moments = quant.NewMoments(p.hi-p.lo, l.spec.Groups)
+			p.moments.Gram = gram
+			l.parts = append(l.parts, p)
+		}
 		x := l.node.In(0)
 		if _, ok := at[x]; !ok {
 			at[x] = len(xs)
 			xs = append(xs, x)
 		}
 	}
-	float := z.prober(watchGraph(z.g, xs), z.opt.Run)
-	defer float.close()
-	var quantized *prober
-	if cross {
-		g, err := z.build(xs, true)
-		if err != nil {
-			return nil, err
-		}
-		quantized = z.prober(g, z.opt.RunInt8)
-		defer quantized.close()
-	}
+	pr := z.prober(watchGraph(z.g, xs))
+	defer pr.close()
 	for i := range z.opt.Calib.Len() {
-		xf, err := float.at(i)
+		x, err := pr.at(i)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		xq := xf
-		if cross {
-			if xq, err = quantized.at(i); err != nil {
-				return nil, err
-			}
-		}
-		for j, l := range group {
-			k := at[l.node.In(0)]
-			if err := z.gather(ms[j], l, i, xf[k], xq[k]); err != nil {
-				return nil, err
+		for _, l := range group {
+			if err := z.gather(l, i, x[at[l.node.In(0)]]); err != nil {
+				return err
 			}
 		}
 	}
-	for _, m := range ms {
-		if err := m.Finish(); err != nil {
-			return nil, err
+	for _, l := range group {
+		for _, p := range l.parts {
+			if err := p.moments.Finish(); err != nil {
+				return err
+			}
 		}
 	}
-	return ms, nil
+	return nil
 }
 
 // gramOn makes the product of moments run on the calibration's target.
-func (z *quantizer) gramOn() (gram func(k int, a, b []float32) ([]float32, error), free func()) {
+func (z *quantizer) gramOn() (gram func(k int, x []float32) ([]float32, error), free func()) {
 	type prepared struct {
 		run  func(in []*ir.Tensor) ([]*ir.Tensor, error)
 		free func()
 	}
 	runs := map[int]prepared{}
-	gram = func(k int, a, b []float32) ([]float32, error) {
+	gram = func(k int, x []float32) ([]float32, error) {
 		p, ok := runs[k]
 		if !ok {
 			m := ir.NewBuilder("gram")
-			x, y := m.Input("a", ir.T(ir.F32, quant.GramRows, k)), m.Input("b", ir.T(ir.F32, quant.GramRows, k))
-			g, err := m.Graph(m.Op("dot_general", ir.Attrs{"transpose_a": true}, x, y))
+			v := m.Input("x", ir.T(ir.F32, quant.GramRows, k))
+			g, err := m.Graph(m.Op("dot_general", ir.Attrs{"transpose_a": true}, v, v))
 			if err != nil {
 				return nil, err
 			}
@@ -155,7 +146,7 @@ func (z *quantizer) gramOn() (gram func(k int, a, b []float32) ([]float32, error
 			}
 			runs[k] = p
 		}
-		out, err := p.run([]*ir.Tensor{ir.From(a, quant.GramRows, k), ir.From(b, quant.GramRows, k)})
+		out, err := p.run([]*ir.Tensor{ir.From(x, quant.GramRows, k)})
 		if err != nil {
 			return nil, err
 		}
@@ -171,24 +162,27 @@ func (z *quantizer) gramOn() (gram func(k int, a, b []float32) ([]float32, error
 }
 
 // gather adds one sample's input rows to a layer's moments.
-func (z *quantizer) gather(m *quant.Moments, l *layer, sample int, xf, xq *ir.Tensor) error {
-	cross := m.Cross()
+func (z *quantizer) gather(l *layer, sample int, x *ir.Tensor) error {
 	per := (rowsWanted(&l.spec) + z.opt.Calib.Len() - 1) / z.opt.Calib.Len()
-	p, err := patchesOf(l.node, xf, sample, per)
+	p, err := patchesOf(l.node, x, sample, per)
 	if err != nil {
 		return err
 	}
-	var d, x []float32
+	var buf, cut []float32
 	for g := range l.spec.Groups {
-		x = p.rows(xq.F32(), g, x)
-		if cross {
-			d = p.rows(xf.F32(), g, d)
-			for i := range d {
-				d[i] -= x[i]
+		buf = p.rows(x.F32(), g, buf)
+		for _, part := range l.parts {
+			rows := buf
+			if len(l.parts) > 1 {
+				cut = cut[:0]
+				for r := range p.at {
+					cut = append(cut, buf[r*l.spec.K+part.lo:r*l.spec.K+part.hi]...)
+				}
+				rows = cut
 			}
-		}
-		if err := m.Add(g, len(p.at), x, d); err != nil {
-			return err
+			if err := part.moments.Add(g, len(p.at), rows); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -258,24 +252,39 @@ func (p *patches) rows(x []float32, g int, buf []float32) []float32 {
 	return buf
 }
 
-func (z *quantizer) roundLayer(l *layer, m *quant.Moments) error {
-	o := quant.RoundOptions{Damp: z.opt.Damp, Polish: max(z.opt.Polish, 0), Seed: z.opt.Seed, Iters: z.opt.AdaRoundIters}
-	var err error
-	switch z.opt.Rounding {
-	case Nearest:
-		l.q = quant.RoundNearest(&l.spec, l.scale)
-	case GPTQ:
-		l.q, err = quant.GPTQ(&l.spec, l.scale, m, o)
-	case AdaRound:
-		l.q, err = quant.RoundAdaptively(&l.spec, l.scale, m, o)
+func (z *quantizer) roundLayer(l *layer) error {
+	o := quant.RoundOptions{Damp: z.opt.Damp, Polish: max(z.opt.Polish, 0), Iters: z.opt.AdaRoundIters}
+	bias := l.spec.Bias
+	var noise, signal float64
+	l.q = l.q[:0]
+	for _, p := range l.parts {
+		spec := l.spec
+		spec.K, spec.Bias = p.hi-p.lo, bias
+		spec.W = l.spec.W[p.lo*l.spec.N : p.hi*l.spec.N]
+		var q []int8
+		var err error
+		switch z.opt.Rounding {
+		case Nearest:
+			q = quant.RoundNearest(&spec, l.scale)
+		case GPTQ:
+			q, err = quant.GPTQ(&spec, l.scale, p.moments, o)
+		case AdaRound:
+			q, err = quant.RoundAdaptively(&spec, l.scale, p.moments, o)
+		}
+		if err != nil {
+			return err
+		}
+		if !z.opt.NoCorrection {
+			bias = p.moments.CorrectedBias(&spec, q, l.scale)
+			l.bias = bias
+		}
+		n, s := p.moments.Error(&spec, q, l.scale)
+		noise, signal = noise+n, signal+s
+		l.q = append(l.q, q...)
 	}
-	if err != nil {
-		return err
+	if noise > 0 {
+		l.sqnr = 10 * math.Log10(signal/noise)
 	}
-	if !z.opt.NoCorrection {
-		l.bias = m.CorrectedBias(&l.spec, l.q, l.scale)
-	}
-	l.sqnr = -10 * math.Log10(m.Error(&l.spec, l.q, l.scale))
 	return nil
 }
 

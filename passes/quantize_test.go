@@ -260,9 +260,9 @@ func TestQuantizeMethodsAndRoundings(t *testing.T) {
 		}
 	}
 	for name, o := range map[string]QuantizeOptions{
-		"adaround":   {Rounding: AdaRound, AdaRoundIters: 100},
-		"asymmetric": {Asymmetric: true, Budget: 4096},
-		"plain":      {Rounding: Nearest, NoCorrection: true, NoEqualize: true},
+		"adaround":     {Rounding: AdaRound, AdaRoundIters: 100},
+		"small groups": {Budget: 4096},
+		"plain":        {Rounding: Nearest, NoCorrection: true, NoEqualize: true},
 	} {
 		o.Calib = calib
 		q, _, err := Quantize(g, o)

@@ -55,7 +55,7 @@ func TestRandomGraphsKeepTheirFunction(t *testing.T) {
 			}
 		})
 	}
-	for _, name := range []string{"layout", "fold-shapes", "cse", "fuse-bias", "fold-bn", "fold-pad"} {
+	for _, name := range []string{"layout", "fold-shapes", "cse"} {
 		if changed[name] == 0 {
 			t.Errorf("no graph gave %s anything to do", name)
 		}

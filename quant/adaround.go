@@ -40,7 +40,7 @@ func RoundAdaptively(l *Layer, scale []float32, m *Moments, o RoundOptions) ([]i
 		if m.Rows[g] == 0 {
 			continue
 		}
-		target(l, m, g, o.Damp, w, h)
+		groupWeights(l, g, w)
 		m.covariance(g, o.Damp, h)
 		adaGroup(l, scale, g, h, w, q, iters)
 		if o.Polish > 0 {

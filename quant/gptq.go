@@ -12,13 +12,12 @@ import (
 
 // RoundOptions steer second-order rounding.
 type RoundOptions struct {
-	Damp   float64 // of the mean diagonal, added to it; 0 means 0.01
+	Damp   float64 // of the mean diagonal, added to it; 0 means 0.03
 	Polish int     // passes of coordinate descent after GPTQ
-	Seed   uint64  // AdaRound only
 	Iters  int     // AdaRound only; 0 means 1000
 }
 
-const defaultDamp = 0.01
+const defaultDamp = 0.03
 
 // gptqBlock rows are finished before their error is fed forward by one matrix
 // product.
@@ -31,8 +30,7 @@ var errNotPositive = errors.New("the inputs' covariance is not positive definite
 // fed forward to the rows not yet rounded (Frantar et al. 2022). The form is
 // that of LDLQ (Chee et al. 2023): with Cov = U D Uᵀ, U unit upper triangular,
 // row k is rounded after adding Σ_{j<k} (w_j − q_j)·U[j,k], which needs no
-// inverse. With float inputs in the moments the target is first moved to the
-// least-squares fit of the float layer's output from x̂.
+// inverse.
 func GPTQ(l *Layer, scale []float32, m *Moments, o RoundOptions) ([]int8, error) {
 	if o.Damp == 0 {
 		o.Damp = defaultDamp
@@ -46,14 +44,14 @@ func GPTQ(l *Layer, scale []float32, m *Moments, o RoundOptions) ([]int8, error)
 		if m.Rows[g] == 0 {
 			continue
 		}
-		target(l, m, g, o.Damp, w, u)
+		groupWeights(l, g, w)
 		m.covariance(g, o.Damp, u)
 		if err := factorUDU(u, order); err != nil {
 			return nil, err
 		}
 		gptqGroup(l, scale, g, u, w, order, q)
 		if o.Polish > 0 {
-			target(l, m, g, o.Damp, w, u)
+			groupWeights(l, g, w)
 			m.covariance(g, o.Damp, u)
 			polish(l, scale, g, u, w, q, o.Polish)
 		}
@@ -61,31 +59,13 @@ func GPTQ(l *Layer, scale []float32, m *Moments, o RoundOptions) ([]int8, error)
 	return q, nil
 }
 
-// target writes the weights to fit of group g to w (K×N/Groups), using tmp
-// (K×K) as scratch.
-func target(l *Layer, m *Moments, g int, damp float64, w, tmp []float64) {
-	k, ng := l.K, l.N/l.Groups
-	for i := range k {
+// groupWeights writes the weights of group g to w (K×N/Groups).
+func groupWeights(l *Layer, g int, w []float64) {
+	ng := l.N / l.Groups
+	for i := range l.K {
 		for c := range ng {
 			w[i*ng+c] = float64(l.W[i*l.N+g*ng+c])
 		}
-	}
-	if m.cross == nil {
-		return
-	}
-	// w += Cov[x̂]⁻¹ · Cov[x̂, x − x̂] · w
-	wm := blas64.General{Rows: k, Cols: ng, Stride: ng, Data: w}
-	rhs := blas64.General{Rows: k, Cols: ng, Stride: ng, Data: make([]float64, k*ng)}
-	m.crossCovariance(g, tmp)
-	blas64.Gemm(blas.NoTrans, blas.NoTrans, 1, blas64.General{Rows: k, Cols: k, Stride: k, Data: tmp}, wm, 0, rhs)
-	m.covariance(g, damp, tmp)
-	t, ok := lapack64.Potrf(blas64.Symmetric{N: k, Stride: k, Data: tmp, Uplo: blas.Upper})
-	if !ok {
-		return
-	}
-	lapack64.Potrs(t, rhs)
-	for i, d := range rhs.Data {
-		w[i] += d
 	}
 }
 
@@ -148,8 +128,7 @@ func permuteSymmetric(a []float64, order []int) {
 	}
 }
 
-// gptqGroup rounds group g. w holds the target and is overwritten with what
-// was rounded: target plus the error fed forward.
+// gptqGroup rounds group g. w holds its weights.
 func gptqGroup(l *Layer, scale []float32, g int, u, w []float64, order []int, q []int8) {
 	k, ng := l.K, l.N/l.Groups
 	sc := scale[g*ng : (g+1)*ng]

@@ -39,6 +39,7 @@ type program struct {
 	scratch         int
 	level           isa.Level
 	threads         int
+	shares          bool // some step is worth more than one thread
 
 	mu     sync.Mutex
 	free   []*runMemory
@@ -120,7 +121,7 @@ func (p *program) run(ctx context.Context, in, out []*ir.Tensor, took []time.Dur
 		}
 		*q.to = rawBytes(t[q.io])[q.off : q.off+q.n]
 	}
-	if p.threads > 1 {
+	if p.shares {
 		m.lent = lend(m.gang, m.room)
 		m.gang.threads = 1 + len(m.lent)
 	}

@@ -104,6 +104,7 @@ func TestSideBySide(t *testing.T) {
 			s := &e.(*program).steps[i]
 			s.share = s.tiles > 1
 		}
+		e.(*program).shares = true
 		t.Cleanup(func() { _ = e.Close() })
 		for range 3 {
 			wg.Go(func() {

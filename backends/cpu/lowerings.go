@@ -18,6 +18,8 @@ var lowerings = map[string]func(c *compiler, g *group) error{
 	"dot":                   lowerDot,
 	"dot_general":           lowerDotGeneral,
 	"attention":             lowerAttention,
+	"lstm":                  lowerRecurrent,
+	"gru":                   lowerRecurrent,
 	"softmax":               lowerSoftmax,
 	"log_softmax":           lowerSoftmax,
 	"layer_norm":            lowerRowNorm,

@@ -35,6 +35,7 @@ type call struct {
 	ops       [][]byte
 	attention f32.AttentionArgs // made of the above for kernels with more operands
 	plain     plain.Args
+	recurrent f32.RecurrentArgs
 }
 
 // Rough speed of one core, for deciding whether a step is worth sharing.
@@ -43,7 +44,7 @@ const (
 	// shareAbove is the estimated time of a step in ns above which other
 	// threads are called in: handing over and waiting costs about 1 µs when
 	// they are spinning, and some 5 µs when one has to be woken.
-	shareAbove = 6000
+	shareAbove = 3000
 )
 
 // macsPerNS is the speed of float contractions; integer kernels say themselves

@@ -29,6 +29,7 @@ def openvino_session(model, threads):
     m.reshape({i: shapes[i.any_name] for i in m.inputs})
     c = core.compile_model(m, "CPU", {
         "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",  # its default is bf16 on CPUs that have it
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
     })

@@ -41,7 +41,6 @@ var (
 	smooth  = flag.Float64("smooth", 0, "SmoothQuant's alpha (0: the default, -1: off)")
 	noEq    = flag.Bool("no-equalize", false, "no cross-layer equalization")
 	noCorr  = flag.Bool("no-correction", false, "no bias correction")
-	asym    = flag.Bool("asymmetric", false, "fit layers to quantized inputs")
 	floatAt = flag.Bool("float-attention", false, "keep products of two activations in f32")
 	damp    = flag.Float64("damp", 0, "damping of second-order rounding")
 	layers  = flag.Bool("layers", false, "print every layer")
@@ -153,7 +152,7 @@ func quantize(g *ir.Graph, calib passes.Samples, seed uint64) (*ir.Graph, *passe
 	start := time.Now()
 	q, rep, err := passes.Quantize(g, passes.QuantizeOptions{
 		Calib: calib, Run: nasc.Runner(context.Background(), *threads), Method: quant.Method(*method), Rounding: passes.Rounding(*round),
-		Smooth: *smooth, NoEqualize: *noEq, NoCorrection: *noCorr, Asymmetric: *asym, FloatAttention: *floatAt, Damp: *damp, Seed: seed,
+		Smooth: *smooth, NoEqualize: *noEq, NoCorrection: *noCorr, FloatAttention: *floatAt, Damp: *damp, Seed: seed,
 	})
 	if err == nil && *layers {
 		for _, l := range rep.Layers {

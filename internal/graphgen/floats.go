@@ -13,7 +13,7 @@ var floatRows = []func(*gen){
 	drawDot, drawDotGeneral, drawAttention,
 	drawUnary, drawUnary, drawUnary, drawBinary, drawBinary, drawBinary,
 	drawPool, drawReduce, drawSoftmax, drawNorm, drawBatchNorm, drawChannelNorm,
-	drawSelect, drawWhole, drawDynamic,
+	drawSelect, drawWhole, drawDynamic, drawRecurrent, drawRecurrent,
 	drawConcat, drawSlice, drawPad, drawReshape, drawTranspose, drawBroadcast, drawGather, drawSplit, drawResize,
 }
 

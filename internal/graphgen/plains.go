@@ -68,3 +68,40 @@ func drawDynamic(g *gen) {
 	acc := g.add("dot_integer", nil, q[0], g.b.Const(g.name(), w), q[2], zero)
 	g.add("multiply", nil, g.add("convert", ir.Attrs{"dtype": "f32"}, acc), q[1])
 }
+
+// drawRecurrent is an LSTM or GRU over the rows of a tensor.
+func drawRecurrent(g *gen) {
+	x := g.x()
+	s := x.Type.Shape
+	if len(s) != 3 || s.Elems() > 2048 {
+		return
+	}
+	gates, op := 4, "lstm"
+	if g.IntN(2) == 0 {
+		gates, op = 3, "gru"
+	}
+	a, dirs, h := ir.Attrs{}, 1, 1+g.IntN(12)
+	a["hidden_size"] = h
+	switch g.IntN(3) {
+	case 0:
+		a["direction"], dirs = "bidirectional", 2
+	case 1:
+		a["direction"] = "reverse"
+	}
+	if op == "gru" && g.IntN(2) == 0 {
+		a["linear_before_reset"] = true
+	}
+	in := []*ir.Value{x, g.weights(s[2], dirs, gates*h, s[2]), g.weights(h, dirs, gates*h, h), g.maybe(g.weights(4, dirs, 2*gates*h)), nil}
+	if g.IntN(3) == 0 {
+		lens := ir.NewTensor(ir.I32, s[1])
+		for i := range lens.I32() {
+			lens.I32()[i] = int32(g.IntN(s[0] + 1))
+		}
+		in[4] = g.b.Const(g.name(), lens)
+	}
+	in = append(in, g.maybe(g.weights(1, dirs, s[1], h)))
+	if op == "lstm" {
+		in = append(in, g.maybe(g.weights(1, dirs, s[1], h)), g.maybe(g.weights(1, dirs, 3*h)))
+	}
+	g.add(op, a, in...)
+}

@@ -2,6 +2,8 @@ package nascfile
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -72,7 +74,9 @@ func (m *Manifest) encode() []byte {
 	}
 	if len(m.Notes) > 0 {
 		w.table("notes")
-		w.strings(m.Notes)
+		for _, k := range slices.Sorted(maps.Keys(m.Notes)) {
+			w.pair(k, tomlString(m.Notes[k]))
+		}
 	}
 	return w.b.Bytes()
 }
@@ -111,7 +115,7 @@ func decodeManifest(file string, text []byte) (*Manifest, error) {
 			Mean: list[float64](d, t, "mean"), Std: list[float64](d, t, "std"), Assumed: get[bool](d, t, "assumed"),
 		}
 	}
-	if t := doc["notes"]; t != nil {
+	if t := doc["notes"]; len(t) > 0 {
 		m.Notes = map[string]string{}
 		for k := range t {
 			m.Notes[k] = get[string](d, t, k)

@@ -145,12 +145,21 @@ func TestInterruptedWrite(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	m, man := sample()
-	var b bytes.Buffer
-	if err := Encode(&b, m, man); err != nil {
+	b := ir.NewBuilder("small")
+	x := b.Input("x", ir.T(ir.F32, 1, 2))
+	w := ir.NewTensor(ir.F32, 2, 20)
+	for i := range w.F32() {
+		w.F32()[i] = float32(i)
+	}
+	g, err := b.Graph(b.Op("dot", nil, x, b.Const("w", w)))
+	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(b.Bytes())
+	var file bytes.Buffer
+	if err := Encode(&file, &ir.Module{Graphs: []*ir.Graph{g}}, &Manifest{Target: "cpu-f32"}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file.Bytes())
 	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = Decode("fuzz", data) })
 }
 

@@ -3,8 +3,6 @@ package nascfile
 import (
 	"bytes"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -56,14 +54,10 @@ func (w *tomlWriter) key(name string, v any) {
 	default:
 		panic(fmt.Sprintf("BUG: %T in a manifest", v))
 	}
-	fmt.Fprintf(&w.b, "%s = %s\n", tomlKey(name), s)
+	w.pair(name, s)
 }
 
-func (w *tomlWriter) strings(m map[string]string) {
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		w.key(k, m[k])
-	}
-}
+func (w *tomlWriter) pair(name, value string) { fmt.Fprintf(&w.b, "%s = %s\n", tomlKey(name), value) }
 
 func tomlKey(s string) string {
 	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !bareRune(r) }) < 0 {

@@ -81,3 +81,22 @@ func TestDamage(t *testing.T) {
 		}
 	}
 }
+
+func FuzzRead(f *testing.F) {
+	var b bytes.Buffer
+	if err := Write(&b, sample()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tensors, err := Read(data)
+		if err != nil {
+			return
+		}
+		for name, x := range tensors {
+			if len(x.RawBytes()) != int(x.Bytes()) {
+				t.Errorf("%q has %d bytes, its type %d", name, len(x.RawBytes()), x.Bytes())
+			}
+		}
+	})
+}

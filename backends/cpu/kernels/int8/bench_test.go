@@ -222,3 +222,29 @@ func BenchmarkElementwise(b *testing.B) {
 		})
 	}
 }
+
+// Layers whose weights were not used since eleven others': they come from the
+// third level cache, as in a whole network.
+func BenchmarkColdWeights(b *testing.B) {
+	r := newRNG(1)
+	v := layer{"", 7, 512, 512, 3, 1, 1, false, false}
+	s := v.spec(r)
+	l := isa.Available()[0]
+	var ks []Kernel
+	for range 10 {
+		k, err := Conv(s, l)
+		ks = append(ks, must(b, k, err))
+	}
+	n := s.OH * s.OW * s.K
+	a := &Args{X: r.bytes(s.H * s.W * s.C), Y: make([]byte, n), Scratch: aligned[byte](ks[0].ScratchBytes())}
+	best := math.Inf(1)
+	for b.Loop() {
+		start := time.Now()
+		for _, k := range ks {
+			k.Run(0, k.Tiles(), a)
+		}
+		best = min(best, float64(time.Since(start).Nanoseconds())/float64(len(ks)))
+	}
+	b.ReportMetric(2*float64(n)*9*512/best, "GOPS")
+	b.ReportMetric(best/1000, "us")
+}

@@ -265,6 +265,10 @@ func (c *conv) fusedBand(g *gemmArgs, a *Args, b *band, blk *block, x unsafe.Poi
 	for oy := b.oy0; oy < b.oy1; oy++ {
 		y := unsafe.Pointer(&a.Y[((b.n*c.OH+oy)*c.OW+b.ox0)*c.K+blk.col])
 		g.y = uintptr(y)
+		if c.Residual != nil {
+			x2 := unsafe.Pointer(&a.X2[((b.n*c.OH+oy)*c.OW+b.ox0)*c.K+blk.col])
+			g.residual, g.delta = 1, uintptr(x2)-uintptr(y)
+		}
 		g.x = unsafe.Add(x, ((oy-b.oy0)*c.SH*pitch+b.ox0*c.SW)*c.C*c.in.elem)
 		blk.k.rowsOf(g, unsafe.Add(base(a.Scratch), c.imgBytes), b.ox1-b.ox0)
 		if c.fin.table != nil {

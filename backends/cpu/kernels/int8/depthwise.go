@@ -2,6 +2,7 @@ package int8
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"unsafe"
 
@@ -13,9 +14,9 @@ import (
 //
 //	y[i] = requantized(init + Σ over taps of x[taps[t] + i·xStep] · w[t])
 //
-// taps holds groups of two or four offsets. Weights, init and
-// mult lie in the order that interleaving four taps' bytes leaves channels in.
-// gen/ knows this layout; TestLayouts compares.
+// taps holds groups of two or four offsets. Weights, init and mult lie in the
+// order that interleaving four taps' bytes leaves channels in. gen/ knows this
+// layout; TestLayouts compares.
 type dwArgs struct {
 	x      unsafe.Pointer
 	taps   unsafe.Pointer // int64
@@ -31,6 +32,13 @@ type dwArgs struct {
 	lo, hi float32
 	zero   int32
 	yFlip  uint32
+
+	// The clamp of the result as u8, for kernels that clamp bytes.
+	least, most uint32
+	// Kernels that compute two pixels a step write the second one yHalf bytes
+	// behind the first, the channels of mask2.
+	yHalf uintptr
+	mask2 uint64
 }
 
 // dwKernel is a row of the table of depthwise micro-kernels.
@@ -41,6 +49,7 @@ type dwKernel struct {
 	group int // taps multiplied at once: 4 as bytes, 2 as 16-bit words
 	// masked: the kernel writes only the channels of args.mask.
 	masked bool
+	pairs  bool // computes two pixels a step
 	run    func(*dwArgs)
 }
 
@@ -64,6 +73,7 @@ type depthwise struct {
 	period   int     // bytes after which the vectors repeat; 0: every pixel has its own
 	offsets  []int64 // of the taps from a pixel's first
 	bands    []band
+	parts    int // units of a band: parts of its vectors
 	imgBytes int
 	weights  []int16
 	bias     []int32
@@ -84,8 +94,8 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 	d := &depthwise{ConvSpec: s, in: newInput(s, 1, l)}
 	d.fin = newFinisher(s.Out, s.Mult, s.bound(), s.Residual, s.Table, l)
 	taps := s.KH * s.KW
-	if s.Out.DType <= S8 && s.Residual == nil && s.WZero == nil {
-		d.kern = pickDepthwise(l, taps)
+	if d.fin.pack != nil && s.Residual == nil && s.WZero == nil {
+		d.kern = pickDepthwise(l, &s)
 	}
 	parts := max(ceilDiv(d.in.ph*d.in.pw*s.C, depthwiseBytes), min(8, 1+s.OH*s.OW*s.C/16384))
 	parts = min(parts, ceilDiv(s.OH, s.KH))
@@ -94,13 +104,20 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 			d.bands = append(d.bands, band{n, cut(s.OH, parts, i), cut(s.OH, parts, i+1), 0, s.OW})
 		}
 	}
+	d.parts = 1
 	name, cost, scratch := "portable", 1.0, s.C*4+sumSlack
 	if d.kern != nil {
-		name, cost = d.kern.name, 0.015
+		name, cost = d.kern.name, 0.6/float64(d.kern.width)
 		for _, b := range d.bands {
-			d.imgBytes = max(d.imgBytes, d.in.bytes(b))
+			// Pairs read one pixel more.
+			d.imgBytes = max(d.imgBytes, d.in.bytes(b)+align64(s.SW*s.C))
 		}
 		d.pack()
+		if d.period == 0 || d.fin.table == nil {
+			// Few bands of much work are cut by channels, too.
+			want := min(8, int(cost*float64(s.N*s.OH*s.OW*s.C*taps)/4000))
+			d.parts = max(1, min(len(d.vectors), ceilDiv(want, len(d.bands))))
+		}
 		scratch = d.imgBytes + d.kern.width*s.OW
 	} else {
 		d.weights = make([]int16, taps*s.C)
@@ -112,37 +129,103 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 	}
 	d.Weights, d.Bias, d.WZero, d.Mult = nil, nil, nil, nil
 	return &op{
-		name: fmt.Sprintf("depthwise_%s_%s", s.dims(), name), tiles: len(d.bands), scratch: scratch, run: d.run,
-		cost: cost * float64(s.N*s.OH*s.OW*s.C*taps) / float64(len(d.bands)),
+		name: fmt.Sprintf("depthwise_%s_%s", s.dims(), name), tiles: len(d.bands) * d.parts, scratch: scratch, run: d.run,
+		cost: cost * float64(s.N*s.OH*s.OW*s.C*taps) / float64(len(d.bands)*d.parts),
 	}
 }
 
-// pickDepthwise gives the best kernel for a number of taps, or nil.
-func pickDepthwise(l isa.Level, taps int) *dwKernel {
+// pickDepthwise gives the kernel that does a convolution with the fewest groups
+// of taps, the first of equals, or nil where there is none.
+func pickDepthwise(l isa.Level, s *ConvSpec) *dwKernel {
+	var best *dwKernel
+	least := math.Inf(1)
 	for i := range dwKernels {
-		if k := &dwKernels[i]; l.Has(k.level) && (k.taps == 0 || k.taps == taps) {
-			return k
+		k := &dwKernels[i]
+		if !l.Has(k.level) || k.taps != 0 && k.taps != s.KH*s.KW || k.pairs && (s.DW != 1 || s.OW < 4) || best != nil && best.level != k.level {
+			continue
+		}
+		d := depthwise{ConvSpec: *s, kern: k}
+		d.periods()
+		groups := float64(ceilDiv(len(d.positions()), k.group))
+		// As measured: two pixels a step, but more weights are loaded; or all
+		// weights and offsets in registers.
+		switch {
+		case k.pairs:
+			groups *= 0.75
+		case k.taps != 0:
+			groups *= 0.65
+		}
+		if d.period == 0 {
+			groups *= float64(ceilDiv(s.C, k.width)*k.width) / float64(s.C)
+		}
+		if groups < least {
+			best, least = k, groups
 		}
 	}
-	return nil
+	return best
+}
+
+// position is one input pixel of a step: kh and its column from the first, and
+// the taps that it is for each of the step's pixels, −1 for none.
+type position struct {
+	row, col int
+	tap      [2]int
+}
+
+// positions lists what a step reads.
+func (d *depthwise) positions() []position {
+	var ps []position
+	if !d.kern.pairs {
+		for t := range d.KH * d.KW {
+			ps = append(ps, position{t / d.KW * d.DH, t % d.KW * d.DW, [2]int{t, -1}})
+		}
+		return ps
+	}
+	for kh := range d.KH {
+		for col := range d.KW + d.SW {
+			p := position{kh * d.DH, col, [2]int{-1, -1}}
+			if col < d.KW {
+				p.tap[0] = kh*d.KW + col
+			}
+			if col >= d.SW {
+				p.tap[1] = kh*d.KW + col - d.SW
+			}
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+// periods decides whether vectors go across pixels, where whole vectors of one
+// pixel waste too much.
+func (d *depthwise) periods() {
+	width := d.kern.width
+	if d.SW != 1 || d.C%width == 0 || d.kern.pairs {
+		return
+	}
+	period := lcm(d.C, width)
+	if used := float64(d.C) / float64(ceilDiv(d.C, width)*width); period <= 2048 && used < 0.9 && d.OW*d.C >= 2*period {
+		d.period = period
+	}
 }
 
 // pack lays out weights, sums to start from and factors for each vector.
 func (d *depthwise) pack() {
-	taps, width := d.KH*d.KW, d.kern.width
-	group := d.kern.group
-	groups := ceilDiv(taps, group)
+	width, group := d.kern.width, d.kern.group
+	ps := d.positions()
+	groups := ceilDiv(len(ps), group)
 	d.offsets = make([]int64, group*groups) // those without a tap have the weight 0
-	for t := range taps {
-		d.offsets[t] = int64((t/d.KW*d.DH*d.in.pw + t%d.KW*d.DW) * d.C)
+	for i, p := range ps {
+		d.offsets[i] = int64((p.row*d.in.pw + p.col) * d.C)
 	}
+	d.periods()
 	count := ceilDiv(d.C, width)
-	// Vectors across pixels, where whole vectors of one pixel waste too much.
-	if d.SW == 1 && d.C%width != 0 {
-		period := lcm(d.C, width)
-		if used := float64(d.C) / float64(count*width); period <= 2048 && used < 0.9 && d.OW*d.C >= 2*period {
-			d.period, count = period, period/width
-		}
+	if d.period != 0 {
+		count = d.period / width
+	}
+	pixels := 1
+	if d.kern.pairs {
+		pixels = 2
 	}
 	init := make([]int32, d.C)
 	copy(init, d.Bias)
@@ -151,7 +234,7 @@ func (d *depthwise) pack() {
 		init[i%d.C] -= zero * int32(w)
 	}
 	for j := range count {
-		v := dwVector{at: j * width, w: aligned[byte](groups * 4 * width), init: aligned[int32](width), mult: aligned[float32](width)}
+		v := dwVector{at: j * width, w: aligned[byte](groups * pixels * 4 * width), init: aligned[int32](width), mult: aligned[float32](width)}
 		for i := range width {
 			c := j*width + i
 			if d.period == 0 && c >= d.C {
@@ -160,11 +243,16 @@ func (d *depthwise) pack() {
 			c %= d.C
 			e := interleaved(i, width)
 			v.init[e], v.mult[e] = init[c], d.fin.mult[c]
-			for t := range taps {
-				at, w := (t/group*width+e)*4+t%group*(4/group), d.Weights[t*d.C+c]
-				v.w[at] = byte(w)
-				if group == 2 {
-					v.w[at+1] = byte(w >> 7)
+			for i, p := range ps {
+				for pixel, t := range p.tap[:pixels] {
+					if t < 0 {
+						continue
+					}
+					at, w := ((i/group*pixels+pixel)*width+e)*4+i%group*(4/group), d.Weights[t*d.C+c]
+					v.w[at] = byte(w)
+					if group == 2 {
+						v.w[at+1] = byte(w >> 7)
+					}
 				}
 			}
 		}
@@ -190,40 +278,50 @@ func lcm(a, b int) int {
 
 func (d *depthwise) run(lo, hi int, a *Args) {
 	r := dwPool.Get().(*dwRun)
+	copied := -1
 	for u := lo; u < hi; u++ {
-		b := &d.bands[u]
+		bi, part := u/d.parts, u%d.parts
+		b := &d.bands[bi]
 		if d.kern == nil {
 			for oy := b.oy0; oy < b.oy1; oy++ {
 				d.rowSums(r, a, b.n*d.OH+oy)
 			}
 			continue
 		}
-		d.in.copy(nil, a, b)
-		d.band(r, a, b)
+		if copied != bi {
+			d.in.copy(nil, a, b)
+			copied = bi
+		}
+		d.band(&r.args, a, b, cut(len(d.vectors), d.parts, part), cut(len(d.vectors), d.parts, part+1))
 	}
 	*r = dwRun{}
 	dwPool.Put(r)
 }
 
-// band computes a band with the vector kernel.
-func (d *depthwise) band(r *dwRun, a *Args, b *band) {
-	g := &r.args
+// band computes vectors [v0, v1) of a band with the vector kernel.
+func (d *depthwise) band(g *dwArgs, a *Args, b *band, v0, v1 int) {
 	f := &d.fin.args
-	*g = dwArgs{taps: base(d.offsets), groups: len(d.offsets) / d.kern.group, lo: f.lo, hi: f.hi, zero: f.zero, yFlip: f.yFlip}
+	*g = dwArgs{taps: base(d.offsets), groups: len(d.offsets) / d.kern.group, lo: f.lo, hi: f.hi, zero: f.zero, yFlip: f.yFlip, least: f.least, most: f.most}
 	row := d.OW * d.C
 	y := a.Y[(b.n*d.OH+b.oy0)*row:][:(b.oy1-b.oy0)*row]
 	temp := a.Scratch[d.imgBytes:]
 	// All rows of one vector come first: they share lines of the input.
-	for i := range d.vectors {
+	for i := v0; i < v1; i++ {
 		v := &d.vectors[i]
 		g.w, g.init, g.mult = base(v.w), base(v.init), base(v.mult)
 		for r := range b.oy1 - b.oy0 {
 			d.vectorRow(g, v, unsafe.Add(base(a.Scratch), r*d.SH*d.in.pw*d.C), y[r*row:][:row], temp)
 		}
 	}
-	if d.fin.table != nil {
-		d.fin.table.rows(base(y), len(y), 1, len(y))
+	if d.fin.table == nil {
+		return
 	}
+	if d.parts == 1 {
+		d.fin.table.rows(base(y), len(y), 1, len(y))
+		return
+	}
+	c0, c1 := d.vectors[v0].at, min(d.C, d.vectors[v1-1].at+d.kern.width)
+	d.fin.table.rows(base(y[c0:]), d.C, (b.oy1-b.oy0)*d.OW, c1-c0)
 }
 
 // vectorRow computes one vector of channels of an output row.
@@ -231,6 +329,10 @@ func (d *depthwise) vectorRow(g *dwArgs, v *dwVector, x unsafe.Pointer, y, temp 
 	width := d.kern.width
 	g.x, g.y = unsafe.Add(x, v.at), unsafe.Add(base(y), v.at)
 	g.mask = ^uint64(0)
+	if d.kern.pairs {
+		d.pairRow(g, min(width, d.C-v.at))
+		return
+	}
 	if d.period == 0 {
 		g.xStep, g.yStep, g.n = uintptr(d.SW*d.C), uintptr(d.C), d.OW
 		if rest := d.C - v.at; rest < width {
@@ -248,6 +350,21 @@ func (d *depthwise) vectorRow(g *dwArgs, v *dwVector, x unsafe.Pointer, y, temp 
 	if at < len(y) {
 		g.x, g.y, g.n = unsafe.Add(x, at), unsafe.Add(base(y), at), 1
 		d.tail(g, temp, len(y)-at, y[at:])
+	}
+}
+
+// pairRow computes one vector of cols channels of an output row, two pixels a
+// step; where the last pixel is alone, the second one is not written.
+func (d *depthwise) pairRow(g *dwArgs, cols int) {
+	g.xStep, g.yStep, g.yHalf = uintptr(2*d.SW*d.C), uintptr(2*d.C), uintptr(d.C)
+	g.mask = ^uint64(0) >> (64 - cols)
+	g.mask2 = g.mask
+	x, y, pairs := g.x, g.y, d.OW/2
+	g.n = pairs
+	d.kern.run(g)
+	if d.OW%2 != 0 {
+		g.x, g.y, g.n, g.mask2 = unsafe.Add(x, pairs*2*d.SW*d.C), unsafe.Add(y, pairs*2*d.C), 1, 0
+		d.kern.run(g)
 	}
 }
 

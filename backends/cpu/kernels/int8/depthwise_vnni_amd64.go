@@ -11,3 +11,8 @@ func depthwise9VNNI(a *dwArgs)
 //
 //go:noescape
 func depthwiseVNNI(a *dwArgs)
+
+// depthwisePairVNNI computes steps of two pixels.
+//
+//go:noescape
+func depthwisePairVNNI(a *dwArgs)

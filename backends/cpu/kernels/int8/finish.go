@@ -47,7 +47,7 @@ type finisher struct {
 	run   func(*finishArgs)
 	name  string
 	table *lookupTable
-	pack  *packing // of bounded 8-bit results without a residual
+	pack  *packing // of bounded 8-bit results
 }
 
 // newFinisher prepares what follows the sums; bound is at least |acc·mult| of any
@@ -90,8 +90,8 @@ func newFinisher(o Out, mult []float32, bound float64, r *Residual, table *[256]
 	}
 	k := pick(finishKernels[kind], l)
 	f.run, f.name = k.run, k.name
-	if kind == finishBytes {
-		f.pack = newPacking(&f.args)
+	if kind == finishBytes || kind == finishResidual {
+		f.pack = newPacking(&f.args, kind == finishResidual)
 	}
 	if table != nil {
 		f.table = newLookupTable(table, f.out == S8, l)

@@ -34,27 +34,45 @@ type gemmArgs struct {
 	y     uintptr // moves on with the rows, in the end behind the tensor
 	yStep uintptr
 	mask  uint64 // columns that are written
+	// residual, where it is not 0, says that results are added to bytes that lie
+	// delta bytes from y.
+	residual uint64
+	delta    uintptr
 }
 
 // packing is what packing results needs beside the factors: a vector each of
 // zero points, least and greatest results as u8, the bytes that turn them into
-// stored ones, and the places of 4-byte pieces.
+// stored ones, and the places of 4-byte pieces; for a residual the bounds of
+// the first result less its zero point, what turns stored bytes into u8, their
+// zero point, both factors in one word and the last factor.
 type packing struct {
 	zero              [32]int16
 	least, most, flip [64]uint8
 	order             [16]uint32
+	leastQ, mostQ     [32]int16
+	flipX2            [64]uint8
+	zeroX2            [32]int16
+	pair              [16]uint32
+	mult2             [16]float32
 }
 
-func newPacking(a *finishArgs) *packing {
+func newPacking(a *finishArgs, residual bool) *packing {
 	p := new(packing)
-	for i := range p.zero {
-		p.zero[i] = int16(a.zero)
+	zero := a.zero
+	if residual {
+		zero = a.zero2
 	}
+	for i := range p.zero {
+		p.zero[i] = int16(zero)
+		p.leastQ[i], p.mostQ[i], p.zeroX2[i] = int16(a.leastQ), int16(a.mostQ), int16(a.zeroX2)
+	}
+	fill(p.flipX2[:], uint8(a.flip))
 	fill(p.least[:], uint8(a.least))
 	fill(p.most[:], uint8(a.most))
 	fill(p.flip[:], uint8(a.yFlip))
 	for i := range p.order {
 		p.order[i] = uint32(i%4*4 + i/4)
+		p.pair[i], p.mult2[i] = a.pair, a.mult2
 	}
 	return p
 }

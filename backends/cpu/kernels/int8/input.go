@@ -32,11 +32,26 @@ func newInput(s ConvSpec, elem int, l isa.Level) input {
 // rows is the number of rows of the padded input that a band reads.
 func (c *input) rows(b band) int { return (b.oy1-b.oy0-1)*c.SH + (c.KH-1)*c.DH + 1 }
 
-// bytes is the scratch memory of a band.
-func (c *input) bytes(b band) int { return align64(c.rows(b)*c.pw*c.C*c.elem + inputSlack) }
+// origin is the column of the padded image that a band's copy begins with: of
+// images of a single row, that is a matrix product's, each band has only its part.
+func (c *input) origin(b band) int {
+	if c.OH == 1 && c.KH == 1 {
+		return b.ox0 * c.SW
+	}
+	return 0
+}
 
-// copy writes the padded input of a band to the scratch memory. Bands of parts
-// of a row keep the pitch of whole rows.
+// bytes is the scratch memory of a band.
+func (c *input) bytes(b band) int {
+	cols := c.pw
+	if c.OH == 1 && c.KH == 1 {
+		cols = (b.ox1-b.ox0-1)*c.SW + (c.KW-1)*c.DW + 1
+	}
+	return align64(c.rows(b)*cols*c.C*c.elem + inputSlack)
+}
+
+// copy writes the padded input of a band to the scratch memory, in rows of the
+// padded image's length.
 func (c *input) copy(w *convertArgs, a *Args, b *band) {
 	lo := b.ox0 * c.SW // columns of the padded input that the band reads
 	hi := min(c.pw, (b.ox1-1)*c.SW+(c.KW-1)*c.DW+1)
@@ -54,7 +69,7 @@ func (c *input) copy(w *convertArgs, a *Args, b *band) {
 			src = a.X[((b.n*c.H+iy)*c.W+l-c.PL)*c.C:][:(e-l)*c.C]
 		}
 		if c.elem == 1 {
-			row := a.Scratch[r*c.pw*c.C:][:c.pw*c.C]
+			row := a.Scratch[(r*c.pw-origin)*c.C:]
 			pad := uint8(c.XZero) ^ flip
 			fill(row[lo*c.C:l*c.C], pad)
 			if flip == 0 {

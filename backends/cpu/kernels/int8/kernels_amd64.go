@@ -51,10 +51,11 @@ func vectorFinish() [][]finishKernel {
 
 func vectorDepthwise() []dwKernel {
 	return []dwKernel{
-		{kernel{"dw_u8s8u8_9x64_avx512vnni", isa.VNNI}, 64, 9, 4, true, depthwise9VNNI},
-		{kernel{"dw_u8s8u8_64_avx512vnni", isa.VNNI}, 64, 0, 4, true, depthwiseVNNI},
-		{kernel{"dw_u8s8u8_32_avxvnni", isa.AVXVNNI}, 32, 0, 4, false, depthwiseAVXVNNI},
-		{kernel{"dw_u8s8u8_32_avx2", isa.AVX2}, 32, 0, 2, false, depthwiseAVX2},
+		{kernel: kernel{"dw_u8s8u8_9x64_avx512vnni", isa.VNNI}, width: 64, taps: 9, group: 4, masked: true, run: depthwise9VNNI},
+		{kernel: kernel{"dw_u8s8u8_2x64_avx512vnni", isa.VNNI}, width: 64, group: 4, masked: true, pairs: true, run: depthwisePairVNNI},
+		{kernel: kernel{"dw_u8s8u8_1x64_avx512vnni", isa.VNNI}, width: 64, group: 4, masked: true, run: depthwiseVNNI},
+		{kernel: kernel{"dw_u8s8u8_1x32_avxvnni", isa.AVXVNNI}, width: 32, group: 4, run: depthwiseAVXVNNI},
+		{kernel: kernel{"dw_u8s8u8_1x32_avx2", isa.AVX2}, width: 32, group: 2, run: depthwiseAVX2},
 	}
 }
 

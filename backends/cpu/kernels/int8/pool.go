@@ -207,8 +207,10 @@ type MeanSpec struct {
 	Out                 Out
 }
 
-// meanCols is how many columns of a mean make one unit.
-const meanCols = 256
+const (
+	meanCols = 64   // columns of a mean that make one unit
+	meanRows = 4096 // rows that one call of a kernel sums
+)
 
 // Mean prepares a q_reduce_mean.
 func Mean(s MeanSpec, l isa.Level) (Kernel, error) {
@@ -245,8 +247,14 @@ func Mean(s MeanSpec, l isa.Level) (Kernel, error) {
 			n := min(meanCols, s.Inner-c0)
 			sums := words[int32](a.Scratch)[:n]
 			fill32(sums, -zero*int32(s.Count))
-			ca.window = windowArgs{y: base(sums), x: unsafe.Pointer(&a.X[o*s.Count*s.Inner+c0]), n: n, ny: s.Count, nx: 1, yStep: s.Inner, flip: uint32(flip)}
-			sum.run(&ca.window)
+			// Assembly cannot be interrupted: a call takes some 30 µs at most.
+			for from := 0; from < s.Count; from += meanRows {
+				ca.window = windowArgs{
+					y: base(sums), x: unsafe.Pointer(&a.X[(o*s.Count+from)*s.Inner+c0]), n: n, ny: min(meanRows, s.Count-from), nx: 1,
+					yStep: s.Inner, flip: uint32(flip),
+				}
+				sum.run(&ca.window)
+			}
 			fin.apply(&ca.finish, base(sums), 0, 1, n, 0, unsafe.Add(base(a.Y), (o*s.Inner+c0)*size), nil, n)
 		}
 		*ca = convArgs{}

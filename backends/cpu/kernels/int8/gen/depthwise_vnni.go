@@ -11,23 +11,26 @@ import (
 func depthwiseVNNI() {
 	depthwise9("depthwise9VNNI")
 	depthwiseAny("depthwiseVNNI")
+	depthwisePair("depthwisePairVNNI")
 }
 
 // dwFrame is what both depthwise kernels keep.
 type dwFrame struct {
-	a            reg.Register
-	x, y         reg.GPVirtual
-	cols         reg.GPVirtual // channels that are stored
-	lo, hi, zero reg.VecVirtual
-	flip         reg.VecVirtual
-	mult, acc    [4]reg.VecVirtual
+	a           reg.Register
+	x, y        reg.GPVirtual
+	cols        reg.GPVirtual // channels that are stored
+	least, most reg.VecVirtual
+	zero, flip  reg.VecVirtual
+	mult, acc   [4]reg.VecVirtual
 }
 
 func dwBegin(name, doc string) *dwFrame {
 	f := &dwFrame{a: text(name, "dwArgs", doc)}
 	f.x, f.y = load(f.a, dwX), load(f.a, dwY)
-	f.lo, f.hi, f.zero, f.flip = broadcast(f.a, dwLo), broadcast(f.a, dwHi), broadcast(f.a, dwZero), ZMM()
-	VPACKSSDW(f.zero, f.zero, f.zero)
+	f.least, f.most, f.zero, f.flip = ZMM(), ZMM(), ZMM(), ZMM()
+	VPBROADCASTW(field(f.a, dwZero), f.zero)
+	VPBROADCASTB(field(f.a, dwLeast), f.least)
+	VPBROADCASTB(field(f.a, dwMost), f.most)
 	VPBROADCASTB(field(f.a, dwYFlip), f.flip)
 	mult := load(f.a, dwMult)
 	for v := range f.mult {
@@ -40,26 +43,41 @@ func dwBegin(name, doc string) *dwFrame {
 	return f
 }
 
-// quad interleaves the bytes of four taps and adds their products; w gives the
-// weights of the four vectors.
-func (f *dwFrame) quad(x [4]reg.VecVirtual, w func(v int) Op) {
+// interleave gives the four vectors of four taps' interleaved bytes.
+func interleave(x [4]reg.VecVirtual) [4]reg.VecVirtual {
 	lo, hi := [2]reg.VecVirtual{ZMM(), ZMM()}, [2]reg.VecVirtual{ZMM(), ZMM()}
 	for i := range 2 {
 		VPUNPCKLBW(x[2*i+1], x[2*i], lo[i])
 		VPUNPCKHBW(x[2*i+1], x[2*i], hi[i])
 	}
+	var q [4]reg.VecVirtual
 	for i, h := range [][2]reg.VecVirtual{lo, hi} {
-		a, b := ZMM(), ZMM()
-		VPUNPCKLWD(h[1], h[0], a)
-		VPUNPCKHWD(h[1], h[0], b)
-		VPDPBUSD(w(2*i), a, f.acc[2*i])
-		VPDPBUSD(w(2*i+1), b, f.acc[2*i+1])
+		q[2*i], q[2*i+1] = ZMM(), ZMM()
+		VPUNPCKLWD(h[1], h[0], q[2*i])
+		VPUNPCKHWD(h[1], h[0], q[2*i+1])
+	}
+	return q
+}
+
+// quad interleaves the bytes of four taps and adds their products; w gives the
+// weights of the four vectors.
+func (f *dwFrame) quad(x [4]reg.VecVirtual, w func(v int) Op) {
+	for v, q := range interleave(x) {
+		VPDPBUSD(w(v), q, f.acc[v])
 	}
 }
 
-// finish requantizes the sums and stores one vector of bytes.
-func (f *dwFrame) finish() {
-	q := f.acc
+// start sets sums to what they start from.
+func start(init reg.Register) (acc [4]reg.VecVirtual) {
+	for v := range acc {
+		acc[v] = ZMM()
+		VMOVDQU32(at(init, 64*v), acc[v])
+	}
+	return acc
+}
+
+// finish requantizes bounded sums to one vector of bytes.
+func (f *dwFrame) finish(q [4]reg.VecVirtual) reg.VecVirtual {
 	for v := range q {
 		VCVTDQ2PS(q[v], q[v])
 	}
@@ -67,21 +85,22 @@ func (f *dwFrame) finish() {
 		VMULPS(f.mult[v], q[v], q[v])
 	}
 	for v := range q {
-		VMAXPS(f.lo, q[v], q[v])
-	}
-	for v := range q {
-		VMINPS(f.hi, q[v], q[v])
-	}
-	for v := range q {
 		VCVTPS2DQ(q[v], q[v])
 	}
 	VPACKSSDW(q[1], q[0], q[0])
 	VPACKSSDW(q[3], q[2], q[2])
-	VPADDW(f.zero, q[0], q[0])
-	VPADDW(f.zero, q[2], q[2])
+	VPADDSW(f.zero, q[0], q[0])
+	VPADDSW(f.zero, q[2], q[2])
 	VPACKUSWB(q[2], q[0], q[0])
+	VPMAXUB(f.least, q[0], q[0])
+	VPMINUB(f.most, q[0], q[0])
 	VPXORD(f.flip, q[0], q[0])
-	store(q[0], f.y, f.cols, 64, false)
+	return q[0]
+}
+
+// next stores the result of a step and moves on.
+func (f *dwFrame) next() {
+	store(f.finish(f.acc), f.y, f.cols, 64, false)
 	ADDQ(field(f.a, dwXStep), f.x)
 	ADDQ(field(f.a, dwYStep), f.y)
 }
@@ -101,10 +120,7 @@ func depthwise9(name string) {
 		VMOVDQU32(at(w, 64*i), ws[i])
 	}
 	Label("step")
-	for v := range f.acc {
-		f.acc[v] = ZMM()
-		VMOVDQU32(at(init, 64*v), f.acc[v])
-	}
+	f.acc = start(init)
 	tap := func(t int) reg.VecVirtual {
 		z := ZMM()
 		if t == 0 {
@@ -121,7 +137,7 @@ func depthwise9(name string) {
 	x, none := tap(8), ZMM()
 	VPXORD(none, none, none)
 	f.quad([4]reg.VecVirtual{x, none, none, none}, func(v int) Op { return at(w, 512+64*v) })
-	f.finish()
+	f.next()
 	DECQ(field(f.a, dwN))
 	JNZ(LabelRef("step"))
 	VZEROUPPER()
@@ -133,10 +149,7 @@ func depthwiseAny(name string) {
 	f := dwBegin(name, "computes steps of any number of taps.")
 	init := load(f.a, dwInit)
 	Label("step")
-	for v := range f.acc {
-		f.acc[v] = ZMM()
-		VMOVDQU32(at(init, 64*v), f.acc[v])
-	}
+	f.acc = start(init)
 	taps, w, quads := load(f.a, dwTaps), load(f.a, dwW), load(f.a, dwQuads)
 	Label("quad")
 	var x [4]reg.VecVirtual
@@ -150,7 +163,41 @@ func depthwiseAny(name string) {
 	ADDQ(I32(256), w)
 	DECQ(quads)
 	JNZ(LabelRef("quad"))
-	f.finish()
+	f.next()
+	DECQ(field(f.a, dwN))
+	JNZ(LabelRef("step"))
+	VZEROUPPER()
+	RET()
+}
+
+// depthwisePair computes two neighbouring pixels a step: each interleaved group
+// of taps serves both, with weights of its own for each.
+func depthwisePair(name string) {
+	f := dwBegin(name, "computes steps of two pixels.")
+	KMOVQ(field(f.a, dwMask2), reg.K2)
+	init := load(f.a, dwInit)
+	Label("step")
+	first, second := start(init), start(init)
+	taps, w, quads := load(f.a, dwTaps), load(f.a, dwW), load(f.a, dwQuads)
+	Label("quad")
+	var x [4]reg.VecVirtual
+	for t := range x {
+		x[t] = ZMM()
+		off := load(taps, 8*t)
+		VMOVDQU32(Mem{Base: f.x, Index: off, Scale: 1}, x[t])
+	}
+	for v, q := range interleave(x) {
+		VPDPBUSD(at(w, 64*v), q, first[v])
+		VPDPBUSD(at(w, 256+64*v), q, second[v])
+	}
+	ADDQ(I32(32), taps)
+	ADDQ(I32(512), w)
+	DECQ(quads)
+	JNZ(LabelRef("quad"))
+	half := load(f.a, dwYHalf)
+	VMOVDQU8(f.finish(second), reg.K2, Mem{Base: f.y, Index: half, Scale: 1})
+	f.acc = first
+	f.next()
 	DECQ(field(f.a, dwN))
 	JNZ(LabelRef("step"))
 	VZEROUPPER()

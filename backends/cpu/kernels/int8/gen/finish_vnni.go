@@ -31,7 +31,7 @@ func broadcast(a reg.Register, offset int) reg.VecVirtual {
 // finish512 goes through columns 64 at a time, or 16 where no more are left, and
 // for each through all rows: sums to float32, times the column's factor, clamped,
 // rounded, and for a residual once more; then the 32-bit results are packed. Of
-// bounded sums 64 at a time are clamped only after packing.
+// bounded sums 64 or 32 at a time are clamped only after packing.
 func finish512(name string, residual, bounded bool) {
 	doc := "gives 8-bit results."
 	if residual {
@@ -88,13 +88,18 @@ func finish512(name string, residual, bounded bool) {
 	Label("columns")
 	CMPQ(cols, Imm(0))
 	JLE(LabelRef("done"))
-	for _, vecs := range []int{4, 1} {
+	widths := []int{4, 1}
+	if bounded {
+		widths = []int{4, 2, 1}
+	}
+	for i, vecs := range widths {
 		part := fmt.Sprint(vecs)
-		if vecs == 4 {
-			CMPQ(cols, Imm(16))
-			JLE(LabelRef("narrow"))
-		} else {
-			Label("narrow")
+		if i > 0 {
+			Label("width" + part)
+		}
+		if i < len(widths)-1 {
+			CMPQ(cols, Imm(uint64(16*widths[i+1])))
+			JLE(LabelRef("width" + fmt.Sprint(widths[i+1])))
 		}
 		// Masks of the columns: all, then those of each vector.
 		masks := []reg.Register{reg.K1, reg.K2, reg.K3, reg.K4}
@@ -106,7 +111,7 @@ func finish512(name string, residual, bounded bool) {
 		BZHIQ(n, ones, ones)
 		KMOVQ(ones, reg.K5)
 		KMOVQ(reg.K5, reg.K1)
-		for v := 1; v < vecs; v++ {
+		for v := 1; v < vecs && !(bounded && vecs > 1); v++ {
 			KSHIFTRQ(Imm(uint64(16*v)), reg.K5, masks[v])
 		}
 		ms := make([]reg.VecVirtual, vecs)
@@ -123,9 +128,10 @@ func finish512(name string, residual, bounded bool) {
 			MOVQ(x20, x2)
 		}
 		Label("row" + part)
-		if bounded && vecs == 4 {
+		if bounded && vecs > 1 {
 			// Sums of 64 columns, scaled and rounded, packed to 16 bits.
-			packed := func(q [4]reg.VecVirtual, from func(v int) Op, m func(v int) Op) (lo, hi reg.VecVirtual) {
+			// (Of 32 columns the upper half is the lower one.)
+			packed := func(q []reg.VecVirtual, from func(v int) Op, m func(v int) Op) (lo, hi reg.VecVirtual) {
 				for v := range q {
 					VCVTDQ2PS(from(v), q[v])
 				}
@@ -136,10 +142,13 @@ func finish512(name string, residual, bounded bool) {
 					VCVTPS2DQ(q[v], q[v])
 				}
 				VPACKSSDW(q[1], q[0], q[0])
+				if len(q) == 2 {
+					return q[0], q[0]
+				}
 				VPACKSSDW(q[3], q[2], q[2])
 				return q[0], q[2]
 			}
-			q := [4]reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}
+			q := []reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}[:vecs]
 			a, b := packed(q, func(v int) Op { return at(sums, 64*v) }, func(v int) Op { return ms[v] })
 			if residual {
 				r, none, r0, r1 := ZMM(), ZMM(), ZMM(), ZMM()
@@ -149,8 +158,8 @@ func finish512(name string, residual, bounded bool) {
 				VPXORD(flip8, r, r)
 				VPUNPCKLBW(none, r, r0)
 				VPUNPCKHBW(none, r, r1)
-				p := [4]reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}
-				for i, h := range [][2]reg.VecVirtual{{a, r0}, {b, r1}} {
+				p := []reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}[:vecs]
+				for i, h := range [][2]reg.VecVirtual{{a, r0}, {b, r1}}[:vecs/2] {
 					VPMAXSW(leastQ, h[0], h[0])
 					VPMINSW(mostQ, h[0], h[0])
 					VPSUBW(zeroX216, h[1], h[1])
@@ -163,13 +172,19 @@ func finish512(name string, residual, bounded bool) {
 				a, b = packed(p, func(v int) Op { return p[v] }, func(int) Op { return mult2 })
 			}
 			VPADDSW(zero, a, a)
-			VPADDSW(zero, b, b)
+			if vecs == 4 {
+				VPADDSW(zero, b, b)
+			}
 			VPACKUSWB(b, a, a)
 			VPERMD(a, order, a)
 			VPMAXUB(least, a, a)
 			VPMINUB(most, a, a)
 			VPXORD(yflip, a, a)
-			store(a, y, cols, 64, false)
+			if vecs == 4 {
+				store(a, y, cols, 64, false)
+			} else {
+				VMOVDQU8(a, reg.K1, at(y, 0))
+			}
 			ADDQ(sumStep, sums)
 			ADDQ(yStep, y)
 			if residual {

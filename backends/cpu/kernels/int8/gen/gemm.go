@@ -183,33 +183,103 @@ func gemmPacked(a reg.Register, rows, vecs int, acc func(r, v int) reg.VecPhysic
 	VMOVDQU32(at(p, packLeast), least)
 	mult, y, yStep := load(a, gemmMult), load(a, gemmY), load(a, gemmYStep)
 	KMOVQ(field(a, gemmMask), reg.K1)
+	residual := load(a, gemmRes)
+	TESTQ(residual, residual)
+	JNZ(LabelRef("residual"))
+	row := func(r int) []reg.VecPhysical {
+		q := make([]reg.VecPhysical, vecs)
+		for v := range q {
+			q[v] = acc(r, v)
+		}
+		scaleRow(q, func(v int) Op { return at(mult, 64*v) })
+		return q
+	}
 	for r := range rows {
-		for v := range vecs {
-			VCVTDQ2PS(acc(r, v), acc(r, v))
-			VMULPS(at(mult, 64*v), acc(r, v), acc(r, v))
-		}
-		for v := range vecs {
-			VCVTPS2DQ(acc(r, v), acc(r, v))
-		}
-		words := func(first int) reg.VecPhysical {
-			VPACKSSDW(acc(r, min(first+1, vecs-1)), acc(r, first), acc(r, first))
-			VPADDSW(zero, acc(r, first), acc(r, first))
-			return acc(r, first)
-		}
-		lo := words(0)
-		hi := lo
-		if vecs > 2 {
-			hi = words(2)
-		}
-		VPACKUSWB(hi, lo, lo)
-		VPERMD(lo, order, lo)
-		VPMAXUB(least, lo, lo)
-		VPMINUB(at(p, packMost), lo, lo)
-		VPXORD(at(p, packFlip), lo, lo)
-		VMOVDQU8(lo, reg.K1, at(y, 0))
+		packRow(p, row(r), zero, least, order, y)
+		ADDQ(yStep, y)
+	}
+	MOVQ(y, field(a, gemmY))
+	JMP(LabelRef("next"))
+
+	Label("residual")
+	delta := load(a, gemmDelta)
+	for r := range rows {
+		q := row(r)
+		packRow(p, addResidual(p, q, free, order, Mem{Base: y, Index: delta, Scale: 1}), at(p, packZero), at(p, packLeast), order, y)
 		ADDQ(yStep, y)
 	}
 	MOVQ(y, field(a, gemmY))
 	JMP(LabelRef("next"))
 	Label("sums")
+}
+
+// scaleRow takes a row's sums times factors, rounded.
+func scaleRow(q []reg.VecPhysical, mult func(v int) Op) {
+	for v, z := range q {
+		VCVTDQ2PS(z, z)
+		VMULPS(mult(v), z, z)
+	}
+	for _, z := range q {
+		VCVTPS2DQ(z, z)
+	}
+}
+
+// packWords packs a row to 16 bits: one vector, or two of more than 32 columns.
+func packWords(q []reg.VecPhysical) []reg.VecPhysical {
+	var words []reg.VecPhysical
+	for i := 0; i < len(q); i += 2 {
+		VPACKSSDW(q[min(i+1, len(q)-1)], q[i], q[i])
+		words = append(words, q[i])
+	}
+	return words
+}
+
+// packRow packs a row of results less their zero point to bytes, clamps and
+// stores them.
+func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecPhysical, y reg.Register) {
+	words := packWords(q)
+	for _, w := range words {
+		VPADDSW(zero, w, w)
+	}
+	b := words[0]
+	VPACKUSWB(words[len(words)-1], b, b)
+	VPERMD(b, order, b)
+	VPMAXUB(least, b, b)
+	VPMINUB(at(p, packMost), b, b)
+	VPXORD(at(p, packFlip), b, b)
+	VMOVDQU8(b, reg.K1, at(y, 0))
+}
+
+// addResidual packs a row to 16 bits, pairs it with the bytes at x2, and gives
+// the row of scaled sums of both. The first of the free registers is order;
+// three more are used, and the row's second vector.
+func addResidual(p reg.Register, q, free []reg.VecPhysical, order reg.VecPhysical, x2 Mem) []reg.VecPhysical {
+	words := packWords(q)
+	res, none := free[1], free[2]
+	wide := []reg.VecPhysical{free[3]}
+	VMOVDQU8_Z(x2, reg.K1, res)
+	VPERMD(res, order, res) // as the packed pieces lie
+	VPXORD(at(p, packFlipX2), res, res)
+	VPXORD(none, none, none)
+	VPUNPCKLBW(none, res, wide[0])
+	if len(words) > 1 {
+		wide = append(wide, q[1])
+		VPUNPCKHBW(none, res, wide[1])
+	}
+	var sums []reg.VecPhysical
+	for i, w := range words {
+		VPMAXSW(at(p, packLeastQ), w, w)
+		VPMINSW(at(p, packMostQ), w, w)
+		VPSUBW(at(p, packZeroX2), wide[i], wide[i])
+		lo := []reg.VecPhysical{res, none}[i]
+		VPUNPCKLWD(wide[i], w, lo)
+		VPUNPCKHWD(wide[i], w, wide[i])
+		sums = append(sums, lo, wide[i])
+	}
+	sums = sums[:len(q)]
+	for _, z := range sums {
+		VPMADDWD(at(p, packPair), z, z)
+	}
+	scaleRow(sums, func(int) Op { return at(p, packMult2) })
+	return sums
 }

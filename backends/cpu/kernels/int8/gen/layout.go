@@ -18,12 +18,20 @@ const (
 	gemmY       = 104
 	gemmYStep   = 112
 	gemmMask    = 120
+	gemmRes     = 128
+	gemmDelta   = 136
 
-	packZero  = 0
-	packLeast = 64
-	packMost  = 128
-	packFlip  = 192
-	packOrder = 256
+	packZero   = 0
+	packLeast  = 64
+	packMost   = 128
+	packFlip   = 192
+	packOrder  = 256
+	packLeastQ = 320
+	packMostQ  = 384
+	packFlipX2 = 448
+	packZeroX2 = 512
+	packPair   = 576
+	packMult2  = 640
 
 	finSums    = 0
 	finSumStep = 8
@@ -66,6 +74,10 @@ const (
 	dwHi    = 92
 	dwZero  = 96
 	dwYFlip = 100
+	dwLeast = 104
+	dwMost  = 108
+	dwYHalf = 112
+	dwMask2 = 120
 
 	pairY       = 0
 	pairA       = 8

@@ -1,0 +1,175 @@
+// Package arch reads architecture files: networks written as a list of stages in
+// TOML (see zoo/README.md). It owns that form and the blocks a stage may name; it
+// may import ir, internal/diag, internal/nascfile, internal/safetensors and the
+// TOML parser.
+package arch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/internal/safetensors"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// Info is what a file says of its network besides the graph.
+type Info struct {
+	Preprocess *nascfile.Preprocess // nil: raw tensors only
+	Labels     []string
+	Notes      []string // what was assumed: random weights, ...
+}
+
+// Load reads a file and the weights that it names, relative to it.
+func Load(file string) (*ir.Graph, *Info, error) {
+	return LoadFS(os.DirFS(filepath.Dir(file)), filepath.Base(file), file)
+}
+
+// LoadFS is Load from a file system, such as the embedded zoo; shown is the name
+// in messages.
+func LoadFS(fsys fs.FS, name, shown string) (*ir.Graph, *Info, error) {
+	b, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, nil, &diag.Error{Place: shown, Err: err}
+	}
+	return Parse(shown, b, func(file string) ([]byte, error) {
+		p := path.Join(path.Dir(name), filepath.ToSlash(file))
+		if !fs.ValidPath(p) {
+			return nil, fmt.Errorf("%s lies outside the file's folder", file)
+		}
+		return fs.ReadFile(fsys, p)
+	})
+}
+
+// rootKeys are the keys a file may have outside of tables.
+var rootKeys = []string{"name", "doc", "input", "input_name", "input_type", "vocabulary", "mask", "weights", "seed", "labels", "preprocess", "stage"}
+
+// Parse builds the graph of a file's text; open reads the weights it names. All
+// faults of the file are reported, each with its line.
+func Parse(file string, text []byte, open func(name string) ([]byte, error)) (*ir.Graph, *Info, error) {
+	var doc map[string]any
+	if _, err := toml.Decode(string(text), &doc); err != nil {
+		var pe toml.ParseError
+		if errors.As(err, &pe) {
+			return nil, nil, diag.Errorf(fmt.Sprintf("%s:%d", file, pe.Position.Line), "%s", strings.TrimSpace(pe.Message))
+		}
+		return nil, nil, diag.Errorf(file, "%v", err)
+	}
+	var errs diag.List
+	at := scan(file, string(text))
+	root := &params{m: doc, table: "", at: at, errs: &errs}
+	info := &Info{Labels: root.strings("labels")}
+	name := root.str("name", strings.TrimSuffix(path.Base(filepath.ToSlash(file)), ".toml"))
+	root.str("doc", "")
+	n := &net{
+		Builder: ir.NewBuilder("main"), info: info, name: name,
+		seed: uint64(root.int("seed", 1)),
+	}
+	if f := root.str("weights", ""); f != "" {
+		n.loadWeights(root, f, open)
+	}
+	if t, ok := doc["preprocess"]; ok {
+		info.Preprocess = preprocess(t, at, &errs)
+	}
+	n.inputs(root)
+	stages, ok := doc["stage"].([]map[string]any)
+	if !ok || len(stages) == 0 {
+		errs.Add(&diag.Error{Place: file, Found: "no stages", Wanted: "one [[stage]] or more"})
+	}
+	for i, s := range stages {
+		if len(errs) > 0 && n.broken {
+			break
+		}
+		n.stage(i, &params{m: s, table: fmt.Sprintf("stage#%d", i), at: at, errs: &errs})
+	}
+	root.refuseOthers(rootKeys)
+	if len(errs) > 0 {
+		return nil, nil, dedupe(errs)
+	}
+	g, err := n.Graph(n.x)
+	if err != nil {
+		return nil, nil, diag.At(file, err)
+	}
+	if n.weights == nil {
+		info.Notes = append(info.Notes, "no weights given: seeded random ones")
+	} else if len(n.unused()) > 0 {
+		return nil, nil, &diag.Error{Place: file, Found: "weights that no stage reads: " + strings.Join(n.unused(), ", "), Fix: "name the stages as the weights file does"}
+	}
+	return g, info, nil
+}
+
+// dedupe drops errors that say the same twice.
+func dedupe(l diag.List) error {
+	seen := map[string]bool{}
+	out := slices.DeleteFunc(slices.Clone(l), func(e error) bool {
+		s := e.Error()
+		old := seen[s]
+		seen[s] = true
+		return old
+	})
+	if len(out) == 1 {
+		return out[0]
+	}
+	return out
+}
+
+func (n *net) loadWeights(root *params, file string, open func(string) ([]byte, error)) {
+	b, err := open(file)
+	if err != nil {
+		root.fail("weights", &diag.Error{Found: "weights " + file, Err: err})
+		return
+	}
+	if n.weights, err = safetensors.Read(b); err != nil {
+		root.fail("weights", &diag.Error{Found: "weights " + file, Err: err})
+	}
+}
+
+// inputs makes the graph's inputs: a picture [H,W,C], or tokens [T].
+func (n *net) inputs(root *params) {
+	shape := root.ints("input")
+	name := root.str("input_name", "x")
+	switch len(shape) {
+	case 3:
+		n.x = n.Input(name, ir.T(ir.F32, ir.Batch, shape[0], shape[1], shape[2]))
+	case 1:
+		n.vocabulary = root.int("vocabulary", 0)
+		if n.vocabulary < 1 {
+			root.fail("vocabulary", &diag.Error{Found: "input of tokens without a vocabulary", Wanted: "vocabulary = their number"})
+			n.vocabulary = 1
+		}
+		n.x = n.Input(name, ir.T(ir.I64, ir.Batch, shape[0]))
+		if root.bool("mask", false) {
+			n.mask = n.Input("attention_mask", ir.T(ir.I64, ir.Batch, shape[0]))
+		}
+	default:
+		root.fail("input", &diag.Error{Found: fmt.Sprintf("input = %v", shape), Wanted: "[height, width, channels] or [tokens]"})
+		n.broken = true
+		n.x = n.Input(name, ir.T(ir.F32, ir.Batch, 1, 1, 1))
+	}
+}
+
+// preprocess reads the table of that name.
+func preprocess(t any, at *lines, errs *diag.List) *nascfile.Preprocess {
+	m, ok := t.(map[string]any)
+	p := &params{m: m, table: "preprocess", at: at, errs: errs}
+	if !ok {
+		p.fail("", &diag.Error{Found: "preprocess is no table", Wanted: "[preprocess]"})
+		return nil
+	}
+	out := &nascfile.Preprocess{
+		Layout: p.word("layout", "nhwc", "nhwc", "nchw"), Order: p.word("order", "rgb", "rgb", "bgr", "gray"),
+		Resize: p.int("resize", 0), Height: p.int("height", 0), Width: p.int("width", 0),
+		Scale: p.float("scale", 1.0/255), Mean: p.floats("mean"), Std: p.floats("std"),
+	}
+	p.refuseOthers([]string{"layout", "order", "resize", "height", "width", "scale", "mean", "std"})
+	return out
+}
