@@ -187,7 +187,7 @@ func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, ma
 		}
 		o.Warn("calibrated on random inputs: good for timing only, accuracy means nothing")
 		q.Calib = f
-		q.Rounding = passes.Nearest
+		q.Rounding, q.NoEqualize, q.NoCorrection = passes.Nearest, true, true // nothing to learn from noise
 	} else {
 		f, err := o.feed(o.Calib, g, man)
 		if err != nil {

@@ -50,6 +50,7 @@ var List = []Pass{
 	{Name: "remove-identity", Doc: "ops that give their operand back", Promise: Exact, Run: removeIdentity},
 	{Name: "fold-constants", Doc: "ops on constants only", Promise: Exact, Run: foldConstants},
 	{Name: "fold-shapes", Doc: "chains of reshapes, transposes and broadcasts", Promise: Exact, Run: foldShapes},
+	{Name: "recognize-clamp", Doc: "maximum and minimum with numbers, one after the other", Promise: Exact, Run: recognizeClamp},
 	{Name: "recognize-hard-swish", Doc: "hard sigmoid, hard swish and SiLU written out", Promise: Close, Run: recognizeSwish},
 	{Name: "recognize-softmax", Doc: "softmax written out", Promise: Close, Run: recognizeSoftmax},
 	{Name: "recognize-gelu", Doc: "GELU written out with erf", Promise: Close, Run: recognizeGelu},

@@ -145,6 +145,8 @@ type QuantReport struct {
 	Score       float64       `json:"score,omitempty"`
 	FloatScore  float64       `json:"score_f32,omitempty"`
 	Notes       []string      `json:"notes,omitempty"`
+
+	recipe *recipe // for QuantizeLike
 }
 
 // Int8MACShare is the share of multiply-accumulates done in int8.
@@ -226,6 +228,7 @@ func quantizeOnce(g *ir.Graph, opt QuantizeOptions) (*ir.Graph, *QuantReport, er
 	if err != nil {
 		return nil, nil, err
 	}
+	z.report.Samples = opt.Calib.Len()
 	return z.run()
 }
 
@@ -239,6 +242,8 @@ type quantizer struct {
 	layers []*layer                      // int8 contractions in topological order
 	byNode map[*ir.Node]*layer
 	report *QuantReport
+	made   *recipe // what this run measured
+	like   *recipe // an earlier run's, to take instead of measuring; else nil
 }
 
 // layer is one int8 contraction on its way.
@@ -257,7 +262,7 @@ func newQuantizer(g *ir.Graph, opt QuantizeOptions) (*quantizer, error) {
 	if err := prepareQuantize(g, opt); err != nil {
 		return nil, err
 	}
-	z := &quantizer{opt: opt, g: g, report: &QuantReport{Samples: opt.Calib.Len()}, byNode: map[*ir.Node]*layer{}}
+	z := &quantizer{opt: opt, g: g, report: &QuantReport{}, made: &recipe{policy: opt.Policy}, byNode: map[*ir.Node]*layer{}}
 	z.p = place(g, opt)
 	return z, nil
 }
@@ -288,6 +293,7 @@ func (z *quantizer) run() (*ir.Graph, *QuantReport, error) {
 		return nil, nil, diag.At("quantized graph", err)
 	}
 	z.finishReport(out)
+	z.report.recipe = z.made
 	return out, z.report, nil
 }
 

@@ -142,6 +142,18 @@ func (z *quantizer) observe() error {
 			}
 		}
 	}
+	if z.like != nil {
+		if len(vs) != len(z.like.observers) {
+			return errUnlike
+		}
+		for i, v := range vs {
+			z.obs[v] = z.like.observers[i]
+		}
+		return nil
+	}
+	for _, v := range vs {
+		z.made.observers = append(z.made.observers, z.obs[v])
+	}
 	err := z.watch("ranges", vs, func(v *ir.Value, t *ir.Tensor) { z.obs[v].Add(t.F32()) })
 	if err != nil {
 		return err

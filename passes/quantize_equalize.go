@@ -282,9 +282,21 @@ func (z *quantizer) equalize() error {
 // channelTops gives the greatest magnitude in each channel (last axis).
 func (z *quantizer) channelTops(stage string, vs []*ir.Value) (map[*ir.Value][]float64, error) {
 	top := map[*ir.Value][]float64{}
+	if z.like != nil {
+		tops, err := z.like.takeTops(vs)
+		for i, v := range vs {
+			if err == nil {
+				top[v] = tops[i]
+			}
+		}
+		return top, err
+	}
+	var all [][]float64
 	for _, v := range vs {
 		top[v] = make([]float64, width(v))
+		all = append(all, top[v])
 	}
+	z.made.tops = append(z.made.tops, all)
 	err := z.watch(stage, vs, func(v *ir.Value, t *ir.Tensor) {
 		m := top[v]
 		x := t.F32()

@@ -33,6 +33,10 @@ type part struct {
 // round rounds the weights of every layer, in groups whose moments fit the
 // budget: the samples pass once for each group.
 func (z *quantizer) round() error {
+	if z.like != nil {
+		return z.like.takeLayers(z.layers)
+	}
+	z.made.layers = z.layers
 	if z.opt.Rounding == Nearest && z.opt.NoCorrection {
 		for _, l := range z.layers {
 			l.q = quant.RoundNearest(&l.spec, l.scale)

@@ -108,17 +108,19 @@ func ones(n int) *ir.Tensor {
 }
 
 // encoder is one transformer layer with an attention mask as second input.
-func encoder(t *testing.T) *ir.Graph {
+func encoder(t *testing.T) *ir.Graph { return encoderOf(t, 6) }
+
+func encoderOf(t *testing.T, tokens int) *ir.Graph {
 	m := newNet("encoder", 3)
-	x := m.Input("x", ir.T(ir.F32, ir.Batch, 6, 16))
-	mask := m.Input("mask", ir.T(ir.F32, ir.Batch, 1, 1, 6))
+	x := m.Input("x", ir.T(ir.F32, ir.Batch, tokens, 16))
+	mask := m.Input("mask", ir.T(ir.F32, ir.Batch, 1, 1, tokens))
 	h := m.Op("layer_norm", nil, x, m.random(1, 16), m.random(0.2, 16))
 	heads := func() *ir.Value {
-		v := m.Op("reshape", ir.Attrs{"shape": ir.Shape{ir.Batch, 6, 2, 8}}, m.dot(h, 16))
+		v := m.Op("reshape", ir.Attrs{"shape": ir.Shape{ir.Batch, tokens, 2, 8}}, m.dot(h, 16))
 		return m.Op("transpose", ir.Attrs{"permutation": []int{0, 2, 1, 3}}, v)
 	}
 	a := m.Op("attention", ir.Attrs{"scale": 1 / math.Sqrt(8)}, heads(), heads(), heads(), mask)
-	a = m.Op("reshape", ir.Attrs{"shape": ir.Shape{ir.Batch, 6, 16}}, m.Op("transpose", ir.Attrs{"permutation": []int{0, 2, 1, 3}}, a))
+	a = m.Op("reshape", ir.Attrs{"shape": ir.Shape{ir.Batch, tokens, 16}}, m.Op("transpose", ir.Attrs{"permutation": []int{0, 2, 1, 3}}, a))
 	h = m.Op("add", nil, h, m.dot(a, 16))
 	h = m.Op("layer_norm", nil, h, m.random(1, 16), m.random(0.2, 16))
 	f := m.dot(m.Op("gelu", nil, m.dot(h, 32)), 16)
@@ -426,5 +428,36 @@ func TestQuantizeErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, wanted an error with %q", name, err, c.want)
 		}
+	}
+}
+
+// The same model for longer sequences takes over scales and weights.
+func TestQuantizeLike(t *testing.T) {
+	short, long := encoderOf(t, 6), encoderOf(t, 10)
+	q, r, err := Quantize(short, QuantizeOptions{Calib: samplesFor(short, 24, 5)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, r2, err := QuantizeLike(long, QuantizeOptions{}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if db := sqnr(t, long, p, samplesFor(long, 8, 7)); db < 22 {
+		t.Errorf("%.1f dB", db)
+	}
+	if r2.Int8MACShare() != 1 {
+		t.Errorf("share %v", r2.Int8MACShare())
+	}
+	p.Name = "other"
+	m := &ir.Module{Graphs: []*ir.Graph{q, p}}
+	m.Dedup()
+	if err := m.Verify(); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := len(m.Constants()), len(q.Constants()); a != b {
+		t.Errorf("two graphs hold %d constants, one %d", a, b)
+	}
+	if _, _, err := QuantizeLike(mobileNet(t), QuantizeOptions{}, r); err == nil {
+		t.Error("another model is taken")
 	}
 }

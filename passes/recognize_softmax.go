@@ -1,6 +1,10 @@
 package passes
 
-import "github.com/nasc-dev/nasc/ir"
+import (
+	"math"
+
+	"github.com/nasc-dev/nasc/ir"
+)
 
 // recognizeSoftmax finds softmax written out along one axis.
 //
@@ -61,6 +65,9 @@ func unreshaped(v *ir.Value) *ir.Value {
 
 // belowNothing passes a maximum with −Inf.
 func belowNothing(v *ir.Value) *ir.Value {
+	if c := def(v, "clamp"); c != nil && c.Float("min") < -3e38 && math.IsInf(c.Float("max"), 1) {
+		return c.Inputs[0]
+	}
 	m := def(v, "maximum")
 	if m == nil {
 		return v

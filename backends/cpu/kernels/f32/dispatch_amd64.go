@@ -1,6 +1,7 @@
 package f32
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -34,8 +35,8 @@ func vectorGemm(l isa.Level) *gemmSet {
 }
 
 var vectorRowFuncs = map[string]*rowFuncs{
-	"avx512": rowFuncsOf(sum16AVX512, sumSq16AVX512, rowMaxAVX512, expSumAVX512, mulRightAVX512, normRowAVX512),
-	"avx2":   rowFuncsOf(sum16AVX2, sumSq16AVX2, rowMaxAVX2, expSumAVX2, mulRightAVX2, normRowAVX2),
+	"avx512": rowFuncsOf(sum16AVX512, sumSq16AVX512, rowMaxAVX512, expSumAVX512, mulRightAVX512, normRowAVX512, max16AVX512, min16AVX512),
+	"avx2":   rowFuncsOf(sum16AVX2, sumSq16AVX2, rowMaxAVX2, expSumAVX2, mulRightAVX2, normRowAVX2, max16AVX2, min16AVX2),
 }
 
 func vectorRows(l isa.Level) *rowFuncs { return vectorRowFuncs[vectorISA(l)] }
@@ -48,6 +49,7 @@ func rowFuncsOf(
 	expSum func(y, x *float32, n int, m float32) float32,
 	scale func(y, a, b *float32, n int),
 	norm func(y, x, scale, bias *float32, n int, mean, rstd float32),
+	max16, min16 func(p, x *float32, n int),
 ) *rowFuncs {
 	exps := func(y, x []float32) (m, s float32) {
 		m = rowMax(&x[0], len(x))
@@ -56,7 +58,8 @@ func rowFuncsOf(
 	return &rowFuncs{
 		sum:   func(x []float32) float32 { return sum(unsafe.SliceData(x), len(x)) },
 		sumSq: func(x []float32, c float32) float32 { return sumSq(unsafe.SliceData(x), len(x), c) },
-		max:   fmath.Max16, // the sign of zeros matters there
+		max:   fold16(max16, fmath.Max, -1),
+		min:   fold16(min16, fmath.Min, 1),
 		softmax: func(y, x []float32) {
 			if len(x) == 0 {
 				return
@@ -85,6 +88,28 @@ func rowFuncsOf(
 			rstd := fmath.Rstd(float32(sumSq(&x[0], len(x), 0)*fmath.InvCount(len(x))), eps)
 			norm(&y[0], &x[0], unsafe.SliceData(scale), nil, len(x), 0, rstd)
 		},
+	}
+}
+
+// fold16 folds partial results by a vector kernel and ends with the tree of
+// fmath.Max16, where the sign of zeros matters; sign is that of the infinity to
+// start from.
+func fold16(part func(p, x *float32, n int), f func(a, b float32) float32, sign int) func(x []float32) float32 {
+	first := float32(math.Inf(sign))
+	return func(x []float32) float32 {
+		var p [fmath.Partials]float32
+		for i := range p {
+			p[i] = first
+		}
+		if len(x) > 0 {
+			part(hide(&p[0]), &x[0], len(x))
+		}
+		for h := fmath.Partials / 2; h > 0; h /= 2 {
+			for i := range h {
+				p[i] = f(p[i], p[i+h])
+			}
+		}
+		return p[0]
 	}
 }
 

@@ -81,6 +81,8 @@ func Reduce(s ReduceSpec, l isa.Level) (Kernel, error) {
 		row = rowsFor(l).sum
 	case "max":
 		row = rowsFor(l).max
+	case "min":
+		row = rowsFor(l).min
 	}
 	n := 1
 	for i, d := range s.Shape {

@@ -11,7 +11,7 @@ import (
 type rowFuncs struct {
 	sum        func(x []float32) float32
 	sumSq      func(x []float32, c float32) float32
-	max        func(x []float32) float32
+	max, min   func(x []float32) float32
 	softmax    func(y, x []float32)
 	logSoftmax func(y, x []float32)
 	layerNorm  func(y, x, scale, bias []float32, eps float32)
@@ -19,7 +19,7 @@ type rowFuncs struct {
 }
 
 var portableRows = rowFuncs{
-	sum: fmath.Sum16, sumSq: fmath.SumSq16, max: fmath.Max16,
+	sum: fmath.Sum16, sumSq: fmath.SumSq16, max: fmath.Max16, min: fmath.Min16,
 	softmax: fmath.Softmax, logSoftmax: fmath.LogSoftmax,
 	layerNorm: fmath.LayerNorm, rmsNorm: fmath.RMSNorm,
 }

@@ -22,6 +22,16 @@ func sumSq16AVX512(x *float32, n int, c float32) (s float32)
 //go:noescape
 func rowMaxAVX512(x *float32, n int) (s float32)
 
+// max16AVX512 folds n values into the sixteen partial results at p, as fmath.Max16 does.
+//
+//go:noescape
+func max16AVX512(p, x *float32, n int)
+
+// min16AVX512 folds n values into the sixteen partial results at p, as fmath.Min16 does.
+//
+//go:noescape
+func min16AVX512(p, x *float32, n int)
+
 // expSumAVX512 writes fmath.Exp(x-m) to y, which may be x, and returns its Sum16.
 //
 //go:noescape
@@ -46,6 +56,16 @@ func sumSq16AVX2(x *float32, n int, c float32) (s float32)
 //
 //go:noescape
 func rowMaxAVX2(x *float32, n int) (s float32)
+
+// max16AVX2 folds n values into the sixteen partial results at p, as fmath.Max16 does.
+//
+//go:noescape
+func max16AVX2(p, x *float32, n int)
+
+// min16AVX2 folds n values into the sixteen partial results at p, as fmath.Min16 does.
+//
+//go:noescape
+func min16AVX2(p, x *float32, n int)
 
 // expSumAVX2 writes fmath.Exp(x-m) to y, which may be x, and returns its Sum16.
 //

@@ -197,6 +197,84 @@ end9:
 	VZEROUPPER
 	RET
 
+// func max16AVX512(p *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·max16AVX512(SB), NOSPLIT, $0-24
+	MOVQ    p+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    n+16(FP), DX
+	VMOVUPS (AX), Z0
+
+loop10:
+	CMPQ      DX, $0x10
+	JLT       rest11
+	VMOVUPS   (CX), Z1
+	ADDQ      $0x40, CX
+	VMAXPS    Z1, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K1
+	VBLENDMPS Z0, Z1, K1, Z2
+	VMOVAPS   Z2, Z0
+	SUBQ      $0x10, DX
+	JMP       loop10
+
+rest11:
+	TESTQ     DX, DX
+	JZ        end12
+	MOVQ      $0x00000001, BX
+	SHLXQ     DX, BX, BX
+	DECQ      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	ADDQ      $0x40, CX
+	VMAXPS    Z1, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VBLENDMPS Z0, Z1, K2, Z3
+	VMOVAPS   Z3, K1, Z0
+
+end12:
+	VMOVUPS Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func min16AVX512(p *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·min16AVX512(SB), NOSPLIT, $0-24
+	MOVQ    p+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    n+16(FP), DX
+	VMOVUPS (AX), Z0
+
+loop13:
+	CMPQ      DX, $0x10
+	JLT       rest14
+	VMOVUPS   (CX), Z1
+	ADDQ      $0x40, CX
+	VMINPS    Z1, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K1
+	VBLENDMPS Z0, Z1, K1, Z2
+	VMOVAPS   Z2, Z0
+	SUBQ      $0x10, DX
+	JMP       loop13
+
+rest14:
+	TESTQ     DX, DX
+	JZ        end15
+	MOVQ      $0x00000001, BX
+	SHLXQ     DX, BX, BX
+	DECQ      BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	ADDQ      $0x40, CX
+	VMINPS    Z1, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VBLENDMPS Z0, Z1, K2, Z3
+	VMOVAPS   Z3, K1, Z0
+
+end15:
+	VMOVUPS Z0, (AX)
+	VZEROUPPER
+	RET
+
 // func expSumAVX512(y *float32, x *float32, n int, m float32) (s float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-36
@@ -207,9 +285,9 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-36
 	VBROADCASTSS X0, Z0
 	VPXORD       Z1, Z1, Z1
 
-loop10:
+loop16:
 	CMPQ         DX, $0x10
-	JLT          rest11
+	JLT          rest17
 	VMOVUPS      (CX), Z2
 	VSUBPS       Z0, Z2, Z2
 	VMOVUPS      constRowsc2d00000<>+0(SB), Z3
@@ -238,11 +316,11 @@ loop10:
 	VADDPS       Z2, Z1, Z1
 	VMOVAPS      Z1, Z1
 	SUBQ         $0x10, DX
-	JMP          loop10
+	JMP          loop16
 
-rest11:
+rest17:
 	TESTQ        DX, DX
-	JZ           end12
+	JZ           end18
 	MOVQ         $0x00000001, BX
 	SHLXQ        DX, BX, BX
 	DECQ         BX
@@ -275,7 +353,7 @@ rest11:
 	VADDPS       Z0, Z1, Z0
 	VMOVAPS      Z0, K1, Z1
 
-end12:
+end18:
 	VEXTRACTF64X4 $0x01, Z1, Y0
 	VADDPS        Y0, Y1, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -517,35 +595,35 @@ TEXT ·normRowAVX512(SB), NOSPLIT, $0-48
 	MOVSS        rstd+44(FP), X1
 	VBROADCASTSS X1, Z1
 
-loop13:
+loop19:
 	CMPQ    SI, $0x10
-	JLT     rest14
+	JLT     rest20
 	VMOVUPS (CX), Z2
 	VSUBPS  Z0, Z2, Z2
 	VMULPS  Z1, Z2, Z2
 	TESTQ   DX, DX
-	JZ      skip16
+	JZ      skip22
 	VMOVUPS (DX), Z3
 	ADDQ    $0x40, DX
 	VMULPS  Z3, Z2, Z2
 
-skip16:
+skip22:
 	TESTQ   BX, BX
-	JZ      skip17
+	JZ      skip23
 	VMOVUPS (BX), Z3
 	ADDQ    $0x40, BX
 	VADDPS  Z3, Z2, Z2
 
-skip17:
+skip23:
 	VMOVUPS Z2, (AX)
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, AX
 	SUBQ    $0x10, SI
-	JMP     loop13
+	JMP     loop19
 
-rest14:
+rest20:
 	TESTQ     SI, SI
-	JZ        end15
+	JZ        end21
 	MOVQ      $0x00000001, DI
 	SHLXQ     SI, DI, DI
 	DECQ      DI
@@ -554,24 +632,24 @@ rest14:
 	VSUBPS    Z0, Z2, Z0
 	VMULPS    Z1, Z0, Z0
 	TESTQ     DX, DX
-	JZ        skip18
+	JZ        skip24
 	VMOVUPS.Z (DX), K1, Z1
 	ADDQ      $0x40, DX
 	VMULPS    Z1, Z0, Z0
 
-skip18:
+skip24:
 	TESTQ     BX, BX
-	JZ        skip19
+	JZ        skip25
 	VMOVUPS.Z (BX), K1, Z1
 	ADDQ      $0x40, BX
 	VADDPS    Z1, Z0, Z0
 
-skip19:
+skip25:
 	VMOVUPS Z0, K1, (AX)
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, AX
 
-end15:
+end21:
 	VZEROUPPER
 	RET
 
@@ -583,9 +661,9 @@ TEXT ·sum16AVX2(SB), NOSPLIT, $0-20
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
-loop20:
+loop26:
 	CMPQ    CX, $0x10
-	JLT     rest21
+	JLT     rest27
 	VMOVUPS (AX), Y2
 	ADDQ    $0x20, AX
 	VADDPS  Y2, Y0, Y0
@@ -595,18 +673,18 @@ loop20:
 	VADDPS  Y2, Y1, Y1
 	VMOVAPS Y1, Y1
 	SUBQ    $0x10, CX
-	JMP     loop20
+	JMP     loop26
 
-rest21:
+rest27:
 	CMPQ       CX, $0x08
-	JLT        second23
+	JLT        second29
 	VMOVUPS    (AX), Y2
 	ADDQ       $0x20, AX
 	VADDPS     Y2, Y0, Y0
 	VMOVAPS    Y0, Y0
 	SUBQ       $0x08, CX
 	TESTQ      CX, CX
-	JZ         end22
+	JZ         end28
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -615,11 +693,11 @@ rest21:
 	ADDQ       $0x20, AX
 	VADDPS     Y3, Y1, Y3
 	VBLENDVPS  Y2, Y3, Y1, Y1
-	JMP        end22
+	JMP        end28
 
-second23:
+second29:
 	TESTQ      CX, CX
-	JZ         end22
+	JZ         end28
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -629,7 +707,7 @@ second23:
 	VADDPS     Y3, Y0, Y3
 	VBLENDVPS  Y2, Y3, Y0, Y0
 
-end22:
+end28:
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -669,9 +747,9 @@ TEXT ·sumSq16AVX2(SB), NOSPLIT, $0-28
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 
-loop24:
+loop30:
 	CMPQ    CX, $0x10
-	JLT     rest25
+	JLT     rest31
 	VMOVUPS (AX), Y3
 	ADDQ    $0x20, AX
 	VSUBPS  Y0, Y3, Y3
@@ -685,11 +763,11 @@ loop24:
 	VADDPS  Y3, Y2, Y2
 	VMOVAPS Y2, Y2
 	SUBQ    $0x10, CX
-	JMP     loop24
+	JMP     loop30
 
-rest25:
+rest31:
 	CMPQ       CX, $0x08
-	JLT        second27
+	JLT        second33
 	VMOVUPS    (AX), Y3
 	ADDQ       $0x20, AX
 	VSUBPS     Y0, Y3, Y3
@@ -698,7 +776,7 @@ rest25:
 	VMOVAPS    Y1, Y1
 	SUBQ       $0x08, CX
 	TESTQ      CX, CX
-	JZ         end26
+	JZ         end32
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -709,11 +787,11 @@ rest25:
 	VMULPS     Y0, Y0, Y0
 	VADDPS     Y0, Y2, Y0
 	VBLENDVPS  Y3, Y0, Y2, Y2
-	JMP        end26
+	JMP        end32
 
-second27:
+second33:
 	TESTQ      CX, CX
-	JZ         end26
+	JZ         end32
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -725,7 +803,7 @@ second27:
 	VADDPS     Y0, Y1, Y0
 	VBLENDVPS  Y3, Y0, Y1, Y1
 
-end26:
+end32:
 	VADDPS       Y2, Y1, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -745,9 +823,9 @@ TEXT ·rowMaxAVX2(SB), NOSPLIT, $0-20
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS (AX), Y1
 
-loop28:
+loop34:
 	CMPQ    CX, $0x10
-	JLT     rest29
+	JLT     rest35
 	VMOVUPS (AX), Y2
 	ADDQ    $0x20, AX
 	VMAXPS  Y2, Y0, Y0
@@ -757,18 +835,18 @@ loop28:
 	VMAXPS  Y2, Y1, Y1
 	VMOVAPS Y1, Y1
 	SUBQ    $0x10, CX
-	JMP     loop28
+	JMP     loop34
 
-rest29:
+rest35:
 	CMPQ       CX, $0x08
-	JLT        second31
+	JLT        second37
 	VMOVUPS    (AX), Y2
 	ADDQ       $0x20, AX
 	VMAXPS     Y2, Y0, Y0
 	VMOVAPS    Y0, Y0
 	SUBQ       $0x08, CX
 	TESTQ      CX, CX
-	JZ         end30
+	JZ         end36
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -777,11 +855,11 @@ rest29:
 	ADDQ       $0x20, AX
 	VMAXPS     Y3, Y1, Y3
 	VBLENDVPS  Y2, Y3, Y1, Y1
-	JMP        end30
+	JMP        end36
 
-second31:
+second37:
 	TESTQ      CX, CX
-	JZ         end30
+	JZ         end36
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -791,7 +869,7 @@ second31:
 	VMAXPS     Y3, Y0, Y3
 	VBLENDVPS  Y2, Y3, Y0, Y0
 
-end30:
+end36:
 	VMAXPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VMAXPS       X1, X0, X0
@@ -800,6 +878,148 @@ end30:
 	VMOVSHDUP    X0, X1
 	VMAXPS       X1, X0, X0
 	MOVSS        X0, s+16(FP)
+	VZEROUPPER
+	RET
+
+// func max16AVX2(p *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·max16AVX2(SB), NOSPLIT, $0-24
+	MOVQ    p+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    n+16(FP), DX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+
+loop38:
+	CMPQ      DX, $0x10
+	JLT       rest39
+	VMOVUPS   (CX), Y2
+	ADDQ      $0x20, CX
+	VMAXPS    Y2, Y0, Y2
+	VCMPPS    $0x03, Y0, Y0, Y3
+	VBLENDVPS Y3, Y0, Y2, Y0
+	VMOVAPS   Y0, Y0
+	VMOVUPS   (CX), Y2
+	ADDQ      $0x20, CX
+	VMAXPS    Y2, Y1, Y2
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y2, Y1
+	VMOVAPS   Y1, Y1
+	SUBQ      $0x10, DX
+	JMP       loop38
+
+rest39:
+	CMPQ       DX, $0x08
+	JLT        second41
+	VMOVUPS    (CX), Y2
+	ADDQ       $0x20, CX
+	VMAXPS     Y2, Y0, Y2
+	VCMPPS     $0x03, Y0, Y0, Y3
+	VBLENDVPS  Y3, Y0, Y2, Y0
+	VMOVAPS    Y0, Y0
+	SUBQ       $0x08, DX
+	TESTQ      DX, DX
+	JZ         end40
+	MOVQ       DX, BX
+	NEGQ       BX
+	LEAQ       masksRows<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y2
+	VMASKMOVPS (CX), Y2, Y3
+	ADDQ       $0x20, CX
+	VMAXPS     Y3, Y1, Y3
+	VCMPPS     $0x03, Y1, Y1, Y4
+	VBLENDVPS  Y4, Y1, Y3, Y3
+	VBLENDVPS  Y2, Y3, Y1, Y1
+	JMP        end40
+
+second41:
+	TESTQ      DX, DX
+	JZ         end40
+	MOVQ       DX, BX
+	NEGQ       BX
+	LEAQ       masksRows<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y2
+	VMASKMOVPS (CX), Y2, Y3
+	ADDQ       $0x20, CX
+	VMAXPS     Y3, Y0, Y3
+	VCMPPS     $0x03, Y0, Y0, Y4
+	VBLENDVPS  Y4, Y0, Y3, Y3
+	VBLENDVPS  Y2, Y3, Y0, Y0
+
+end40:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func min16AVX2(p *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·min16AVX2(SB), NOSPLIT, $0-24
+	MOVQ    p+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    n+16(FP), DX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+
+loop42:
+	CMPQ      DX, $0x10
+	JLT       rest43
+	VMOVUPS   (CX), Y2
+	ADDQ      $0x20, CX
+	VMINPS    Y2, Y0, Y2
+	VCMPPS    $0x03, Y0, Y0, Y3
+	VBLENDVPS Y3, Y0, Y2, Y0
+	VMOVAPS   Y0, Y0
+	VMOVUPS   (CX), Y2
+	ADDQ      $0x20, CX
+	VMINPS    Y2, Y1, Y2
+	VCMPPS    $0x03, Y1, Y1, Y3
+	VBLENDVPS Y3, Y1, Y2, Y1
+	VMOVAPS   Y1, Y1
+	SUBQ      $0x10, DX
+	JMP       loop42
+
+rest43:
+	CMPQ       DX, $0x08
+	JLT        second45
+	VMOVUPS    (CX), Y2
+	ADDQ       $0x20, CX
+	VMINPS     Y2, Y0, Y2
+	VCMPPS     $0x03, Y0, Y0, Y3
+	VBLENDVPS  Y3, Y0, Y2, Y0
+	VMOVAPS    Y0, Y0
+	SUBQ       $0x08, DX
+	TESTQ      DX, DX
+	JZ         end44
+	MOVQ       DX, BX
+	NEGQ       BX
+	LEAQ       masksRows<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y2
+	VMASKMOVPS (CX), Y2, Y3
+	ADDQ       $0x20, CX
+	VMINPS     Y3, Y1, Y3
+	VCMPPS     $0x03, Y1, Y1, Y4
+	VBLENDVPS  Y4, Y1, Y3, Y3
+	VBLENDVPS  Y2, Y3, Y1, Y1
+	JMP        end44
+
+second45:
+	TESTQ      DX, DX
+	JZ         end44
+	MOVQ       DX, BX
+	NEGQ       BX
+	LEAQ       masksRows<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y2
+	VMASKMOVPS (CX), Y2, Y3
+	ADDQ       $0x20, CX
+	VMINPS     Y3, Y0, Y3
+	VCMPPS     $0x03, Y0, Y0, Y4
+	VBLENDVPS  Y4, Y0, Y3, Y3
+	VBLENDVPS  Y2, Y3, Y0, Y0
+
+end44:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
 	VZEROUPPER
 	RET
 
@@ -814,9 +1034,9 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 
-loop32:
+loop46:
 	CMPQ         DX, $0x10
-	JLT          rest33
+	JLT          rest47
 	VMOVUPS      (CX), Y3
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
@@ -888,11 +1108,11 @@ loop32:
 	VADDPS       Y3, Y2, Y2
 	VMOVAPS      Y2, Y2
 	SUBQ         $0x10, DX
-	JMP          loop32
+	JMP          loop46
 
-rest33:
+rest47:
 	CMPQ         DX, $0x08
-	JLT          second35
+	JLT          second49
 	VMOVUPS      (CX), Y3
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
@@ -930,7 +1150,7 @@ rest33:
 	VMOVAPS      Y1, Y1
 	SUBQ         $0x08, DX
 	TESTQ        DX, DX
-	JZ           end34
+	JZ           end48
 	MOVQ         DX, BX
 	NEGQ         BX
 	LEAQ         masksRows<>+0(SB), DX
@@ -970,11 +1190,11 @@ rest33:
 	ADDQ         $0x20, AX
 	VADDPS       Y0, Y2, Y0
 	VBLENDVPS    Y3, Y0, Y2, Y2
-	JMP          end34
+	JMP          end48
 
-second35:
+second49:
 	TESTQ        DX, DX
-	JZ           end34
+	JZ           end48
 	MOVQ         DX, BX
 	NEGQ         BX
 	LEAQ         masksRows<>+0(SB), DX
@@ -1015,7 +1235,7 @@ second35:
 	VADDPS       Y0, Y1, Y0
 	VBLENDVPS    Y3, Y0, Y1, Y1
 
-end34:
+end48:
 	VADDPS       Y2, Y1, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -1058,35 +1278,35 @@ TEXT ·normRowAVX2(SB), NOSPLIT, $0-48
 	MOVSS        rstd+44(FP), X1
 	VBROADCASTSS X1, Y1
 
-loop36:
+loop50:
 	CMPQ    SI, $0x08
-	JLT     rest37
+	JLT     rest51
 	VMOVUPS (CX), Y2
 	VSUBPS  Y0, Y2, Y2
 	VMULPS  Y1, Y2, Y2
 	TESTQ   DX, DX
-	JZ      skip39
+	JZ      skip53
 	VMOVUPS (DX), Y3
 	ADDQ    $0x20, DX
 	VMULPS  Y3, Y2, Y2
 
-skip39:
+skip53:
 	TESTQ   BX, BX
-	JZ      skip40
+	JZ      skip54
 	VMOVUPS (BX), Y3
 	ADDQ    $0x20, BX
 	VADDPS  Y3, Y2, Y2
 
-skip40:
+skip54:
 	VMOVUPS Y2, (AX)
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, AX
 	SUBQ    $0x08, SI
-	JMP     loop36
+	JMP     loop50
 
-rest37:
+rest51:
 	TESTQ      SI, SI
-	JZ         end38
+	JZ         end52
 	MOVQ       SI, DI
 	NEGQ       DI
 	LEAQ       masksRows<>+0(SB), SI
@@ -1095,23 +1315,23 @@ rest37:
 	VSUBPS     Y0, Y3, Y0
 	VMULPS     Y1, Y0, Y0
 	TESTQ      DX, DX
-	JZ         skip41
+	JZ         skip55
 	VMASKMOVPS (DX), Y2, Y1
 	ADDQ       $0x20, DX
 	VMULPS     Y1, Y0, Y0
 
-skip41:
+skip55:
 	TESTQ      BX, BX
-	JZ         skip42
+	JZ         skip56
 	VMASKMOVPS (BX), Y2, Y1
 	ADDQ       $0x20, BX
 	VADDPS     Y1, Y0, Y0
 
-skip42:
+skip56:
 	VMASKMOVPS Y0, Y2, (AX)
 	ADDQ       $0x20, CX
 	ADDQ       $0x20, AX
 
-end38:
+end52:
 	VZEROUPPER
 	RET

@@ -148,6 +148,14 @@ func TestReduce(t *testing.T) {
 			} {
 				s.Op = op.name
 				x := randFloats(r, product(s.Shape))
+				for i := range x { // zeros of both signs, and a NaN now and then
+					if r.IntN(4) == 0 {
+						x[i] = float32(math.Copysign(0, r.NormFloat64()))
+					}
+				}
+				if r.IntN(3) == 0 {
+					x[r.IntN(len(x))] = float32(math.NaN())
+				}
 				kept, reduced := walkers(s.Shape, s.Axes)
 				want := make([]float32, product(kept.n))
 				for i := range want {

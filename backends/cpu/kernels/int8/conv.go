@@ -90,10 +90,16 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	c.k = pickGemm(l, s.WZero != nil)
 	c.fin = newFinisher(s.Out, s.Mult, s.bound(), s.Residual, s.Table, l)
 	c.prepare(l)
+	units := float64(len(c.bands) * len(c.blocks))
+	outputs := float64(s.N * s.OH * s.OW * s.K)
+	perOutput := 0.05 // ns, beside the products
+	if c.k.level == isa.Portable {
+		perOutput = 3
+	}
 	return &op{
 		name: fmt.Sprintf("conv_%s_%s", s.dims(), c.k.name), run: c.run,
 		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.sumBytes,
-		cost: float64(s.N*s.OH*s.OW*s.K) * float64(s.KH*s.KW*s.C/s.Groups) / float64(len(c.bands)*len(c.blocks)) / c.k.speed(),
+		cost: outputs * (float64(s.KH*s.KW*s.C/s.Groups)/c.k.speed() + perOutput) / units,
 	}, nil
 }
 
@@ -216,9 +222,9 @@ func (c *conv) run(lo, hi int, a *Args) {
 // band computes a block's channels of a band; x is the band's first input row.
 func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer) {
 	k := blk.k
-	pitch := c.W
+	pitch, origin := c.W, 0
 	if c.copied {
-		pitch = c.in.pw
+		pitch, origin = c.in.pw, c.in.origin(*b)
 	}
 	x = unsafe.Add(x, blk.group*(c.C/c.Groups)*c.in.elem)
 	sums := unsafe.Add(base(a.Scratch), c.imgBytes)
@@ -231,7 +237,7 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer
 		w: base(blk.w), init: base(blk.init), sumStep: sumStep,
 	}
 	if k.fuses && c.fin.pack != nil {
-		c.fusedBand(g, a, b, blk, x, pitch)
+		c.fusedBand(g, a, b, blk, x, pitch, origin)
 		return
 	}
 	have := 0
@@ -239,7 +245,7 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer
 		row := unsafe.Add(x, (oy-b.oy0)*c.SH*pitch*c.C*c.in.elem)
 		for ox := b.ox0; ox < b.ox1; {
 			n := min(b.ox1-ox, sumPixels-have)
-			g.x = unsafe.Add(row, ox*c.SW*c.C*c.in.elem)
+			g.x = unsafe.Add(row, (ox*c.SW-origin)*c.C*c.in.elem)
 			k.rowsOf(g, unsafe.Add(sums, uintptr(have)*sumStep), n)
 			have += n
 			ox += n
@@ -259,7 +265,7 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer
 }
 
 // fusedBand is band with a kernel that writes the results itself.
-func (c *conv) fusedBand(g *gemmArgs, a *Args, b *band, blk *block, x unsafe.Pointer, pitch int) {
+func (c *conv) fusedBand(g *gemmArgs, a *Args, b *band, blk *block, x unsafe.Pointer, pitch, origin int) {
 	g.pack, g.mult = unsafe.Pointer(c.fin.pack), unsafe.Pointer(&c.fin.mult[blk.col])
 	g.mask, g.yStep = ^uint64(0)>>(64-blk.cols), uintptr(c.K)
 	for oy := b.oy0; oy < b.oy1; oy++ {
@@ -269,7 +275,7 @@ func (c *conv) fusedBand(g *gemmArgs, a *Args, b *band, blk *block, x unsafe.Poi
 			x2 := unsafe.Pointer(&a.X2[((b.n*c.OH+oy)*c.OW+b.ox0)*c.K+blk.col])
 			g.residual, g.delta = 1, uintptr(x2)-uintptr(y)
 		}
-		g.x = unsafe.Add(x, ((oy-b.oy0)*c.SH*pitch+b.ox0*c.SW)*c.C*c.in.elem)
+		g.x = unsafe.Add(x, ((oy-b.oy0)*c.SH*pitch+b.ox0*c.SW-origin)*c.C*c.in.elem)
 		blk.k.rowsOf(g, unsafe.Add(base(a.Scratch), c.imgBytes), b.ox1-b.ox0)
 		if c.fin.table != nil {
 			c.fin.table.rows(y, c.K, b.ox1-b.ox0, blk.cols)

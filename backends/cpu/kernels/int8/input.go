@@ -57,7 +57,7 @@ func (c *input) copy(w *convertArgs, a *Args, b *band) {
 	hi := min(c.pw, (b.ox1-1)*c.SW+(c.KW-1)*c.DW+1)
 	left := min(max(c.PL, lo), hi)
 	right := max(left, min(hi, c.W+c.PL))
-	flip := xored(c.XSigned)
+	flip, origin := xored(c.XSigned), c.origin(*b)
 	for r := range c.rows(*b) {
 		iy := b.oy0*c.SH - c.PT + r
 		l, e := left, right
@@ -68,23 +68,25 @@ func (c *input) copy(w *convertArgs, a *Args, b *band) {
 		if e > l {
 			src = a.X[((b.n*c.H+iy)*c.W+l-c.PL)*c.C:][:(e-l)*c.C]
 		}
+		// Where the row starts, its inner part and its end.
+		at, mid, end, stop := (lo-origin)*c.C, (l-origin)*c.C, (e-origin)*c.C, (hi-origin)*c.C
 		if c.elem == 1 {
-			row := a.Scratch[(r*c.pw-origin)*c.C:]
+			row := a.Scratch[r*c.pw*c.C:][:stop]
 			pad := uint8(c.XZero) ^ flip
-			fill(row[lo*c.C:l*c.C], pad)
+			fill(row[at:mid], pad)
 			if flip == 0 {
-				copy(row[l*c.C:], src)
+				copy(row[mid:], src)
 			} else {
-				flipInto(row[l*c.C:], src)
+				flipInto(row[mid:], src)
 			}
-			fill(row[e*c.C:hi*c.C], pad)
+			fill(row[end:], pad)
 			continue
 		}
-		row := view[int16](unsafe.Add(base(a.Scratch), r*c.pw*c.C*2), c.pw*c.C)
-		clear(row[lo*c.C : l*c.C])
-		clear(row[e*c.C : hi*c.C])
+		row := view[int16](unsafe.Pointer(&a.Scratch[r*c.pw*c.C*2]), stop)
+		clear(row[at:mid])
+		clear(row[end:])
 		if len(src) > 0 {
-			*w = convertArgs{x: base(src), y: base(row[l*c.C:]), n: len(src), flip: uint32(flip), zero: c.XZero + offset(c.XSigned)}
+			*w = convertArgs{x: base(src), y: base(row[mid:]), n: len(src), flip: uint32(flip), zero: c.XZero + offset(c.XSigned)}
 			c.widen(w)
 		}
 	}

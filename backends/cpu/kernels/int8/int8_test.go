@@ -50,6 +50,30 @@ func TestDot(t *testing.T) {
 	})
 }
 
+// The layers of real networks: several bands, blocks and vectors. Every level
+// gives what the portable kernels give, which TestConv compares to the definition.
+func TestLayers(t *testing.T) {
+	for i, v := range layers {
+		r := newRNG(uint64(i))
+		s := v.spec(r)
+		if s.OH*s.OW*s.K*s.KH*s.KW*s.C/s.Groups > 60<<20 {
+			continue // plain Go takes too long
+		}
+		s.XSigned = i%5 == 4
+		s.XZero = r.zero(s.XSigned)
+		if i%3 == 0 {
+			s.Table = r.table()
+		}
+		x, x2 := r.bytes(s.H*s.W*s.C), r.bytes(s.OH*s.OW*s.K)
+		k, err := Conv(s, isa.Portable)
+		want := runAll(t, r, must(t, k, err), x, x2, len(x2))
+		for _, l := range isa.Available() {
+			k, err := Conv(s, l)
+			compare(t, v.name+" "+l.String(), runAll(t, r, must(t, k, err), x, x2, len(x2)), want, k.Name())
+		}
+	}
+}
+
 // Sums that only just fit in 32 bits, and wrap on the way.
 func TestWideSums(t *testing.T) {
 	levels(t, func(t *testing.T, l isa.Level) {

@@ -29,6 +29,16 @@ func rows() {
 		x, n = Load(Param("x"), GP64()), Load(Param("n"), GP64())
 		e.rowMax(x, n)
 
+		for _, f := range []struct {
+			name, of string
+			op       func(...Op)
+		}{{"max16", "Max16", VMAXPS}, {"min16", "Min16", VMINPS}} {
+			text(f.name+v.name, "(p, x *float32, n int)", "folds n values into the sixteen partial results at p, as fmath."+f.of+" does.")
+			p := Load(Param("p"), GP64())
+			x, n = Load(Param("x"), GP64()), Load(Param("n"), GP64())
+			e.foldInto(p, x, n, f.op)
+		}
+
 		text("expSum"+v.name, "(y, x *float32, n int, m float32) (s float32)", "writes fmath.Exp(x-m) to y, which may be x, and returns its Sum16.")
 		y := Load(Param("y"), GP64())
 		x, n = Load(Param("x"), GP64()), Load(Param("n"), GP64())
@@ -146,6 +156,24 @@ func (e emitter) tree(p partials, op func(...Op)) {
 	VMOVSHDUP(x, t)
 	op(t, x, x)
 	Store(x, Return("s"))
+	VZEROUPPER()
+	RET()
+}
+
+// foldInto folds x into the partial results at p with fmath.Max or Min.
+func (e emitter) foldInto(p, x, n reg.Register, op func(...Op)) {
+	acc := partials{}
+	for i := range 64 / e.v.bytes {
+		acc = append(acc, e.load(Mem{Base: p, Disp: i * e.v.bytes}))
+	}
+	e.blocks16(x, n, func(i int, mask reg.Register) {
+		v := e.maskedLoad(Mem{Base: x}, mask)
+		ADDQ(Imm(uint64(e.v.bytes)), x)
+		e.merge(acc[i], e.extreme(acc[i], v, op), mask)
+	})
+	for i, r := range acc {
+		VMOVUPS(r, Mem{Base: p, Disp: i * e.v.bytes})
+	}
 	VZEROUPPER()
 	RET()
 }
