@@ -28,12 +28,15 @@ check: ## format, vet, staticcheck, go.mod, generated files
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./cmd/nasc ./runtime
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build ./cmd/nasc ./runtime
 	@rm -f nasc nasc.exe
+	@sums() { find backends/cpu/kernels -name '*_amd64.s' -o -name '*_amd64.go' | sort | xargs cat | cksum; }; \
+	a=$$(sums); $(GO) generate ./backends/cpu/kernels/...; b=$$(sums); \
+	if [ "$$a" != "$$b" ]; then echo "generated assembly was not up to date: commit what make generate wrote"; exit 1; fi
 
 fmt: ## format the code
 	$(GO) tool gofumpt -w .
 
-generate: ## assembly and other generated files anew
-	$(GO) generate ./...
+generate: ## the assembly anew
+	$(GO) generate ./backends/cpu/kernels/...
 
 xla: ## the XLA CPU plugin, through pip, into the user's cache
 	@bench/fetch-xla.sh || { if [ -n "$(NASC_REQUIRE_XLA)" ]; then exit 1; fi; echo "no XLA: its tests will be skipped"; }

@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends/stablehlo"
+	"github.com/nasc-dev/nasc/export/gopkg"
 	"github.com/nasc-dev/nasc/export/onnx"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/safetensors"
@@ -19,6 +21,7 @@ import (
 
 // exporters is every form that export writes; adding one is a row.
 var exporters = map[string]func(path string, g *ir.Graph) error{
+	"go": func(path string, g *ir.Graph) error { return gopkg.Write(path, g, nasc.Sources) },
 	"onnx": func(path string, g *ir.Graph) error {
 		return replaceFile(path, func(w io.Writer) error { return onnx.Write(w, g) })
 	},

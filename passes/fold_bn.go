@@ -72,8 +72,10 @@ func scaled(e *editor, v *ir.Value, factor, shift []float64) (*ir.Value, error) 
 	c := w.Type.Shape[len(w.Type.Shape)-1]
 	wt, bt := ir.NewTensor(ir.F32, w.Type.Shape...), ir.NewTensor(ir.F32, c)
 	src, dst := w.Const.F32(), wt.F32()
-	for i, x := range src {
-		dst[i] = float32(float64(x) * factor[i%c])
+	for row := 0; row < len(src); row += c {
+		for i, f := range factor {
+			dst[row+i] = float32(float64(src[row+i]) * f)
+		}
 	}
 	for i := range c {
 		y := shift[i]

@@ -1,6 +1,8 @@
 package passes
 
 import (
+	"slices"
+
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -36,7 +38,7 @@ func foldConstants(g *ir.Graph) (bool, error) {
 			args[i] = v.Const
 			size += int64(v.Const.Len())
 		}
-		if !all {
+		if !all || !slices.ContainsFunc(n.Outputs, func(v *ir.Value) bool { return len(e.uses[v]) > 0 }) {
 			continue
 		}
 		fits := true

@@ -8,7 +8,9 @@ import "github.com/nasc-dev/nasc/ir"
 //	%d = dot %x @w
 //	%y = add %d @b   →  dot %x @w @b
 //
-// Safe within rounding, where nobody else reads the contraction.
+// One factor for all channels goes through movements and products to a
+// contraction further up: attention's 1/√d ends in the weights of its queries.
+// Safe within rounding, where nobody else reads what is scaled.
 func fuseBias(g *ir.Graph) (bool, error) {
 	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		op := n.Op.Name
@@ -52,6 +54,11 @@ func fuseBias(g *ir.Graph) (bool, error) {
 			if y, err := scaled(e, v, factor, shift); y != nil || err != nil {
 				return y, err
 			}
+			if k.Const.Len() == 1 && (op == "multiply" || op == "divide") {
+				if done, err := scaleFurtherUp(e, v, factor[0]); done || err != nil {
+					return v, err
+				}
+			}
 		}
 		return nil, nil
 	})
@@ -81,4 +88,42 @@ func negated(e *editor, n *ir.Node) (*ir.Value, error) {
 		factor[i] = -1
 	}
 	return scaled(e, n.Inputs[0], factor, make([]float64, len(factor)))
+}
+
+// scaleFurtherUp multiplies v by s at a contraction that v comes from by way of
+// movements and products, and says whether it found one.
+func scaleFurtherUp(e *editor, v *ir.Value, s float64) (bool, error) {
+	n := v.Def
+	if n == nil || !e.only(v) {
+		return false, nil
+	}
+	operands := 0 // of which one takes the factor
+	switch n.Op.Name {
+	case "reshape", "transpose":
+		operands = 1
+	case "dot_general":
+		operands = 2
+	}
+	for _, x := range n.Inputs[:operands] {
+		if x.IsConst() || len(x.Type.Shape) == 0 || x.Type.Shape[len(x.Type.Shape)-1] <= 0 {
+			continue
+		}
+		c := x.Type.Shape[len(x.Type.Shape)-1]
+		factor := make([]float64, c)
+		for j := range factor {
+			factor[j] = s
+		}
+		y, err := scaled(e, x, factor, make([]float64, c))
+		if err != nil {
+			return false, err
+		}
+		if y != nil {
+			e.replace(x, y)
+			return true, nil
+		}
+		if done, err := scaleFurtherUp(e, x, s); done || err != nil {
+			return done, err
+		}
+	}
+	return false, nil
 }

@@ -54,7 +54,7 @@ var List = []Pass{
 	{Name: "recognize-hard-swish", Doc: "hard sigmoid, hard swish and SiLU written out", Promise: Close, Run: recognizeSwish},
 	{Name: "recognize-softmax", Doc: "softmax written out", Promise: Close, Run: recognizeSoftmax},
 	{Name: "recognize-gelu", Doc: "GELU written out with erf", Promise: Close, Run: recognizeGelu},
-	{Name: "recognize-layer-norm", Doc: "layer norm written out", Promise: Close, Run: recognizeLayerNorm},
+	{Name: "recognize-layer-norm", Doc: "layer norm and RMS norm written out", Promise: Close, Run: recognizeLayerNorm},
 	// Before fold-pad, fold-bn and fuse-bias: these look at the last axis.
 	{Name: "layout", Doc: "NCHW transposes down and away", Promise: Close, Run: layout, After: []string{"fold-constants", "fold-shapes"}},
 	{Name: "recognize-dense", Doc: "products with a constant matrix to dense layers", Promise: Exact, Run: recognizeDense, After: []string{"fold-constants", "layout"}},

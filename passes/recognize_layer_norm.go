@@ -6,11 +6,12 @@ import (
 	"github.com/nasc-dev/nasc/ir"
 )
 
-// recognizeLayerNorm finds layer norm written out over trailing axes.
+// recognizeLayerNorm finds layer norm and RMS norm written out over trailing axes.
 //
 //	%d = subtract %x (reduce_mean %x); %v = reduce_mean (power %d 2)
 //	divide %d (sqrt (add %v eps))                         →  layer_norm %x
 //	add (multiply (layer_norm %x) @scale) @bias           →  layer_norm %x @scale @bias
+//	divide %x (sqrt (add (reduce_mean (power %x 2)) eps)) →  rms_norm %x
 //
 // Safe within rounding: the sums are the same, in layer_norm's order.
 func recognizeLayerNorm(g *ir.Graph) (bool, error) {
@@ -36,8 +37,10 @@ func recognizeLayerNorm(g *ir.Graph) (bool, error) {
 						}
 					}
 				}
-				if l := def(d, "layer_norm"); l != nil && len(l.Inputs) == 1 && e.only(d) && normShape(l, q) {
-					return e.add(n, "layer_norm", l.Attrs, l.Inputs[0], flat(e.g, l, q))
+				for _, op := range []string{"layer_norm", "rms_norm"} {
+					if l := def(d, op); l != nil && len(l.Inputs) == 1 && e.only(d) && normShape(l, q) {
+						return e.add(n, op, l.Attrs, l.Inputs[0], flat(e.g, l, q))
+					}
 				}
 			}
 		case "add":
@@ -80,7 +83,13 @@ func flat(g *ir.Graph, l *ir.Node, q *ir.Value) *ir.Value {
 // normOf builds layer_norm where d is x − mean and v the variance + epsilon.
 func normOf(e *editor, n *ir.Node, d, v *ir.Value) (*ir.Value, error) {
 	sub, add := def(d, "subtract"), def(v, "add")
-	if sub == nil || add == nil {
+	if add == nil {
+		return nil, nil
+	}
+	if m, eps := meanPlus(add); m != nil && isSquare(m.Inputs[0], d) && (sub == nil || !isMeanOf(sub.Inputs[1], sub.Inputs[0])) {
+		return rmsNorm(e, n, d, m, eps)
+	}
+	if sub == nil {
 		return nil, nil
 	}
 	x := sub.Inputs[0]
@@ -88,13 +97,7 @@ func normOf(e *editor, n *ir.Node, d, v *ir.Value) (*ir.Value, error) {
 	if mean == nil || mean.Inputs[0] != x || !mean.Bool("keep_dims") {
 		return nil, nil
 	}
-	var eps float64
-	var variance *ir.Node
-	either(add, func(a, b *ir.Value) bool {
-		s, ok := scalar(b)
-		eps, variance = s, def(a, "reduce_mean")
-		return ok && variance != nil
-	})
+	variance, eps := meanPlus(add)
 	if variance == nil {
 		return nil, nil
 	}
@@ -121,10 +124,45 @@ func normOf(e *editor, n *ir.Node, d, v *ir.Value) (*ir.Value, error) {
 		}
 	}
 	rank := len(x.Type.Shape)
-	if len(a) == 0 || a[len(a)-1] != rank-1 || a[0] != rank-len(a) {
+	if !trailing(a, rank) {
 		return nil, nil
 	}
 	return e.add(n, "layer_norm", ir.Attrs{"axis": a[0] - rank, "epsilon": eps}, x)
+}
+
+// trailing says whether sorted axes are the last ones of so many.
+func trailing(axes []int, rank int) bool {
+	return len(axes) > 0 && axes[len(axes)-1] == rank-1 && axes[0] == rank-len(axes)
+}
+
+// meanPlus reads a sum of a mean, which keeps its axes, and a number.
+func meanPlus(add *ir.Node) (mean *ir.Node, eps float64) {
+	either(add, func(a, b *ir.Value) bool {
+		s, ok := scalar(b)
+		m := def(a, "reduce_mean")
+		if !ok || m == nil || !m.Bool("keep_dims") {
+			return false
+		}
+		mean, eps = m, s
+		return true
+	})
+	return mean, eps
+}
+
+// isMeanOf says whether v is a mean of x.
+func isMeanOf(v, x *ir.Value) bool {
+	m := def(v, "reduce_mean")
+	return m != nil && m.Inputs[0] == x
+}
+
+// rmsNorm builds rms_norm of x, whose squares mean averages.
+func rmsNorm(e *editor, n *ir.Node, x *ir.Value, mean *ir.Node, eps float64) (*ir.Value, error) {
+	a, err := ir.ReduceAxes(mean)
+	rank := len(x.Type.Shape)
+	if err != nil || !trailing(a, rank) || x.Type.DType != ir.F32 {
+		return nil, err
+	}
+	return e.add(n, "rms_norm", ir.Attrs{"axis": a[0] - rank, "epsilon": eps}, x)
 }
 
 // squared gives y of y².

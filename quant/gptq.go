@@ -23,7 +23,7 @@ const defaultDamp = 0.03
 // product.
 const gptqBlock = 64
 
-var errNotPositive = errors.New("the inputs' covariance is not positive definite")
+var errNotPositive = errors.New("the inputs' covariance is not finite")
 
 // GPTQ rounds the weights so that the layer's output error, not the weights',
 // is small: rows in order of falling input variance, each row's rounding error
@@ -45,9 +45,17 @@ func GPTQ(l *Layer, scale []float32, m *Moments, o RoundOptions) ([]int8, error)
 			continue
 		}
 		groupWeights(l, g, w)
-		m.covariance(g, o.Damp, u)
-		if err := factorUDU(u, order); err != nil {
-			return nil, err
+		// Rounding of the sums can leave a matrix that is not positive
+		// definite: damp it more until it is.
+		damp := o.Damp
+		for {
+			m.covariance(g, damp, u)
+			if factorUDU(u, order) {
+				break
+			}
+			if damp *= 10; damp > 1e6 {
+				return nil, errNotPositive
+			}
 		}
 		gptqGroup(l, scale, g, u, w, order, q)
 		if o.Polish > 0 {
@@ -72,7 +80,8 @@ func groupWeights(l *Layer, g int, w []float64) {
 // factorUDU replaces the symmetric a (K×K) by the factor of its reversed,
 // reordered form; order gets the rows in the order of rounding. Row p of U (in
 // that order) lies reversed in row K−1−p: U[p][q] = a[K−1−p][K−1−q], q ≥ p.
-func factorUDU(a []float64, order []int) error {
+// It says whether a was positive definite.
+func factorUDU(a []float64, order []int) bool {
 	k := len(order)
 	for i := range order {
 		order[i] = i
@@ -88,10 +97,7 @@ func factorUDU(a []float64, order []int) error {
 	})
 	permuteSymmetric(a, order)
 	_, ok := lapack64.Potrf(blas64.Symmetric{N: k, Stride: k, Data: a, Uplo: blas.Lower})
-	if !ok {
-		return errNotPositive
-	}
-	return nil
+	return ok
 }
 
 // permuteSymmetric reorders rows and columns in place so that entry (i, j)

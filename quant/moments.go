@@ -16,9 +16,13 @@ type Moments struct {
 	// A fast engine makes this much faster.
 	Gram func(k int, x []float32) ([]float32, error)
 
-	mean    []float64   // per group K: Σ x
-	h       []float32   // per group K×K: Σ x xᵀ
+	// Sums are of y = x − shift, the mean of the group's first rows: products
+	// in float32 would drown small variances under large means.
+	shift   []float32   // per group K
+	sum     []float64   // per group K: Σ y
+	h       []float32   // per group K×K: Σ y yᵀ
 	pending [][]float32 // per group: rows not yet multiplied
+	row     []float32
 }
 
 // GramRows is how many rows are gathered before they are multiplied.
@@ -28,7 +32,7 @@ const GramRows = 512
 func NewMoments(k, groups int) *Moments {
 	return &Moments{
 		K: k, Groups: groups,
-		Rows: make([]float64, groups), mean: make([]float64, groups*k),
+		Rows: make([]float64, groups), sum: make([]float64, groups*k), shift: make([]float32, groups*k), row: make([]float32, k),
 		h: make([]float32, groups*k*k), pending: make([][]float32, groups),
 	}
 }
@@ -49,21 +53,27 @@ const smallK = 64
 // Finish.
 func (m *Moments) Add(g, rows int, x []float32) error {
 	k := m.K
-	m.Rows[g] += float64(rows)
-	mean := m.mean[g*k : (g+1)*k]
-	for r := range rows {
-		for i, v := range x[r*k : (r+1)*k] {
-			mean[i] += float64(v)
+	shift, sum := m.shift[g*k:(g+1)*k], m.sum[g*k:(g+1)*k]
+	if m.Rows[g] == 0 {
+		first := make([]float64, k)
+		for i, v := range x[:rows*k] {
+			first[i%k] += float64(v) / float64(rows)
+		}
+		for i, v := range first {
+			shift[i] = float32(v)
 		}
 	}
-	if k <= smallK {
-		m.addSmall(g, rows, x)
-		return nil
-	}
-	for len(x) > 0 {
-		n := min(len(x), GramRows*k-len(m.pending[g]))
-		m.pending[g] = append(m.pending[g], x[:n]...)
-		x = x[n:]
+	m.Rows[g] += float64(rows)
+	for r := range rows {
+		for i, v := range x[r*k : (r+1)*k] {
+			m.row[i] = v - shift[i]
+			sum[i] += float64(m.row[i])
+		}
+		if k <= smallK {
+			m.addSmall(g, m.row)
+			continue
+		}
+		m.pending[g] = append(m.pending[g], m.row...)
 		if len(m.pending[g]) == GramRows*k {
 			if err := m.multiply(g); err != nil {
 				return err
@@ -105,20 +115,17 @@ func (m *Moments) multiply(g int) error {
 	return err
 }
 
-// addSmall adds the products by plain loops.
-func (m *Moments) addSmall(g, rows int, x []float32) {
+// addSmall adds one row's products by plain loops.
+func (m *Moments) addSmall(g int, y []float32) {
 	k := m.K
 	h := m.h[g*k*k : (g+1)*k*k]
-	for r := range rows {
-		xr := x[r*k : (r+1)*k]
-		for i, v := range xr {
-			if v == 0 {
-				continue
-			}
-			hi := h[i*k : (i+1)*k]
-			for j, u := range xr {
-				hi[j] += v * u
-			}
+	for i, v := range y {
+		if v == 0 {
+			continue
+		}
+		hi := h[i*k : (i+1)*k]
+		for j, u := range y {
+			hi[j] += v * u
 		}
 	}
 }
@@ -127,7 +134,8 @@ func (m *Moments) addSmall(g, rows int, x []float32) {
 func (m *Moments) Means(g int) []float64 {
 	out := make([]float64, m.K)
 	for i := range out {
-		out[i] = m.mean[g*m.K+i] / max(m.Rows[g], 1)
+		j := g*m.K + i
+		out[i] = float64(m.shift[j]) + m.sum[j]/max(m.Rows[g], 1)
 	}
 	return out
 }
@@ -137,12 +145,12 @@ func (m *Moments) Means(g int) []float64 {
 func (m *Moments) covariance(g int, damp float64, dst []float64) float64 {
 	k := m.K
 	n := max(m.Rows[g], 1)
-	mu := m.Means(g)
+	mu := m.sum[g*k : (g+1)*k] // of y, times n
 	h := m.h[g*k*k : (g+1)*k*k]
 	trace := 0.0
 	for i := range k {
 		for j := range k {
-			dst[i*k+j] = float64(h[i*k+j])/n - mu[i]*mu[j]
+			dst[i*k+j] = float64(h[i*k+j])/n - mu[i]/n*(mu[j]/n)
 		}
 		dst[i*k+i] = max(dst[i*k+i], 0)
 		trace += dst[i*k+i]
@@ -151,9 +159,8 @@ func (m *Moments) covariance(g int, damp float64, dst []float64) float64 {
 	if !(d > 0) {
 		d = 1 // constant inputs: every rounding is as good
 	}
-	// Rounding in float32 leaves about 1e-7 of the raw moment in place of 0.
 	for i := range k {
-		dst[i*k+i] += d + 1e-6*mu[i]*mu[i]
+		dst[i*k+i] += d
 	}
 	return d
 }

@@ -38,9 +38,13 @@ type Info struct {
 // Batch is the extent, in an Info, of an axis that takes any number of samples.
 const Batch = ir.Batch
 
-// From wraps data, which is not copied, as a tensor of the given shape. The
-// product of the shape must be the number of elements.
-func From[E ir.Elem](data []E, shape ...int) *Tensor { return ir.From(data, shape...) }
+// From wraps data, which is not copied, as a tensor of the given shape. A shape
+// that does not fit the data is refused by Run.
+func From[E ir.Elem](data []E, shape ...int) *Tensor {
+	t := ir.From(data, len(data))
+	t.Shape = slices.Clone(shape)
+	return t
+}
 
 // Option is a choice made when loading.
 type Option func(*config)

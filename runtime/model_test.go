@@ -180,6 +180,10 @@ func TestRefusals(t *testing.T) {
 	if err := m.Run(ctx, []*Tensor{picture(1, 1)}, []*Tensor{ir.NewTensor(ir.F32, 2, 3)}); err == nil || !strings.Contains(err.Error(), "wanted f32[1,3]") {
 		t.Errorf("an output of another shape: %v", err)
 	}
+	short := From(make([]float32, 10), 1, 8, 8, 1)
+	if err := m.Run(ctx, []*Tensor{short}, []*Tensor{ir.NewTensor(ir.F32, 1, 3)}); err == nil || !strings.Contains(err.Error(), "data has 10 elements; wanted 64") {
+		t.Errorf("data that do not fit their shape: %v", err)
+	}
 	if _, err := Load("testdata/none.nasc"); err == nil || !strings.Contains(err.Error(), "none.nasc") {
 		t.Errorf("a missing file: %v", err)
 	}

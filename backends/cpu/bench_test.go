@@ -11,6 +11,7 @@ import (
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/internal/graphgen"
+	"github.com/nasc-dev/nasc/ir"
 )
 
 var top = flag.Int("top", 12, "how many steps a benchmark lists")
@@ -68,4 +69,37 @@ func benchNet(b *testing.B, net graphgen.Net, quantized bool, threads int) {
 		fmt.Fprintf(&s, "%9.1f µs %6.1f MMAC/ms  %-14s %s %v\n", us, float64(steps[i].MACs)/1000/us, steps[i].Op, steps[i].Kernel, steps[i].Fallback)
 	}
 	b.Logf("%d steps, arena %d KiB\n%s", len(steps), p.ArenaBytes()>>10, s.String())
+}
+
+// BenchmarkStepOverhead is the cost of a step that does next to nothing.
+func BenchmarkStepOverhead(b *testing.B) {
+	const steps = 100
+	for _, threads := range []int{1, 2} {
+		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
+			g := ir.NewBuilder("chain")
+			x := g.Input("x", ir.T(ir.F32, 4))
+			y := x
+			for range steps {
+				y = g.Op("relu", nil, y)
+			}
+			graph, err := g.Graph(y)
+			if err != nil {
+				b.Fatal(err)
+			}
+			e, err := F32().Compile(graph, backends.Options{Threads: threads})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer e.Close()
+			in, out := graphgen.Inputs(graph, 1), backends.NewOutputs(graph)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			for b.Loop() {
+				if err := e.Run(ctx, in, out); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/steps, "ns/step")
+		})
+	}
 }

@@ -187,7 +187,7 @@ func (p *program) take() (*runMemory, error) {
 }
 
 // keepFree is how many memories of runs are kept for later ones.
-const keepFree = 64
+const keepFree = 16
 
 func (p *program) put(m *runMemory) {
 	p.mu.Lock()

@@ -102,6 +102,10 @@ func TestOps(t *testing.T) {
 		`graph @main(%x: f32[1,6,7,4]) { %y = average_pool %x kernel=[3,2] strides=[2,2] padding=[1,1,1,0] count_include_pad=true; return %y }`,
 		`graph @main(%x: f32[1,6,7,4]) { %y = max_pool %x kernel=[3,2] strides=[2,2] padding=[1,1,1,0]; return %y }`,
 		`graph @main(%x: f32[2,6,4]) { %y = group_norm %x groups=2; return %y }`,
+		`const @l: i32[2] = [5,3]; graph @main(%x: f32[5,2,3], %w: f32[2,16,3], %r: f32[2,16,4], %b: f32[2,32], %h: f32[2,2,4], %k: f32[2,2,4], %p: f32[2,12]) { %y, %hn, %cn = lstm %x %w %r %b @l %h %k %p hidden_size=4 direction="bidirectional"; return %y, %hn, %cn }`,
+		`graph @main(%x: f32[5,2,3], %w: f32[1,16,3], %r: f32[1,16,4]) { %y, %hn, %cn = lstm %x %w %r hidden_size=4 direction="reverse"; return %y, %hn, %cn }`,
+		`const @l: i32[2] = [0,4]; graph @main(%x: f32[5,2,3], %w: f32[2,12,3], %r: f32[2,12,4], %b: f32[2,24]) { %y, %hn = gru %x %w %r %b @l hidden_size=4 direction="bidirectional"; return %y, %hn }`,
+		`graph @main(%x: f32[5,2,3], %w: f32[1,12,3], %r: f32[1,12,4], %b: f32[1,24]) { %y, %hn = gru %x %w %r %b hidden_size=4 linear_before_reset=true; return %y, %hn }`,
 	} {
 		g, err := ir.ParseGraph("ops.ir", strings.NewReplacer("; ", "\n", "{ ", "{\n", " }", "\n}\n").Replace(text), nil)
 		if err != nil {

@@ -37,6 +37,9 @@ MODELS = {
     "resnet20": SHARED / "models/cifar_resnet20.onnx",
     "vit-tiny": "zoo/vit-tiny.toml",
     "minilm-128": "zoo/minilm.toml",
+    "mixer-small": "zoo/mixer-small.toml",
+    "densenet-small": "zoo/densenet-small.toml",
+    "opennsfw": CACHE / "models/opennsfw.onnx",
 }
 
 
@@ -153,6 +156,24 @@ def cpu():
     return platform.processor()
 
 
+def chart(figures):
+    """Bars of ms per network: int8, one thread, batch 1; longer is slower."""
+    rows = [f for f in figures if f["dtype"] == "int8" and f["threads"] == 1 and f["batch"] == 1]
+    colours = {"nasc": "#3b6ea5", "onnxruntime": "#c9a227", "openvino": "#9a6fb0"}
+    y, parts = 30, []
+    for f in rows:
+        worst = max(f["ms"].values())
+        parts.append(f'<text x="150" y="{y + 20}" text-anchor="end">{f["name"]}</text>')
+        for i, (engine, ms) in enumerate(f["ms"].items()):
+            w = 420 * ms / worst
+            parts.append(f'<rect x="160" y="{y + 11 * i}" width="{w:.1f}" height="10" fill="{colours[engine]}"/>'
+                         f'<text x="{165 + w:.1f}" y="{y + 11 * i + 9}" class="v">{ms:.2f} ms</text>')
+        y += 44
+    legend = "".join(f'<rect x="{160 + 130 * i}" y="6" width="10" height="10" fill="{c}"/><text x="{175 + 130 * i}" y="15">{e}</text>' for i, (e, c) in enumerate(colours.items()))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 {y}" width="680" font-family="sans-serif" font-size="12">'
+            f'<style>.v{{font-size:9px;fill:#444}}</style><rect width="680" height="{y}" fill="white"/>{legend}{"".join(parts)}</svg>\n')
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--nasc", default="nasc")
@@ -166,7 +187,7 @@ def main():
     args = p.parse_args()
     args.nasc = str(Path(args.nasc).resolve())
     dtypes = args.dtypes.split(",")
-    rows = []
+    rows, figures = [], []
     for name in args.models.split(","):
         try:
             files, info = prepare(args.nasc, name, dtypes)
@@ -192,6 +213,13 @@ def main():
                            f"{np.median(t['openvino']):.3f} | {ratio(t['onnxruntime']):.2f} | {ratio(t['openvino']):.2f} | {ratio(best):.2f} | {cos:.4f} |")
                     print(row, flush=True)
                     rows.append(row)
+                    figures.append({"name": name, "dtype": dtype, "threads": threads, "batch": batch, "ms": {e: float(np.median(v)) for e, v in t.items()}, "ratio": ratio(best)})
+    summary = []
+    for dtype in dtypes:
+        for threads in map(int, args.threads.split(",")):
+            r = [f["ratio"] for f in figures if f["dtype"] == dtype and f["threads"] == threads and f["batch"] == 1]
+            if r:
+                summary.append(f"{dtype}, {threads} thread(s), batch 1: geometric mean over {len(r)} networks {float(np.exp(np.mean(np.log(r)))):.2f} times as fast as the faster peer, the least {min(r):.2f}.")
     import onnxruntime
     import openvino
 
@@ -205,10 +233,11 @@ def main():
 
 | network | type | threads | batch | nasc ms | onnxruntime ms | OpenVINO ms | ÷ onnxruntime | ÷ OpenVINO | ÷ faster peer | cos |
 |---|---|---|---|---|---|---|---|---|---|---|
-""" + "\n".join(rows) + "\n"
+""" + "\n".join(rows) + "\n\n" + "\n".join(f"- {x}" for x in summary) + "\n"
     tmp = out.with_suffix(".tmp")
     tmp.write_text(text)
     tmp.rename(out)
+    out.with_suffix(".svg").write_text(chart(figures))
     print(f"wrote {out}", file=sys.stderr)
 
 

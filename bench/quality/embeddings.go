@@ -126,7 +126,7 @@ func embeddings(ctx context.Context) error {
 			}
 			return t
 		}
-		q, rep, took, err := quantize(g, both(perm[:n]), seed)
+		q, rep, took, err := quantize(g, both(perm[:n]))
 		if err != nil {
 			return err
 		}

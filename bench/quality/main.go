@@ -17,6 +17,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nasc-dev/nasc"
@@ -43,6 +44,7 @@ var (
 	noCorr  = flag.Bool("no-correction", false, "no bias correction")
 	floatAt = flag.Bool("float-attention", false, "keep products of two activations in f32")
 	damp    = flag.Float64("damp", 0, "damping of second-order rounding")
+	float   = flag.String("float", "", "nodes to keep in f32, with commas; a trailing * stands for any ending")
 	layers  = flag.Bool("layers", false, "print every layer")
 )
 
@@ -109,7 +111,7 @@ func run(ctx context.Context) error {
 			held = held[:min(*limit, len(held))]
 		}
 		slices.Sort(held)
-		q, rep, took, err := quantize(g, subset{cal, perm[:n]}, seed)
+		q, rep, took, err := quantize(g, subset{cal, perm[:n]})
 		if err != nil {
 			return err
 		}
@@ -148,11 +150,17 @@ func open(ctx context.Context, shapes map[string]ir.Shape) (*ir.Graph, *nasc.Mod
 	return g, m, nil
 }
 
-func quantize(g *ir.Graph, calib passes.Samples, seed uint64) (*ir.Graph, *passes.QuantReport, time.Duration, error) {
+func quantize(g *ir.Graph, calib passes.Samples) (*ir.Graph, *passes.QuantReport, time.Duration, error) {
 	start := time.Now()
+	policy := passes.Policy{Layers: map[string]string{}}
+	for name := range strings.SplitSeq(*float, ",") {
+		if name != "" {
+			policy.Layers[name] = "f32"
+		}
+	}
 	q, rep, err := passes.Quantize(g, passes.QuantizeOptions{
 		Calib: calib, Run: nasc.Runner(context.Background(), *threads), Method: quant.Method(*method), Rounding: passes.Rounding(*round),
-		Smooth: *smooth, NoEqualize: *noEq, NoCorrection: *noCorr, FloatAttention: *floatAt, Damp: *damp, Seed: seed,
+		Smooth: *smooth, NoEqualize: *noEq, NoCorrection: *noCorr, FloatAttention: *floatAt, Damp: *damp, Policy: policy,
 	})
 	if err == nil && *layers {
 		for _, l := range rep.Layers {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -51,7 +52,7 @@ func LoadFS(fsys fs.FS, name, shown string) (*ir.Graph, *Info, error) {
 }
 
 // rootKeys are the keys a file may have outside of tables.
-var rootKeys = []string{"name", "doc", "input", "input_name", "input_type", "vocabulary", "mask", "weights", "seed", "labels", "preprocess", "stage"}
+var rootKeys = []string{"name", "doc", "input", "input_name", "vocabulary", "mask", "weights", "seed", "labels", "preprocess", "stage"}
 
 // Parse builds the graph of a file's text; open reads the weights it names. All
 // faults of the file are reported, each with its line.
@@ -68,22 +69,26 @@ func Parse(file string, text []byte, open func(name string) ([]byte, error)) (*i
 	at := scan(file, string(text))
 	root := &params{m: doc, table: "", at: at, errs: &errs}
 	info := &Info{Labels: root.strings("labels")}
-	name := root.str("name", strings.TrimSuffix(path.Base(filepath.ToSlash(file)), ".toml"))
-	root.str("doc", "")
+	for _, k := range []string{"name", "doc"} { // for people
+		root.str(k, "")
+	}
 	n := &net{
-		Builder: ir.NewBuilder("main"), info: info, name: name,
-		seed: uint64(root.int("seed", 1)),
+		Builder: ir.NewBuilder("main"), info: info,
+		seed: uint64(get(root, "seed", "a whole number", int64(1))),
 	}
 	if f := root.str("weights", ""); f != "" {
 		n.loadWeights(root, f, open)
 	}
-	if t, ok := doc["preprocess"]; ok {
-		info.Preprocess = preprocess(t, at, &errs)
-	}
 	n.inputs(root)
+	if t, ok := doc["preprocess"]; ok {
+		info.Preprocess = preprocess(t, n.x.Type, at, &errs)
+	}
 	stages, ok := doc["stage"].([]map[string]any)
-	if !ok || len(stages) == 0 {
+	switch {
+	case doc["stage"] == nil || ok && len(stages) == 0:
 		errs.Add(&diag.Error{Place: file, Found: "no stages", Wanted: "one [[stage]] or more"})
+	case !ok:
+		root.fail("stage", &diag.Error{Found: fmt.Sprintf("stage = %v", doc["stage"]), Wanted: "tables, each under [[stage]]"})
 	}
 	for i, s := range stages {
 		if len(errs) > 0 && n.broken {
@@ -92,6 +97,12 @@ func Parse(file string, text []byte, open func(name string) ([]byte, error)) (*i
 		n.stage(i, &params{m: s, table: fmt.Sprintf("stage#%d", i), at: at, errs: &errs})
 	}
 	root.refuseOthers(rootKeys)
+	if c := dim(n.x, -1); len(errs) == 0 && len(info.Labels) > 0 && len(info.Labels) != c {
+		root.fail("labels", &diag.Error{Found: fmt.Sprintf("%d labels for %d outputs", len(info.Labels), c), Wanted: "one each"})
+	}
+	if len(errs) == 0 && n.x.Type.DType != ir.F32 {
+		errs.Add(&diag.Error{Place: file, Found: fmt.Sprintf("a network that gives %v", n.x.Type), Wanted: "a stage \"embedding\" first"})
+	}
 	if len(errs) > 0 {
 		return nil, nil, dedupe(errs)
 	}
@@ -133,6 +144,9 @@ func (n *net) loadWeights(root *params, file string, open func(string) ([]byte, 
 	}
 }
 
+// maskName is the name of the input that says which tokens count.
+const maskName = "attention_mask"
+
 // inputs makes the graph's inputs: a picture [H,W,C], or tokens [T].
 func (n *net) inputs(root *params) {
 	shape := root.ints("input")
@@ -148,7 +162,11 @@ func (n *net) inputs(root *params) {
 		}
 		n.x = n.Input(name, ir.T(ir.I64, ir.Batch, shape[0]))
 		if root.bool("mask", false) {
-			n.mask = n.Input("attention_mask", ir.T(ir.I64, ir.Batch, shape[0]))
+			if name == maskName {
+				root.fail("input_name", &diag.Error{Found: fmt.Sprintf("input_name = %q", name), Wanted: "another name: the mask has this one"})
+				name = "x"
+			}
+			n.mask = n.Input(maskName, ir.T(ir.I64, ir.Batch, shape[0]))
 		}
 	default:
 		root.fail("input", &diag.Error{Found: fmt.Sprintf("input = %v", shape), Wanted: "[height, width, channels] or [tokens]"})
@@ -157,18 +175,34 @@ func (n *net) inputs(root *params) {
 	}
 }
 
-// preprocess reads the table of that name.
-func preprocess(t any, at *lines, errs *diag.List) *nascfile.Preprocess {
+// preprocess reads the table of that name; in is the input that pictures become.
+func preprocess(t any, in ir.Type, at *lines, errs *diag.List) *nascfile.Preprocess {
 	m, ok := t.(map[string]any)
 	p := &params{m: m, table: "preprocess", at: at, errs: errs}
 	if !ok {
 		p.fail("", &diag.Error{Found: "preprocess is no table", Wanted: "[preprocess]"})
 		return nil
 	}
+	if len(in.Shape) != 4 {
+		p.fail("", &diag.Error{Found: "preprocess for tokens", Wanted: "none: it is for pictures"})
+		return nil
+	}
+	h, w, c := in.Shape[1], in.Shape[2], in.Shape[3]
+	orders := map[int][]string{1: {"gray"}, 3: {"rgb", "bgr"}}[c]
+	if orders == nil {
+		p.fail("", &diag.Error{Found: fmt.Sprintf("preprocess for %d channels", c), Wanted: "1 or 3: pictures are gray or in colour"})
+		return nil
+	}
 	out := &nascfile.Preprocess{
-		Layout: p.word("layout", "nhwc", "nhwc", "nchw"), Order: p.word("order", "rgb", "rgb", "bgr", "gray"),
-		Resize: p.int("resize", 0), Height: p.int("height", 0), Width: p.int("width", 0),
-		Scale: p.float("scale", 1.0/255), Mean: p.floats("mean"), Std: p.floats("std"),
+		Layout: p.word("layout", "nhwc", "nhwc"), Order: p.word("order", orders[0], orders...),
+		Resize: p.int("resize", 0), Height: p.positive("height", h), Width: p.positive("width", w),
+		Scale: p.within("scale", 1.0/255, -math.MaxFloat32, math.MaxFloat32), Mean: p.perChannel("mean", c), Std: p.perChannel("std", c),
+	}
+	if out.Height != h || out.Width != w {
+		p.fail("height", &diag.Error{Found: fmt.Sprintf("pictures of %d×%d", out.Height, out.Width), Wanted: fmt.Sprintf("the input's %d×%d", h, w)})
+	}
+	if slices.Contains(out.Std, 0) {
+		p.fail("std", &diag.Error{Found: fmt.Sprintf("std = %v", out.Std), Wanted: "no zeros: pixels are divided by it"})
 	}
 	p.refuseOthers([]string{"layout", "order", "resize", "height", "width", "scale", "mean", "std"})
 	return out

@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nasc-dev/nasc/internal/safetensors"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/ir/eval"
 	"github.com/nasc-dev/nasc/zoo"
@@ -175,6 +177,21 @@ func TestErrors(t *testing.T) {
 		{"input = [8]\n[[stage]]\nblock = \"pool\"\n", "vocabulary"},
 		{"inputs = [8, 8, 3]\n[[stage]]\nblock = \"pool\"\n", "bad.toml:1: unknown key inputs"},
 		{"input = [8, 8, 3]\nweights = \"no.safetensors\"\n[[stage]]\nblock = \"pool\"\n", "bad.toml:2: weights no.safetensors"},
+		{"input = [8, 8, 3]\n[[stage]]\nblock = \"inverted\"\nchannels = 8\nexpand = 1e30\n", "bad.toml:5: expand = 1e+30; wanted a number from 0 to 1024"},
+		{"input = [8, 8, 3]\n[[stage]]\nblock = \"inverted\"\nchannels = 8\nse = nan\n", "bad.toml:5: se = NaN; wanted a number from 0 to 1"},
+		{"input = [8, 8, 3]\n[[stage]]\nblock = \"transition\"\nshare = 1e18\n", "bad.toml:4: share = 1e+18"},
+		{"input = [8, 8, 3]\n[[stage]]\nblock = \"conv\"\nchannels = 4\nepsilon = -1\n", "bad.toml:5: epsilon = -1"},
+		{"input = [8, 8, 3]\n[[stage]]\nblock = \"conv\"\nchannels = 4\nkernel = 1048576\n", "values in all weights"},
+		{"input = [8, 8, 3]\n[[stage]]\nblock = \"conv\"\nname = \"a\"\nchannels = 4\n[[stage]]\nblock = \"conv\"\nname = \"a\"\nchannels = 4\n", "bad.toml:6: a second weight a.weight; wanted one of each name; give the stages different names"},
+		{"input = [8, 8, 3]\n[[stage]]\nblock = \"conv\"\nchannels = { choose = [] }\n", "bad.toml:4: channels = { choose = [] }; wanted one value or more"},
+		{"input = [8, 8, 3]\nstage = 3\n", "bad.toml:2: stage = 3; wanted tables, each under [[stage]]"},
+		{"input = [8, 8, 3]\nlabels = [\"a\"]\n[[stage]]\nblock = \"pool\"\n", "bad.toml:2: 1 labels for 3 outputs"},
+		{"input = [8, 8, 3]\n[preprocess]\nstd = [1, 0, 1]\n[[stage]]\nblock = \"pool\"\n", "bad.toml:3: std = [1 0 1]; wanted no zeros"},
+		{"input = [8, 8, 3]\n[preprocess]\nmean = [nan]\n[[stage]]\nblock = \"pool\"\n", "bad.toml:3: mean = [NaN]; wanted finite numbers"},
+		{"input = [8, 8, 3]\n[preprocess]\nmean = [1, 2]\n[[stage]]\nblock = \"pool\"\n", "bad.toml:3: mean of 2 numbers; wanted 3"},
+		{"input = [8, 8, 3]\n[preprocess]\nheight = 9\n[[stage]]\nblock = \"pool\"\n", "bad.toml:3: pictures of 9×8; wanted the input's 8×8"},
+		{"input = [9]\ninput_name = \"attention_mask\"\nvocabulary = 9\nmask = true\n[[stage]]\nblock = \"embedding\"\nwidth = 4\n", "bad.toml:2: input_name"},
+		{"input = [9]\nvocabulary = 9\n[[stage]]\nblock = \"flatten\"\n", "bad.toml:4: block \"flatten\" after i64[N,9]"},
 		{"input = [1024, 1024, 1024]\n[[stage]]\nblock = \"flatten\"\n[[stage]]\nblock = \"dense\"\nout = 1000000\n", "at most"},
 	} {
 		_, _, err := Parse("bad.toml", []byte(c.text), func(string) ([]byte, error) { return nil, os.ErrNotExist })
@@ -203,6 +220,20 @@ func TestWeights(t *testing.T) {
 	}
 	if _, _, err = Load(filepath.Join(dir, "net.toml")); err == nil || !strings.Contains(err.Error(), "no stage reads: conv2.bias") {
 		t.Errorf("weights that are left over: %v", err)
+	}
+}
+
+// A weight that is no number is refused where it is.
+func TestNaNWeights(t *testing.T) {
+	var b bytes.Buffer
+	w := []float32{1, float32(math.NaN()), 3}
+	if err := safetensors.Write(&b, []ir.NamedTensor{{Name: "fc.weight", Tensor: ir.From(w, 3, 1)}, {Name: "fc.bias", Tensor: ir.From(w[:1], 1)}}); err != nil {
+		t.Fatal(err)
+	}
+	text := "input = [1, 1, 3]\nweights = \"w.safetensors\"\n[[stage]]\nblock = \"flatten\"\n[[stage]]\nblock = \"dense\"\nname = \"fc\"\nout = 1\n"
+	_, _, err := Parse("net.toml", []byte(text), func(string) ([]byte, error) { return b.Bytes(), nil })
+	if err == nil || !strings.Contains(err.Error(), "fc.weight[1] is NaN in the weights file; wanted finite weights") {
+		t.Errorf("NaN weights: %v", err)
 	}
 }
 
@@ -238,6 +269,9 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Add([]byte("input = [9]\nvocabulary = 50\n[[stage]]\nblock = \"embedding\"\nwidth = 8\n[[stage]]\nblock = \"encoder\"\nheads = 2\nhidden = 16\n"))
+	old := maxValues
+	maxValues = 1 << 19
+	f.Cleanup(func() { maxValues = old })
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 4096 {
 			return

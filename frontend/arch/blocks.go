@@ -37,12 +37,16 @@ var pictureBlocks = []block{
 	{"transition", "batch norm, act, 1x1 to a share of the channels, average pool", []string{"share", "act"}, buildTransition},
 	{"batch_norm", "batch norm and an activation", []string{"act", "epsilon"}, func(n *net, p *params, _ int) {
 		if n.wants(4, "a picture [N,H,W,C]") {
-			n.x = n.act(p.word("act", "none", acts...), n.batchNorm("bn", n.x, p.float("epsilon", 1e-5)))
+			n.x = n.act(p.word("act", "none", acts...), n.batchNorm("bn", n.x, p.epsilon(1e-5)))
 		}
 	}},
 	{"pool", "the mean over the picture, or over the tokens", nil, buildGlobalPool},
 	{"flatten", "all values of a sample in a row", nil, func(n *net, _ *params, _ int) {
 		s := n.x.Type.Shape
+		if s[1:].Elems() < 1 || n.x.Type.DType != ir.F32 {
+			n.wants(4, "a picture [N,H,W,C] or tokens [N,T,D]")
+			return
+		}
 		n.x = n.Op("reshape", ir.Attrs{"shape": ir.Shape{ir.Batch, s[1:].Elems()}}, n.x)
 	}},
 	{"dense", "a dense layer over the last axis", []string{"out", "act", "bias"}, func(n *net, p *params, _ int) {
@@ -82,7 +86,7 @@ func (n *net) stage(i int, p *params) {
 			n.path = fmt.Sprintf("%s.%d", name, r)
 		}
 		b.build(n, p, r)
-		if err := n.Err(); err != nil {
+		if err := n.Err(); err != nil && !n.broken {
 			p.fail("block", &diag.Error{Found: "block " + kind, Err: err})
 			n.broken = true
 		}
@@ -96,7 +100,7 @@ func (n *net) stage(i int, p *params) {
 func convOf(p *params, kernel int, act string, i int) conv {
 	c := conv{
 		kernel: p.positive("kernel", kernel), stride: p.positive("stride", 1), padding: p.word("padding", "same", "same", "tf", "valid"),
-		norm: true, eps: p.float("epsilon", 1e-5), act: p.word("act", act, acts...),
+		norm: true, eps: p.epsilon(1e-5), act: p.word("act", act, acts...),
 	}
 	if i > 0 {
 		c.stride = 1
@@ -172,7 +176,7 @@ func buildInverted(n *net, p *params, i int) {
 	out := p.positive("channels", 0)
 	hidden := p.int("hidden", 0)
 	if hidden == 0 {
-		hidden = int(float64(in)*p.float("expand", 6) + 0.5)
+		hidden = max(1, int(float64(in)*p.within("expand", 6, 0, maxExpand)+0.5))
 	}
 	one := c
 	one.kernel, one.stride = 1, 1
@@ -183,7 +187,7 @@ func buildInverted(n *net, p *params, i int) {
 	}
 	c.out, c.groups = hidden, hidden
 	y = n.conv("depthwise", y, c)
-	if se := p.float("se", 0); se > 0 {
+	if se := p.within("se", 0, 0, 1); se > 0 {
 		y = n.squeeze(y, divisible(float64(hidden)*se))
 	}
 	one.out, one.act = out, "none"
@@ -193,6 +197,9 @@ func buildInverted(n *net, p *params, i int) {
 	}
 	n.x = y
 }
+
+// maxExpand bounds how many times wider than its input a block is inside.
+const maxExpand = 1024
 
 // divisible rounds to a multiple of 8, at least 90 % of v, as MobileNets do.
 func divisible(v float64) int {
@@ -239,7 +246,7 @@ func buildTransition(n *net, p *params, _ int) {
 		return
 	}
 	y := n.act(p.word("act", "relu", acts...), n.batchNorm("bn", n.x, 1e-5))
-	y = n.convOnly("conv", y, max(1, int(float64(dim(n.x, -1))*p.float("share", 0.5))), 1)
+	y = n.convOnly("conv", y, max(1, int(float64(dim(n.x, -1))*p.within("share", 0.5, 0, 1))), 1)
 	n.x = n.Op("average_pool", ir.Attrs{"kernel": []int{2, 2}, "strides": []int{2, 2}}, y)
 }
 

@@ -17,7 +17,7 @@ var tokenBlocks = []block{
 	{"mixer", "a network over the tokens and one over the values (Tolstikhin et al. 2021)", []string{"tokens", "hidden", "act", "epsilon"}, buildMixer},
 	{"layer_norm", "normalizes each token", []string{"epsilon"}, func(n *net, p *params, _ int) {
 		if n.wants(3, "tokens [N,T,D]") {
-			n.x = n.layerNorm("norm", n.x, p.float("epsilon", 1e-6))
+			n.x = n.layerNorm("norm", n.x, p.epsilon(1e-6))
 		}
 	}},
 	{"first_token", "the first token alone", nil, func(n *net, _ *params, _ int) {
@@ -70,14 +70,14 @@ func buildEmbedding(n *net, p *params, _ int) {
 		first := n.Op("slice", ir.Attrs{"start": []int{0, 0}, "limit": ir.Shape{1, width}}, n.weight("types", normal(0.3), types, width))
 		x = n.Op("add", nil, x, first)
 	}
-	n.x = n.layerNorm("norm", x, p.float("epsilon", 1e-12))
+	n.x = n.layerNorm("norm", x, p.epsilon(1e-12))
 }
 
 func buildEncoder(n *net, p *params, _ int) {
 	if !n.wants(3, "tokens [N,T,D]") {
 		return
 	}
-	heads, hidden, eps := p.positive("heads", 0), p.positive("hidden", 0), p.float("epsilon", 1e-6)
+	heads, hidden, eps := p.positive("heads", 0), p.positive("hidden", 0), p.epsilon(1e-6)
 	act, pre := p.word("act", "gelu", acts...), p.word("norm", "pre", "pre", "post") == "pre"
 	if dim(n.x, 2)%heads != 0 {
 		p.fail("heads", &diag.Error{Found: fmt.Sprintf("%d values in %d heads", dim(n.x, 2), heads), Wanted: "a multiple of the heads"})
@@ -143,7 +143,7 @@ func buildMixer(n *net, p *params, _ int) {
 	if !n.wants(3, "tokens [N,T,D]") {
 		return
 	}
-	act, eps := p.word("act", "gelu", acts...), p.float("epsilon", 1e-6)
+	act, eps := p.word("act", "gelu", acts...), p.epsilon(1e-6)
 	turn := func(x *ir.Value) *ir.Value { return n.Op("transpose", ir.Attrs{"permutation": []int{0, 2, 1}}, x) }
 	y := turn(n.layerNorm("norm1", n.x, eps))
 	y = n.dense("tokens2", n.dense("tokens1", y, p.positive("tokens", 0), act, true), dim(y, -1), "none", true)

@@ -15,21 +15,21 @@ import (
 type net struct {
 	*ir.Builder
 	info       *Info
-	name       string
 	x, mask    *ir.Value
 	vocabulary int
 	seed       uint64
 	weights    map[string]*ir.Tensor // nil: random ones
-	used       map[string]bool
-	broken     bool // later stages would only repeat the fault
+	made       map[string]bool       // the weights by name
+	total      int                   // of their values
+	broken     bool                  // later stages would only repeat the fault
 
 	p    *params // of the stage being built
 	path string  // prefix of its weights' names
 }
 
-// maxElems bounds one weight, so that a wrong number is an error and not the end
-// of the memory.
-const maxElems = 1 << 28
+// maxValues bounds all weights together, so that a wrong number is an error and
+// not the end of the memory. The fuzzer lowers it.
+var maxValues = 1 << 28
 
 // weight gives the constant path.name: from the weights file, or drawn by init
 // from a generator seeded by its name.
@@ -37,13 +37,23 @@ func (n *net) weight(name string, init func(r *rand.Rand) float64, shape ...int)
 	full := n.path + "." + name
 	size := 1
 	for _, d := range shape {
-		size *= d
-		if size > maxElems {
-			n.p.fail("", &diag.Error{Found: fmt.Sprintf("%s of shape %v", full, shape), Wanted: fmt.Sprintf("at most %d values", maxElems)})
-			n.broken = true
-			return n.Const(full, ir.NewTensor(ir.F32, 1))
+		if d < 1 || size > maxValues/d {
+			size = maxValues + 1 // the product itself may not fit an int
+			break
 		}
+		size *= d
 	}
+	if size > maxValues-n.total {
+		return n.refuse(full, &diag.Error{Found: fmt.Sprintf("%s of shape %v", full, shape), Wanted: fmt.Sprintf("at most %d values in all weights", maxValues)})
+	}
+	if n.made[full] {
+		return n.refuse(full, &diag.Error{Found: "a second weight " + full, Wanted: "one of each name", Fix: "give the stages different names"})
+	}
+	n.total += size
+	if n.made == nil {
+		n.made = map[string]bool{}
+	}
+	n.made[full] = true
 	if n.weights != nil {
 		t, ok := n.weights[full]
 		switch {
@@ -53,11 +63,11 @@ func (n *net) weight(name string, init func(r *rand.Rand) float64, shape ...int)
 		case t.DType != ir.F32 || !slices.Equal([]int(t.Shape), shape):
 			n.p.fail("", &diag.Error{Found: fmt.Sprintf("%s is %v%v in the weights file", full, t.DType, t.Shape), Wanted: fmt.Sprintf("f32%v", ir.Shape(shape))})
 			t = ir.NewTensor(ir.F32, shape...)
+		default:
+			if i := slices.IndexFunc(t.F32(), func(v float32) bool { return v-v != 0 }); i >= 0 {
+				n.p.fail("", &diag.Error{Found: fmt.Sprintf("%s[%d] is %v in the weights file", full, i, t.F32()[i]), Wanted: "finite weights"})
+			}
 		}
-		if n.used == nil {
-			n.used = map[string]bool{}
-		}
-		n.used[full] = true
 		return n.Const(full, t)
 	}
 	h := fnv.New64a()
@@ -70,10 +80,19 @@ func (n *net) weight(name string, init func(r *rand.Rand) float64, shape ...int)
 	return n.Const(full, ir.From(data, shape...))
 }
 
+// refuse reports a weight that cannot be made and stops the building.
+func (n *net) refuse(name string, e *diag.Error) *ir.Value {
+	if !n.broken {
+		n.p.fail("", e)
+	}
+	n.broken = true
+	return n.Const(name, ir.NewTensor(ir.F32, 1))
+}
+
 func (n *net) unused() []string {
 	var out []string
 	for k := range n.weights {
-		if !n.used[k] {
+		if !n.made[k] {
 			out = append(out, k)
 		}
 	}

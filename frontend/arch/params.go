@@ -68,7 +68,10 @@ func (p *params) fail(key string, e *diag.Error) {
 func (p *params) value(key string) (any, bool) {
 	v, ok := p.m[key]
 	if t, is := v.(map[string]any); is {
-		if c, is := t["choose"].([]any); is && len(c) > 0 {
+		if c, is := t["choose"].([]any); is && len(c) == 0 {
+			p.fail(key, &diag.Error{Found: key + " = { choose = [] }", Wanted: "one value or more to choose from"})
+			return nil, false
+		} else if is {
 			p.fail(key, &diag.Error{
 				Found: fmt.Sprintf("%s = { choose = %v }: the file is a search space", key, c), Wanted: "one network", Fix: "write one of the values, or sample the space",
 			})
@@ -108,7 +111,7 @@ func (p *params) positive(key string, def int) int {
 		p.fail(key, &diag.Error{Found: "no " + key, Wanted: key + " = a number"})
 		return 1
 	}
-	v := p.int(key, def)
+	v := p.int(key, max(def, 1))
 	if v < 1 {
 		p.fail(key, &diag.Error{Found: fmt.Sprintf("%s = %d", key, v), Wanted: "1 or more"})
 		return 1
@@ -140,6 +143,18 @@ func (p *params) float(key string, def float64) float64 {
 	return get(p, key, "a number", def)
 }
 
+// within is float with a range, both ends in it; NaN is in none.
+func (p *params) within(key string, def, lo, hi float64) float64 {
+	v := p.float(key, def)
+	if !(v >= lo && v <= hi) {
+		p.fail(key, &diag.Error{Found: fmt.Sprintf("%s = %v", key, v), Wanted: fmt.Sprintf("a number from %v to %v", lo, hi)})
+		return def
+	}
+	return v
+}
+
+func (p *params) epsilon(def float64) float64 { return p.within("epsilon", def, 0, 1) }
+
 func (p *params) list(key string) []any { return get[[]any](p, key, "a list", nil) }
 
 func (p *params) ints(key string) []int {
@@ -169,6 +184,18 @@ func (p *params) floats(key string) []float64 {
 		}
 	}
 	return out
+}
+
+// perChannel is a list of one finite number a channel, or one for all.
+func (p *params) perChannel(key string, channels int) []float64 {
+	v := p.floats(key)
+	if len(v) > 1 && len(v) != channels {
+		p.fail(key, &diag.Error{Found: fmt.Sprintf("%s of %d numbers", key, len(v)), Wanted: fmt.Sprintf("%d: one a channel", channels)})
+	}
+	if slices.ContainsFunc(v, func(f float64) bool { return f-f != 0 }) {
+		p.fail(key, &diag.Error{Found: fmt.Sprintf("%s = %v", key, v), Wanted: "finite numbers"})
+	}
+	return v
 }
 
 func (p *params) strings(key string) []string {

@@ -82,6 +82,9 @@ const (
 
 func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	s.flat()
+	if s.Mult == nil { // sums need none
+		s.Mult = make([]float32, s.K)
+	}
 	if s.Groups == s.C && s.K == s.C && s.C > 1 {
 		return newDepthwise(s, l), nil
 	}

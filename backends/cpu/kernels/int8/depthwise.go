@@ -50,6 +50,7 @@ type dwKernel struct {
 	// masked: the kernel writes only the channels of args.mask.
 	masked bool
 	pairs  bool // computes two pixels a step
+	sums   bool // writes int32 sums
 	run    func(*dwArgs)
 }
 
@@ -73,6 +74,7 @@ type depthwise struct {
 	period   int     // bytes after which the vectors repeat; 0: every pixel has its own
 	offsets  []int64 // of the taps from a pixel's first
 	bands    []band
+	ow       int // columns of the narrowest band
 	parts    int // units of a band: parts of its vectors
 	imgBytes int
 	weights  []int16
@@ -94,15 +96,9 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 	d := &depthwise{ConvSpec: s, in: newInput(s, 1, l)}
 	d.fin = newFinisher(s.Out, s.Mult, s.bound(), s.Residual, s.Table, l)
 	taps := s.KH * s.KW
-	if d.fin.pack != nil && s.Residual == nil && s.WZero == nil {
-		d.kern = pickDepthwise(l, &s)
-	}
-	parts := max(ceilDiv(d.in.ph*d.in.pw*s.C, depthwiseBytes), min(8, 1+s.OH*s.OW*s.C/16384))
-	parts = min(parts, ceilDiv(s.OH, s.KH))
-	for n := range s.N {
-		for i := range parts {
-			d.bands = append(d.bands, band{n, cut(s.OH, parts, i), cut(s.OH, parts, i+1), 0, s.OW})
-		}
+	d.cutBands()
+	if s.WZero == nil {
+		d.kern = pickDepthwise(l, d, d.fin.pack == nil || s.Residual != nil)
 	}
 	d.parts = 1
 	name, cost, scratch := "portable", 1.0, s.C*4+sumSlack
@@ -118,7 +114,11 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 			want := min(8, int(cost*float64(s.N*s.OH*s.OW*s.C*taps)/4000))
 			d.parts = max(1, min(len(d.vectors), ceilDiv(want, len(d.bands))))
 		}
+		// What a row's results, or sums, of one vector take.
 		scratch = d.imgBytes + d.kern.width*s.OW
+		if d.kern.sums {
+			scratch = d.imgBytes + 4*d.kern.width*s.OW + sumSlack
+		}
 	} else {
 		d.weights = make([]int16, taps*s.C)
 		for i := range d.weights {
@@ -134,17 +134,40 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 	}
 }
 
+// cutBands splits the output by rows, or a single row by columns.
+func (d *depthwise) cutBands() {
+	parts := max(ceilDiv(d.in.ph*d.in.pw*d.C, depthwiseBytes), min(8, 1+d.OH*d.OW*d.C/16384))
+	d.ow = d.OW
+	if d.OH == 1 && d.KH == 1 {
+		parts = max(1, min(parts, d.OW/16))
+		d.ow = d.OW / parts
+		for n := range d.N {
+			for i := range parts {
+				d.bands = append(d.bands, band{n, 0, 1, cut(d.OW, parts, i), cut(d.OW, parts, i+1)})
+			}
+		}
+		return
+	}
+	parts = min(parts, ceilDiv(d.OH, d.KH))
+	for n := range d.N {
+		for i := range parts {
+			d.bands = append(d.bands, band{n, cut(d.OH, parts, i), cut(d.OH, parts, i+1), 0, d.OW})
+		}
+	}
+}
+
 // pickDepthwise gives the kernel that does a convolution with the fewest groups
-// of taps, the first of equals, or nil where there is none.
-func pickDepthwise(l isa.Level, s *ConvSpec) *dwKernel {
+// of taps, the first of equals, or nil where there is none. With sums it is one
+// that leaves the sums to a finisher.
+func pickDepthwise(l isa.Level, s *depthwise, sums bool) *dwKernel {
 	var best *dwKernel
 	least := math.Inf(1)
 	for i := range dwKernels {
 		k := &dwKernels[i]
-		if !l.Has(k.level) || k.taps != 0 && k.taps != s.KH*s.KW || k.pairs && (s.DW != 1 || s.OW < 4) || best != nil && best.level != k.level {
+		if !l.Has(k.level) || k.sums != sums || k.taps != 0 && k.taps != s.KH*s.KW || k.pairs && (s.DW != 1 || s.ow < 4) || best != nil && best.level != k.level {
 			continue
 		}
-		d := depthwise{ConvSpec: *s, kern: k}
+		d := depthwise{ConvSpec: s.ConvSpec, ow: s.ow, kern: k}
 		d.periods()
 		groups := float64(ceilDiv(len(d.positions()), k.group))
 		// As measured: two pixels a step, but more weights are loaded; or all
@@ -200,11 +223,11 @@ func (d *depthwise) positions() []position {
 // pixel waste too much.
 func (d *depthwise) periods() {
 	width := d.kern.width
-	if d.SW != 1 || d.C%width == 0 || d.kern.pairs {
+	if d.SW != 1 || d.C%width == 0 || d.kern.pairs || d.kern.sums {
 		return
 	}
 	period := lcm(d.C, width)
-	if used := float64(d.C) / float64(ceilDiv(d.C, width)*width); period <= 2048 && used < 0.9 && d.OW*d.C >= 2*period {
+	if used := float64(d.C) / float64(ceilDiv(d.C, width)*width); period <= 2048 && used < 0.9 && d.ow*d.C >= 2*period {
 		d.period = period
 	}
 }
@@ -284,7 +307,7 @@ func (d *depthwise) run(lo, hi int, a *Args) {
 		b := &d.bands[bi]
 		if d.kern == nil {
 			for oy := b.oy0; oy < b.oy1; oy++ {
-				d.rowSums(r, a, b.n*d.OH+oy)
+				d.rowSums(r, a, b, oy)
 			}
 			continue
 		}
@@ -292,25 +315,30 @@ func (d *depthwise) run(lo, hi int, a *Args) {
 			d.in.copy(nil, a, b)
 			copied = bi
 		}
-		d.band(&r.args, a, b, cut(len(d.vectors), d.parts, part), cut(len(d.vectors), d.parts, part+1))
+		d.band(r, a, b, cut(len(d.vectors), d.parts, part), cut(len(d.vectors), d.parts, part+1))
 	}
 	*r = dwRun{}
 	dwPool.Put(r)
 }
 
 // band computes vectors [v0, v1) of a band with the vector kernel.
-func (d *depthwise) band(g *dwArgs, a *Args, b *band, v0, v1 int) {
-	f := &d.fin.args
+func (d *depthwise) band(r *dwRun, a *Args, b *band, v0, v1 int) {
+	g, f := &r.args, &d.fin.args
 	*g = dwArgs{taps: base(d.offsets), groups: len(d.offsets) / d.kern.group, lo: f.lo, hi: f.hi, zero: f.zero, yFlip: f.yFlip, least: f.least, most: f.most}
-	row := d.OW * d.C
-	y := a.Y[(b.n*d.OH+b.oy0)*row:][:(b.oy1-b.oy0)*row]
+	if d.kern.sums {
+		d.sumsBand(r, a, b, v0, v1)
+		return
+	}
+	ow := b.ox1 - b.ox0
+	row := ow * d.C
+	y := a.Y[((b.n*d.OH+b.oy0)*d.OW+b.ox0)*d.C:][:(b.oy1-b.oy0)*row]
 	temp := a.Scratch[d.imgBytes:]
 	// All rows of one vector come first: they share lines of the input.
 	for i := v0; i < v1; i++ {
 		v := &d.vectors[i]
 		g.w, g.init, g.mult = base(v.w), base(v.init), base(v.mult)
 		for r := range b.oy1 - b.oy0 {
-			d.vectorRow(g, v, unsafe.Add(base(a.Scratch), r*d.SH*d.in.pw*d.C), y[r*row:][:row], temp)
+			d.vectorRow(g, v, unsafe.Add(base(a.Scratch), r*d.SH*d.in.pw*d.C), y[r*row:][:row], temp, ow)
 		}
 	}
 	if d.fin.table == nil {
@@ -321,20 +349,43 @@ func (d *depthwise) band(g *dwArgs, a *Args, b *band, v0, v1 int) {
 		return
 	}
 	c0, c1 := d.vectors[v0].at, min(d.C, d.vectors[v1-1].at+d.kern.width)
-	d.fin.table.rows(base(y[c0:]), d.C, (b.oy1-b.oy0)*d.OW, c1-c0)
+	d.fin.table.rows(base(y[c0:]), d.C, (b.oy1-b.oy0)*ow, c1-c0)
+}
+
+// sumsBand computes vectors [v0, v1) of a band through sums.
+func (d *depthwise) sumsBand(r *dwRun, a *Args, b *band, v0, v1 int) {
+	g, width, size := &r.args, d.kern.width, d.fin.out.bytes()
+	sums := unsafe.Pointer(&a.Scratch[d.imgBytes])
+	for i := v0; i < v1; i++ {
+		v := &d.vectors[i]
+		g.w, g.init = base(v.w), base(v.init)
+		g.xStep, g.yStep = uintptr(d.SW*d.C), uintptr(4*width)
+		for oy := b.oy0; oy < b.oy1; oy++ {
+			g.x = unsafe.Pointer(&a.Scratch[(oy-b.oy0)*d.SH*d.in.pw*d.C+v.at])
+			ow := b.ox1 - b.ox0
+			g.y, g.n = sums, ow
+			d.kern.run(g)
+			at := ((b.n*d.OH+oy)*d.OW+b.ox0)*d.C + v.at
+			var x2 unsafe.Pointer
+			if d.Residual != nil {
+				x2 = unsafe.Pointer(&a.X2[at])
+			}
+			d.fin.apply(&r.finish, sums, uintptr(4*width), ow, min(width, d.C-v.at), v.at, unsafe.Pointer(&a.Y[at*size]), x2, d.C)
+		}
+	}
 }
 
 // vectorRow computes one vector of channels of an output row.
-func (d *depthwise) vectorRow(g *dwArgs, v *dwVector, x unsafe.Pointer, y, temp []byte) {
+func (d *depthwise) vectorRow(g *dwArgs, v *dwVector, x unsafe.Pointer, y, temp []byte, ow int) {
 	width := d.kern.width
 	g.x, g.y = unsafe.Add(x, v.at), unsafe.Add(base(y), v.at)
 	g.mask = ^uint64(0)
 	if d.kern.pairs {
-		d.pairRow(g, min(width, d.C-v.at))
+		d.pairRow(g, min(width, d.C-v.at), ow)
 		return
 	}
 	if d.period == 0 {
-		g.xStep, g.yStep, g.n = uintptr(d.SW*d.C), uintptr(d.C), d.OW
+		g.xStep, g.yStep, g.n = uintptr(d.SW*d.C), uintptr(d.C), ow
 		if rest := d.C - v.at; rest < width {
 			d.tail(g, temp, rest, y[v.at:])
 			return
@@ -355,14 +406,14 @@ func (d *depthwise) vectorRow(g *dwArgs, v *dwVector, x unsafe.Pointer, y, temp 
 
 // pairRow computes one vector of cols channels of an output row, two pixels a
 // step; where the last pixel is alone, the second one is not written.
-func (d *depthwise) pairRow(g *dwArgs, cols int) {
+func (d *depthwise) pairRow(g *dwArgs, cols, ow int) {
 	g.xStep, g.yStep, g.yHalf = uintptr(2*d.SW*d.C), uintptr(2*d.C), uintptr(d.C)
 	g.mask = ^uint64(0) >> (64 - cols)
 	g.mask2 = g.mask
-	x, y, pairs := g.x, g.y, d.OW/2
+	x, y, pairs := g.x, g.y, ow/2
 	g.n = pairs
 	d.kern.run(g)
-	if d.OW%2 != 0 {
+	if ow%2 != 0 {
 		g.x, g.y, g.n, g.mask2 = unsafe.Add(x, pairs*2*d.SW*d.C), unsafe.Add(y, pairs*2*d.C), 1, 0
 		d.kern.run(g)
 	}
@@ -384,13 +435,13 @@ func (d *depthwise) tail(g *dwArgs, temp []byte, cols int, y []byte) {
 }
 
 // rowSums computes an output row in plain Go.
-func (d *depthwise) rowSums(r *dwRun, a *Args, row int) {
-	n, oy := row/d.OH, row%d.OH
+func (d *depthwise) rowSums(r *dwRun, a *Args, b *band, oy int) {
+	n := b.n
 	sums := words[int32](a.Scratch)[:d.C]
 	flip, zero := xored(d.XSigned), d.XZero+offset(d.XSigned)
 	size := d.fin.out.bytes()
 	y0, y1 := span(oy, d.SH, d.PT, d.DH, d.KH, d.H)
-	for ox := range d.OW {
+	for ox := b.ox0; ox < b.ox1; ox++ {
 		copy(sums, d.bias)
 		x0, x1 := span(ox, d.SW, d.PL, d.DW, d.KW, d.W)
 		for kh := y0; kh < y1; kh++ {
@@ -403,7 +454,7 @@ func (d *depthwise) rowSums(r *dwRun, a *Args, row int) {
 				}
 			}
 		}
-		at := (row*d.OW + ox) * d.C
+		at := ((n*d.OH+oy)*d.OW + ox) * d.C
 		var x2 unsafe.Pointer
 		if d.Residual != nil {
 			x2 = unsafe.Add(base(a.X2), at)

@@ -11,3 +11,13 @@ func depthwiseAVXVNNI(a *dwArgs)
 //
 //go:noescape
 func depthwiseAVX2(a *dwArgs)
+
+// depthwiseSumsAVXVNNI computes steps of any number of taps and writes int32 sums.
+//
+//go:noescape
+func depthwiseSumsAVXVNNI(a *dwArgs)
+
+// depthwiseSumsAVX2 computes steps of any number of taps and writes int32 sums.
+//
+//go:noescape
+func depthwiseSumsAVX2(a *dwArgs)

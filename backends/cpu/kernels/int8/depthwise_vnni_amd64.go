@@ -16,3 +16,8 @@ func depthwiseVNNI(a *dwArgs)
 //
 //go:noescape
 func depthwisePairVNNI(a *dwArgs)
+
+// depthwiseSumsVNNI computes steps of any number of taps and writes int32 sums.
+//
+//go:noescape
+func depthwiseSumsVNNI(a *dwArgs)

@@ -245,51 +245,59 @@ stored:
 TEXT ·maxVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	VPBROADCASTB 56(AX), Z0
-	MOVQ         (AX), CX
-	MOVQ         8(AX), DX
-	MOVQ         16(AX), BX
-	MOVQ         40(AX), SI
-	MOVQ         48(AX), DI
+	MOVQ         40(AX), CX
+	MOVQ         48(AX), DX
+	MOVQ         (AX), BX
+	MOVQ         8(AX), SI
+
+pixel:
+	MOVQ 16(AX), R9
+	MOVQ BX, DI
+	MOVQ SI, R8
 
 columns:
-	MOVQ    $-1, R8
-	MOVQ    $0x0000000000000040, R9
-	CMPQ    BX, R9
-	CMOVQLT BX, R9
-	BZHIQ   R9, R8, R8
-	KMOVQ   R8, K1
+	MOVQ    $-1, R10
+	MOVQ    $0x0000000000000040, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	BZHIQ   R11, R10, R10
+	KMOVQ   R10, K1
 	VPXORD  Z1, Z1, Z1
-	MOVQ    24(AX), R9
-	MOVQ    DX, R8
+	MOVQ    24(AX), R11
+	MOVQ    R8, R10
 
 line:
-	MOVQ 32(AX), R11
-	MOVQ R8, R10
+	MOVQ 32(AX), R13
+	MOVQ R10, R12
 
 tap:
-	VMOVDQU8.Z (R10), K1, Z2
+	VMOVDQU8.Z (R12), K1, Z2
 	VPXORD     Z0, Z2, Z2
 	VPMAXUB    Z2, Z1, Z1
-	ADDQ       DI, R10
-	DECQ       R11
+	ADDQ       DX, R12
+	DECQ       R13
 	JNZ        tap
-	ADDQ       SI, R8
-	DECQ       R9
+	ADDQ       CX, R10
+	DECQ       R11
 	JNZ        line
 	VPXORD     Z0, Z1, Z1
-	CMPQ       BX, $0x40
+	CMPQ       R9, $0x40
 	JLT        masked4
-	VMOVDQU32  Z1, (CX)
+	VMOVDQU32  Z1, (DI)
 	JMP        stored4
 
 masked4:
-	VMOVDQU8 Z1, K1, (CX)
+	VMOVDQU8 Z1, K1, (DI)
 
 stored4:
-	ADDQ $+64, DX
-	ADDQ $+64, CX
-	SUBQ $+64, BX
+	ADDQ $+64, R8
+	ADDQ $+64, DI
+	SUBQ $+64, R9
 	JG   columns
+	ADDQ 72(AX), SI
+	ADDQ 80(AX), BX
+	DECQ 64(AX)
+	JNZ  pixel
 	VZEROUPPER
 	RET
 
@@ -298,41 +306,49 @@ stored4:
 TEXT ·sumVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	VPBROADCASTD 56(AX), Z0
-	MOVQ         (AX), CX
-	MOVQ         8(AX), DX
-	MOVQ         16(AX), BX
-	MOVQ         40(AX), SI
-	MOVQ         48(AX), DI
+	MOVQ         40(AX), CX
+	MOVQ         48(AX), DX
+	MOVQ         (AX), BX
+	MOVQ         8(AX), SI
+
+pixel:
+	MOVQ 16(AX), R9
+	MOVQ BX, DI
+	MOVQ SI, R8
 
 columns:
-	MOVQ        $-1, R8
-	MOVQ        $0x0000000000000010, R9
-	CMPQ        BX, R9
-	CMOVQLT     BX, R9
-	BZHIQ       R9, R8, R8
-	KMOVQ       R8, K1
-	VMOVDQU32.Z (CX), K1, Z1
-	MOVQ        24(AX), R9
-	MOVQ        DX, R8
+	MOVQ        $-1, R10
+	MOVQ        $0x0000000000000010, R11
+	CMPQ        R9, R11
+	CMOVQLT     R9, R11
+	BZHIQ       R11, R10, R10
+	KMOVQ       R10, K1
+	VMOVDQU32.Z (DI), K1, Z1
+	MOVQ        24(AX), R11
+	MOVQ        R8, R10
 
 line:
-	MOVQ 32(AX), R11
-	MOVQ R8, R10
+	MOVQ 32(AX), R13
+	MOVQ R10, R12
 
 tap:
-	VPMOVZXBD.Z (R10), K1, Z2
+	VPMOVZXBD.Z (R12), K1, Z2
 	VPXORD      Z0, Z2, Z2
 	VPADDD      Z2, Z1, Z1
-	ADDQ        DI, R10
-	DECQ        R11
+	ADDQ        DX, R12
+	DECQ        R13
 	JNZ         tap
-	ADDQ        SI, R8
-	DECQ        R9
+	ADDQ        CX, R10
+	DECQ        R11
 	JNZ         line
-	VMOVDQU32   Z1, K1, (CX)
-	ADDQ        $+16, DX
-	ADDQ        $+64, CX
-	SUBQ        $+16, BX
+	VMOVDQU32   Z1, K1, (DI)
+	ADDQ        $+16, R8
+	ADDQ        $+64, DI
+	SUBQ        $+16, R9
 	JG          columns
+	ADDQ        72(AX), SI
+	ADDQ        80(AX), BX
+	DECQ        64(AX)
+	JNZ         pixel
 	VZEROUPPER
 	RET

@@ -56,6 +56,9 @@ func vectorDepthwise() []dwKernel {
 		{kernel: kernel{"dw_u8s8u8_1x64_avx512vnni", isa.VNNI}, width: 64, group: 4, masked: true, run: depthwiseVNNI},
 		{kernel: kernel{"dw_u8s8u8_1x32_avxvnni", isa.AVXVNNI}, width: 32, group: 4, run: depthwiseAVXVNNI},
 		{kernel: kernel{"dw_u8s8u8_1x32_avx2", isa.AVX2}, width: 32, group: 2, run: depthwiseAVX2},
+		{kernel: kernel{"dw_u8s8s32_1x64_avx512vnni", isa.VNNI}, width: 64, group: 4, sums: true, run: depthwiseSumsVNNI},
+		{kernel: kernel{"dw_u8s8s32_1x32_avxvnni", isa.AVXVNNI}, width: 32, group: 4, sums: true, run: depthwiseSumsAVXVNNI},
+		{kernel: kernel{"dw_u8s8s32_1x32_avx2", isa.AVX2}, width: 32, group: 2, sums: true, run: depthwiseSumsAVX2},
 	}
 }
 
@@ -170,9 +173,10 @@ func wholeConvert(vectors, rest func(*convertArgs), per, inBytes, outBytes int) 
 
 func wholeWindow(vectors, rest func(*windowArgs), per, outBytes int) func(*windowArgs) {
 	return func(a *windowArgs) {
+		count := a.count // which the vectors' loop takes to 0
 		vectors(a)
 		if done := a.n / per * per; done < a.n {
-			a.x, a.y, a.n = unsafe.Add(a.x, done), unsafe.Add(a.y, done*outBytes), a.n-done
+			a.x, a.y, a.n, a.count = unsafe.Add(a.x, done), unsafe.Add(a.y, done*outBytes), a.n-done, count
 			rest(a)
 		}
 	}

@@ -62,7 +62,7 @@ func (s *PoolSpec) op(name string, scratch int, cost float64, row func(r int, a 
 func (s *PoolSpec) window(y unsafe.Pointer, x []byte, n, iy, ix, ny, nx int, flip uint8) windowArgs {
 	return windowArgs{
 		y: y, x: unsafe.Pointer(&x[((n*s.H+iy)*s.W+ix)*s.C]), n: s.C, ny: ny, nx: nx,
-		yStep: s.DH * s.W * s.C, xStep: s.DW * s.C, flip: uint32(flip),
+		yStep: s.DH * s.W * s.C, xStep: s.DW * s.C, flip: uint32(flip), count: 1,
 	}
 }
 
@@ -78,15 +78,25 @@ func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
 		w := windowPool.Get().(*windowArgs)
 		n, oy := r/s.OH, r%s.OH
 		y0, y1 := span(oy, s.SH, s.PT, s.DH, s.KH, s.H)
-		for ox := range s.OW {
+		for ox := 0; ox < s.OW; {
 			x0, x1 := span(ox, s.SW, s.PL, s.DW, s.KW, s.W)
 			y := a.Y[(r*s.OW+ox)*s.C:][:s.C]
 			if y0 == y1 || x0 == x1 {
 				fill(y, flip)
+				ox++
 				continue
 			}
-			iy, ix := oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW
-			*w = s.window(base(y), a.X, n, iy, ix, y1-y0, x1-x0, flip)
+			*w = s.window(base(y), a.X, n, oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW, y1-y0, x1-x0, flip)
+			// Pixels with the whole width of the window go together, a few so that
+			// the call stays short.
+			w.xMove, w.yMove = s.SW*s.C, s.C
+			for x1-x0 == s.KW && w.count < 64 && ox+w.count < s.OW {
+				if a, b := span(ox+w.count, s.SW, s.PL, s.DW, s.KW, s.W); b-a != s.KW {
+					break
+				}
+				w.count++
+			}
+			ox += w.count
 			k.run(w)
 		}
 		*w = windowArgs{}
@@ -95,13 +105,15 @@ func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
 }
 
 // windowArgs is the argument block of the kernels that go through ny·nx vectors
-// of n bytes, yStep and xStep bytes apart. gen/ knows this layout; TestLayouts
-// compares.
+// of n bytes, yStep and xStep bytes apart, for each of count pixels.
+// gen/ knows this layout; TestLayouts compares.
 type windowArgs struct {
 	y, x         unsafe.Pointer
 	n, ny, nx    int
 	yStep, xStep int
 	flip         uint32 // turns stored bytes into u8
+	count        int
+	xMove, yMove int // bytes from pixel to pixel
 }
 
 type windowKernel struct {
@@ -111,32 +123,42 @@ type windowKernel struct {
 
 var windowPool = sync.Pool{New: func() any { return new(windowArgs) }}
 
-// maxPortable takes the greatest byte of each column.
-func maxPortable(a *windowArgs) {
-	y, flip := view[byte](a.y, a.n), uint8(a.flip)
-	copy(y, view[byte](a.x, a.n))
-	for i := range a.ny {
-		for j := range a.nx {
-			if i+j == 0 {
-				continue
-			}
-			for c, v := range view[byte](unsafe.Add(a.x, i*a.yStep+j*a.xStep), a.n) {
-				y[c] = max(y[c]^flip, v^flip) ^ flip
+// pixels calls f with the address of each vector and of the result it goes to.
+func (a *windowArgs) pixels(f func(y, x unsafe.Pointer, first bool)) {
+	for p := range a.count {
+		y := unsafe.Add(a.y, p*a.yMove)
+		for i := range a.ny {
+			for j := range a.nx {
+				f(y, unsafe.Add(a.x, p*a.xMove+i*a.yStep+j*a.xStep), i+j == 0)
 			}
 		}
 	}
 }
 
+// maxPortable takes the greatest byte of each column.
+func maxPortable(a *windowArgs) {
+	flip := uint8(a.flip)
+	a.pixels(func(py, px unsafe.Pointer, first bool) {
+		y, x := view[byte](py, a.n), view[byte](px, a.n)
+		if first {
+			copy(y, x)
+			return
+		}
+		for c, v := range x {
+			y[c] = max(y[c]^flip, v^flip) ^ flip
+		}
+	})
+}
+
 // sumPortable adds the bytes of each column, read as u8, to int32 sums.
 func sumPortable(a *windowArgs) {
-	sums, flip := view[int32](a.y, a.n), uint8(a.flip)
-	for i := range a.ny {
-		for j := range a.nx {
-			for c, v := range view[byte](unsafe.Add(a.x, i*a.yStep+j*a.xStep), a.n) {
-				sums[c] += int32(v ^ flip)
-			}
+	flip := uint8(a.flip)
+	a.pixels(func(py, px unsafe.Pointer, _ bool) {
+		sums := view[int32](py, a.n)
+		for c, v := range view[byte](px, a.n) {
+			sums[c] += int32(v ^ flip)
 		}
-	}
+	})
 }
 
 // AveragePool prepares a q_average_pool.
@@ -251,7 +273,7 @@ func Mean(s MeanSpec, l isa.Level) (Kernel, error) {
 			for from := 0; from < s.Count; from += meanRows {
 				ca.window = windowArgs{
 					y: base(sums), x: unsafe.Pointer(&a.X[(o*s.Count+from)*s.Inner+c0]), n: n, ny: min(meanRows, s.Count-from), nx: 1,
-					yStep: s.Inner, flip: uint32(flip),
+					yStep: s.Inner, flip: uint32(flip), count: 1,
 				}
 				sum.run(&ca.window)
 			}

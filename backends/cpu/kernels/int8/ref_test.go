@@ -171,6 +171,12 @@ func (r rng) conv() ConvSpec {
 		if r.bool() {
 			s.SH, s.SW = 1, 1
 		}
+	case 4: // one dimension, long
+		s.KH, s.SH, s.DH, s.OH, s.OW = 1, 1, 1, 1, r.in(60, 400)
+		if r.bool() {
+			s.C = r.in(1, 100)
+			s.K, s.Groups = s.C, s.C
+		}
 	case 3:
 		s.KH, s.KW, s.DH, s.DW = 3, 3, 1, 1
 		s.C = r.in(1, 6) * 4
@@ -185,7 +191,9 @@ func (r rng) finishConv(s ConvSpec) ConvSpec {
 		pt, pl = r.in(0, s.KH-1), r.in(0, s.KW-1)
 	}
 	s.PT, s.PL = pt, pl
-	s.OH, s.OW = r.in(1, 9), r.in(1, 17)
+	if s.OW == 0 {
+		s.OH, s.OW = r.in(1, 9), r.in(1, 17)
+	}
 	s.H = max(1, (s.OH-1)*s.SH+(s.KH-1)*s.DH+1-pt-r.in(0, pt)+r.in(0, s.SH-1))
 	s.W = max(1, (s.OW-1)*s.SW+(s.KW-1)*s.DW+1-pl-r.in(0, pl)+r.in(0, s.SW-1))
 	s.XSigned = r.IntN(4) == 0
@@ -208,6 +216,9 @@ func (r rng) finishConv(s ConvSpec) ConvSpec {
 	s.Mult = make([]float32, s.K)
 	for i := range s.Mult {
 		s.Mult[i] = float32(math.Exp2(r.Float64()*4-9) / math.Sqrt(ktotal))
+	}
+	if s.Out.DType == I32 && r.bool() {
+		s.Mult = nil
 	}
 	if s.Out.DType <= S8 {
 		if r.IntN(3) == 0 {

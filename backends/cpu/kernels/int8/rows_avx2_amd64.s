@@ -414,40 +414,48 @@ done:
 TEXT ·maxAVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	VPBROADCASTB 56(AX), Y0
-	MOVQ         (AX), CX
-	MOVQ         8(AX), DX
-	MOVQ         16(AX), BX
-	MOVQ         40(AX), SI
-	MOVQ         48(AX), DI
-	SUBQ         $+32, BX
-	JLT          done
+	MOVQ         40(AX), CX
+	MOVQ         48(AX), DX
+	MOVQ         (AX), BX
+	MOVQ         8(AX), SI
+
+pixel:
+	MOVQ 16(AX), R9
+	MOVQ BX, DI
+	MOVQ SI, R8
+	SUBQ $+32, R9
+	JLT  done
 
 columns:
 	VPXOR Y1, Y1, Y1
-	MOVQ  24(AX), R9
-	MOVQ  DX, R8
+	MOVQ  24(AX), R11
+	MOVQ  R8, R10
 
 line:
-	MOVQ 32(AX), R11
-	MOVQ R8, R10
+	MOVQ 32(AX), R13
+	MOVQ R10, R12
 
 tap:
-	VPXOR   (R10), Y0, Y2
+	VPXOR   (R12), Y0, Y2
 	VPMAXUB Y2, Y1, Y1
-	ADDQ    DI, R10
-	DECQ    R11
+	ADDQ    DX, R12
+	DECQ    R13
 	JNZ     tap
-	ADDQ    SI, R8
-	DECQ    R9
+	ADDQ    CX, R10
+	DECQ    R11
 	JNZ     line
 	VPXOR   Y0, Y1, Y1
-	VMOVDQU Y1, (CX)
-	ADDQ    $+32, DX
-	ADDQ    $+32, CX
-	SUBQ    $+32, BX
+	VMOVDQU Y1, (DI)
+	ADDQ    $+32, R8
+	ADDQ    $+32, DI
+	SUBQ    $+32, R9
 	JGE     columns
 
 done:
+	ADDQ 72(AX), SI
+	ADDQ 80(AX), BX
+	DECQ 64(AX)
+	JNZ  pixel
 	VZEROUPPER
 	RET
 
@@ -456,39 +464,47 @@ done:
 TEXT ·sumAVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	VPBROADCASTD 56(AX), Y0
-	MOVQ         (AX), CX
-	MOVQ         8(AX), DX
-	MOVQ         16(AX), BX
-	MOVQ         40(AX), SI
-	MOVQ         48(AX), DI
-	SUBQ         $+8, BX
-	JLT          done
+	MOVQ         40(AX), CX
+	MOVQ         48(AX), DX
+	MOVQ         (AX), BX
+	MOVQ         8(AX), SI
+
+pixel:
+	MOVQ 16(AX), R9
+	MOVQ BX, DI
+	MOVQ SI, R8
+	SUBQ $+8, R9
+	JLT  done
 
 columns:
-	VMOVDQU (CX), Y1
-	MOVQ    24(AX), R9
-	MOVQ    DX, R8
+	VMOVDQU (DI), Y1
+	MOVQ    24(AX), R11
+	MOVQ    R8, R10
 
 line:
-	MOVQ 32(AX), R11
-	MOVQ R8, R10
+	MOVQ 32(AX), R13
+	MOVQ R10, R12
 
 tap:
-	VPMOVZXBD (R10), Y2
+	VPMOVZXBD (R12), Y2
 	VPXOR     Y0, Y2, Y2
 	VPADDD    Y2, Y1, Y1
-	ADDQ      DI, R10
-	DECQ      R11
+	ADDQ      DX, R12
+	DECQ      R13
 	JNZ       tap
-	ADDQ      SI, R8
-	DECQ      R9
+	ADDQ      CX, R10
+	DECQ      R11
 	JNZ       line
-	VMOVDQU   Y1, (CX)
-	ADDQ      $+8, DX
-	ADDQ      $+32, CX
-	SUBQ      $+8, BX
+	VMOVDQU   Y1, (DI)
+	ADDQ      $+8, R8
+	ADDQ      $+32, DI
+	SUBQ      $+8, R9
 	JGE       columns
 
 done:
+	ADDQ 72(AX), SI
+	ADDQ 80(AX), BX
+	DECQ 64(AX)
+	JNZ  pixel
 	VZEROUPPER
 	RET

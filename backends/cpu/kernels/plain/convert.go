@@ -27,7 +27,7 @@ func Convert(s ConvertSpec, _ isa.Level) (Kernel, error) {
 	case "i64 bool":
 		return each(name, s.Len, func(v int64) bool { return v != 0 }), nil
 	case "i32 f32":
-		return each(name, s.Len, func(v int32) float32 { return float32(float64(v)) }), nil
+		return sums(name, s.Len), nil
 	case "i32 i64":
 		return each(name, s.Len, func(v int32) int64 { return int64(v) }), nil
 	case "u8 f32":
@@ -70,6 +70,18 @@ func Convert(s ConvertSpec, _ isa.Level) (Kernel, error) {
 		return each(name, s.Len, func(v float32) bool { return v != 0 }), nil
 	}
 	return nil, fmt.Errorf("kernel convert: none from %s to %s", s.From, s.To)
+}
+
+// sums converts i32 to f32 without a call for each element: sums of products
+// come in large tensors. One rounding, as by way of float64.
+func sums(name string, n int) *op {
+	return &op{name: name, tiles: units(n), run: func(lo, hi int, a *Args) {
+		x, y := elems[int32](a.X)[lo*unit:min(hi*unit, n)], elems[float32](a.Y)[lo*unit:]
+		y = y[:len(x)]
+		for i, v := range x {
+			y[i] = float32(v)
+		}
+	}}
 }
 
 func each[X, Y any](name string, n int, f func(X) Y) *op {

@@ -27,8 +27,13 @@ func DynamicQuantize(s DynamicQuantizeSpec, _ isa.Level) (Kernel, error) {
 		run: func(_, _ int, a *Args) {
 			x := elems[float32](a.X)[:s.Len]
 			var lo, hi float32
-			for _, v := range x {
-				lo, hi = min(lo, v), max(hi, v)
+			for _, v := range x { // finite: Check has looked; the built-in min is slower
+				if v < lo {
+					lo = v
+				}
+				if v > hi {
+					hi = v
+				}
 			}
 			scale, zero := float32(1), uint8(0)
 			if d := float32(hi-lo) / 255; d != 0 {
@@ -36,9 +41,20 @@ func DynamicQuantize(s DynamicQuantizeSpec, _ isa.Level) (Kernel, error) {
 				zero = uint8(min(max(math.RoundToEven(float64(float32(-lo)/scale)), 0), 255))
 			}
 			elems[float32](a.Y2)[0], a.Y3[0] = scale, zero
-			z := float64(zero)
+			// Adding and taking away 1.5·2^23 rounds half to even; clamped
+			// before, the sum cannot leave that range.
+			const magic = 3 << 22
+			least, most := -float32(zero), 255-float32(zero)
+			y := a.Y[:len(x)]
 			for i, v := range x {
-				a.Y[i] = uint8(min(max(math.RoundToEven(float64(v/scale))+z, 0), 255))
+				v /= scale
+				if v < least {
+					v = least
+				}
+				if v > most {
+					v = most
+				}
+				y[i] = uint8(int32(math.Float32bits(v+magic)) - int32(math.Float32bits(magic)) + int32(zero))
 			}
 		},
 	}, nil

@@ -122,3 +122,30 @@ func TestConvert(t *testing.T) {
 		}
 	}
 }
+
+// The quick rounding is round-half-even of x/scale plus the zero point.
+func TestDynamicQuantizeRounds(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	for range 200 {
+		x := make([]float32, 100)
+		for i := range x {
+			x[i] = float32(r.NormFloat64() * math.Exp(r.NormFloat64()*3))
+			if i%7 == 0 {
+				x[i] = float32(r.IntN(20)) / 2
+			}
+		}
+		var scale [1]float32
+		y, zero := make([]uint8, len(x)), make([]uint8, 1)
+		k, err := DynamicQuantize(DynamicQuantizeSpec{Len: len(x)}, isa.Portable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.Run(0, 1, &Args{X: raw(x), Y: y, Y2: raw(scale[:]), Y3: zero})
+		for i, v := range x {
+			want := min(max(math.RoundToEven(float64(v/scale[0]))+float64(zero[0]), 0), 255)
+			if float64(y[i]) != want {
+				t.Fatalf("%v with scale %v, zero %d gives %d, wanted %v", v, scale[0], zero[0], y[i], want)
+			}
+		}
+	}
+}

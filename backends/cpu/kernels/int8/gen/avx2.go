@@ -308,8 +308,12 @@ func widen256() {
 
 // window256 goes through the taps of a window for each vector of columns.
 func window256(a reg.Register, per, outBytes int, begin, tap, end func(p reg.GPVirtual)) {
-	y, x, n := load(a, winY), load(a, winX), load(a, winN)
 	yStep, xStep := load(a, winYStep), load(a, winXStep)
+	y0, x0 := load(a, winY), load(a, winX)
+	Label("pixel")
+	y, x, n := GP64(), GP64(), load(a, winN)
+	MOVQ(y0, y)
+	MOVQ(x0, x)
 	SUBQ(I32(per), n)
 	JLT(LabelRef("done"))
 	Label("columns")
@@ -333,6 +337,7 @@ func window256(a reg.Register, per, outBytes int, begin, tap, end func(p reg.GPV
 	SUBQ(I32(per), n)
 	JGE(LabelRef("columns"))
 	Label("done")
+	nextPixel(a, x0, y0)
 	VZEROUPPER()
 	RET()
 }
@@ -365,15 +370,25 @@ func sum256() {
 // depthwiseAVX2 writes the depthwise kernels on 256 bits: four taps through
 // VPDPBUSD, or two taps through VPMADDWD.
 func depthwiseAVX2() {
-	depthwise256("depthwiseAVXVNNI", 4)
-	depthwise256("depthwiseAVX2", 2)
+	depthwise256("depthwiseAVXVNNI", 4, false)
+	depthwise256("depthwiseAVX2", 2, false)
+	depthwise256("depthwiseSumsAVXVNNI", 4, true)
+	depthwise256("depthwiseSumsAVX2", 2, true)
 }
 
-func depthwise256(name string, group int) {
-	a := text(name, "dwArgs", "computes steps of any number of taps.")
+func depthwise256(name string, group int, sums bool) {
+	doc := "computes steps of any number of taps."
+	if sums {
+		doc = "computes steps of any number of taps and writes int32 sums."
+	}
+	a := text(name, "dwArgs", doc)
 	x, y := load(a, dwX), load(a, dwY)
 	acc, tap, mixed, t0, t1, none := ymms[:4], ymms[4:8], ymms[8:12], ymms[12], ymms[13], ymms[14]
-	mult, init := load(a, dwMult), load(a, dwInit)
+	init := load(a, dwInit)
+	var mult reg.GPVirtual
+	if !sums {
+		mult = load(a, dwMult)
+	}
 	VPXOR(none, none, none)
 	Label("step")
 	for v, r := range acc {
@@ -415,6 +430,24 @@ func depthwise256(name string, group int) {
 	DECQ(groups)
 	JNZ(LabelRef("group"))
 
+	next := func() {
+		ADDQ(field(a, dwXStep), x)
+		ADDQ(field(a, dwYStep), y)
+		DECQ(field(a, dwN))
+		JNZ(LabelRef("step"))
+		VZEROUPPER()
+		RET()
+	}
+	if sums {
+		// Lane l of vectors 2i and 2i+1 is vector 2l+i in the order of the channels.
+		for j := range 4 {
+			i, l := j%2, j/2
+			VPERM2I128(Imm([]uint64{0x20, 0x31}[l]), acc[2*i+1], acc[2*i], t0)
+			VMOVDQU(t0, at(y, 32*j))
+		}
+		next()
+		return
+	}
 	lo, hi, zero, flip := tap[0], tap[1], tap[2], tap[3]
 	VPBROADCASTD(field(a, dwLo), lo)
 	VPBROADCASTD(field(a, dwHi), hi)
@@ -433,10 +466,5 @@ func depthwise256(name string, group int) {
 	VPACKUSWB(acc[2], acc[0], acc[0])
 	VPXOR(flip, acc[0], acc[0])
 	VMOVDQU(acc[0], at(y, 0))
-	ADDQ(field(a, dwXStep), x)
-	ADDQ(field(a, dwYStep), y)
-	DECQ(field(a, dwN))
-	JNZ(LabelRef("step"))
-	VZEROUPPER()
-	RET()
+	next()
 }

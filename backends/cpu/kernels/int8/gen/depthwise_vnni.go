@@ -12,6 +12,7 @@ func depthwiseVNNI() {
 	depthwise9("depthwise9VNNI")
 	depthwiseAny("depthwiseVNNI")
 	depthwisePair("depthwisePairVNNI")
+	depthwiseSums("depthwiseSumsVNNI")
 }
 
 // dwFrame is what both depthwise kernels keep.
@@ -198,6 +199,47 @@ func depthwisePair(name string) {
 	VMOVDQU8(f.finish(second), reg.K2, Mem{Base: f.y, Index: half, Scale: 1})
 	f.acc = first
 	f.next()
+	DECQ(field(f.a, dwN))
+	JNZ(LabelRef("step"))
+	VZEROUPPER()
+	RET()
+}
+
+// depthwiseSums writes sums instead of results, in the order of the channels.
+func depthwiseSums(name string) {
+	f := &dwFrame{a: text(name, "dwArgs", "computes steps of any number of taps and writes int32 sums.")}
+	f.x, f.y = load(f.a, dwX), load(f.a, dwY)
+	init := load(f.a, dwInit)
+	Label("step")
+	f.acc = start(init)
+	taps, w, quads := load(f.a, dwTaps), load(f.a, dwW), load(f.a, dwQuads)
+	Label("quad")
+	var x [4]reg.VecVirtual
+	for t := range x {
+		x[t] = ZMM()
+		off := load(taps, 8*t)
+		VMOVDQU32(Mem{Base: f.x, Index: off, Scale: 1}, x[t])
+	}
+	f.quad(x, func(v int) Op { return at(w, 64*v) })
+	ADDQ(I32(32), taps)
+	ADDQ(I32(256), w)
+	DECQ(quads)
+	JNZ(LabelRef("quad"))
+	// Lane l of vector v belongs into lane v of vector l.
+	q := f.acc
+	var half [4]reg.VecVirtual // lanes 0 and 1, then 2 and 3, of two vectors
+	for i := range 2 {
+		half[i], half[2+i] = ZMM(), ZMM()
+		VSHUFI32X4(Imm(0x44), q[2*i+1], q[2*i], half[i])
+		VSHUFI32X4(Imm(0xEE), q[2*i+1], q[2*i], half[2+i])
+	}
+	for l := range 4 {
+		z := ZMM()
+		VSHUFI32X4(Imm([]uint64{0x88, 0xDD}[l%2]), half[l/2*2+1], half[l/2*2], z)
+		VMOVDQU32(z, at(f.y, 64*l))
+	}
+	ADDQ(field(f.a, dwXStep), f.x)
+	ADDQ(field(f.a, dwYStep), f.y)
 	DECQ(field(f.a, dwN))
 	JNZ(LabelRef("step"))
 	VZEROUPPER()

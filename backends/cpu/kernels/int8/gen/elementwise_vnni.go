@@ -143,8 +143,12 @@ func dequantize512() {
 
 // window512 goes through the taps of a window for each vector of columns.
 func window512(a reg.Register, per, outBytes int, begin func(y reg.GPVirtual), tap func(x reg.GPVirtual), end func(y, n reg.GPVirtual)) {
-	y, x, n := load(a, winY), load(a, winX), load(a, winN)
 	yStep, xStep := load(a, winYStep), load(a, winXStep)
+	y0, x0 := load(a, winY), load(a, winX)
+	Label("pixel")
+	y, x, n := GP64(), GP64(), load(a, winN)
+	MOVQ(y0, y)
+	MOVQ(x0, x)
 	Label("columns")
 	tailMask(n, per)
 	begin(y)
@@ -166,8 +170,17 @@ func window512(a reg.Register, per, outBytes int, begin func(y reg.GPVirtual), t
 	ADDQ(I32(per*outBytes), y)
 	SUBQ(I32(per), n)
 	JG(LabelRef("columns"))
+	nextPixel(a, x0, y0)
 	VZEROUPPER()
 	RET()
+}
+
+// nextPixel goes to the next of a window kernel's pixels.
+func nextPixel(a, x, y reg.Register) {
+	ADDQ(field(a, winXMove), x)
+	ADDQ(field(a, winYMove), y)
+	DECQ(field(a, winCount))
+	JNZ(LabelRef("pixel"))
 }
 
 func max512() {

@@ -111,6 +111,9 @@ const (
 	winYStep = 40
 	winXStep = 48
 	winFlip  = 56
+	winCount = 64
+	winXMove = 72
+	winYMove = 80
 
 	lookY     = 0
 	lookX     = 8
