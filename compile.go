@@ -142,6 +142,7 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 				return nil, err
 			}
 		}
+		g.TidyNames()
 		res.Module.Graphs = append(res.Module.Graphs, g)
 	}
 	res.Module.Dedup()

@@ -13,8 +13,8 @@ import (
 //
 // Safe within rounding: (w·x − m)/√(v+ε)·s + b = (w·s/√(v+ε))·x + (b − m·s/√(v+ε)),
 // where nobody else reads the contraction.
-func foldBN(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func foldBN(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		if n.Op.Name != "batch_norm_inference" {
 			return nil, nil
 		}

@@ -17,8 +17,8 @@ import (
 // as pad's is for quantized tensors); an average that counts its padding adds
 // zeros; a maximum with zeros of what is never negative, or with −Inf, is the
 // maximum without them.
-func foldPad(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func foldPad(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		switch n.Op.Name {
 		case "convolution", "q_convolution", "average_pool", "max_pool":
 		default:

@@ -15,14 +15,14 @@ import (
 // Safe within rounding, where every reader is a contraction with constant
 // weights: w·(c·x) = (w·c)·x. A summand goes to the bias, and only where there
 // is no padding: the zeros around the image would have got none of it.
-func foldScale(g *ir.Graph) (bool, error) {
+func foldScale(g *ir.Graph, a Args) (bool, error) {
 	e := edit(g)
 	changed := false
 	for again := true; again; {
 		again = false
 		for _, n := range append([]*ir.Node{}, g.Nodes...) {
 			x, factor, shift := perChannelOf(n)
-			if x == nil || !foldsForward(e, n, shift != nil) {
+			if x == nil || !a.takes(n) || !foldsForward(e, n, shift != nil) {
 				continue
 			}
 			for _, u := range append([]ir.Use{}, e.uses[n.Out()]...) {

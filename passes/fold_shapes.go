@@ -20,7 +20,7 @@ func foldShapes(g *ir.Graph) (bool, error) {
 			changed = changed || c
 		}
 	}
-	more, err := rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+	more, err := rewrite(g, nil, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		switch n.Op.Name {
 		case "reshape":
 			if p := def(n.Inputs[0], "reshape"); p != nil {

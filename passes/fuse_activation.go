@@ -14,8 +14,8 @@ import (
 //
 // Safe: the attribute is applied to the finished result, by the same rule; a
 // bound after one that is there already picks the same number as both in one.
-func fuseActivation(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func fuseActivation(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		if n.Op.Name != "relu" && n.Op.Name != "clamp" {
 			return nil, nil
 		}

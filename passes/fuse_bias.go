@@ -11,8 +11,8 @@ import "github.com/nasc-dev/nasc/ir"
 // One factor for all channels goes through movements and products to a
 // contraction further up: attention's 1/√d ends in the weights of its queries.
 // Safe within rounding, where nobody else reads what is scaled.
-func fuseBias(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func fuseBias(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		op := n.Op.Name
 		if op == "negate" {
 			return negated(e, n)

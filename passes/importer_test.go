@@ -176,3 +176,53 @@ func TestImportedNets(t *testing.T) {
 		}
 	}
 }
+
+// denseBlock is DenseNet's form: batch norms that no convolution can take, on
+// joined feature maps, a transition, and a head.
+const denseBlock = `const @w0: f32[3,3,3,8] = normal(1,0.3)
+const @w1: f32[3,3,8,4] = normal(2,0.3)
+const @w2: f32[3,3,12,4] = normal(3,0.3)
+const @w3: f32[1,1,16,8] = normal(4,0.3)
+const @d: f32[8,10] = normal(5,0.3)
+const @p8: f32[8] = [1,2,1,2,1,2,1,2]
+const @p12: f32[12] = [1,2,1,2,1,2,1,2,1,2,1,2]
+const @p16: f32[16] = [1,2,1,2,1,2,1,2,1,2,1,2,1,2,1,2]
+graph @main(%x: f32[N,8,8,3]) {
+  %a = convolution %x @w0 padding=[1,1,1,1]
+  %n1 = batch_norm_inference %a @p8 @p8 @p8 @p8
+  %r1 = relu %n1
+  %c1 = convolution %r1 @w1 padding=[1,1,1,1]
+  %j1 = concatenate %a %c1 axis=3
+  %n2 = batch_norm_inference %j1 @p12 @p12 @p12 @p12
+  %r2 = relu %n2
+  %c2 = convolution %r2 @w2 padding=[1,1,1,1]
+  %j2 = concatenate %j1 %c2 axis=3
+  %n3 = batch_norm_inference %j2 @p16 @p16 @p16 @p16
+  %r3 = relu %n3
+  %t = convolution %r3 @w3
+  %p = average_pool %t kernel=[2,2] strides=[2,2]
+  %g = reduce_mean %p axes=[1,2]
+  %f = reshape %g shape=[N,8]
+  %y = dot %f @d
+  return %y
+}`
+
+func TestImportedDenseBlock(t *testing.T) {
+	g, err := ir.ParseGraph("dense.ir", denseBlock, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	imported := nchw(t, g)
+	before := imported.Clone()
+	if _, err := Canonicalize(context.Background(), imported, Options{VerifyEach: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := validate(context.Background(), before, imported, Close); err != nil {
+		t.Error(err)
+	}
+	got := fmt.Sprint(imported.OpCounts())
+	want := "map[average_pool:1 batch_norm_inference:3 concatenate:2 convolution:4 dot:1 reduce_mean:1 relu:3 reshape:1 transpose:1]"
+	if got != want {
+		t.Errorf("ops %s\nwant %s\n%s", got, want, imported.Body())
+	}
+}

@@ -22,7 +22,7 @@ func layout(g *ir.Graph) (bool, error) {
 		return changed, err
 	}
 	// Only now, since a reshape does not sink.
-	c, err := rewrite(g, onesToReshape)
+	c, err := rewrite(g, nil, onesToReshape)
 	if err != nil || !c {
 		return changed || c, err
 	}

@@ -2,7 +2,6 @@ package passes
 
 import (
 	"math"
-	"strings"
 
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -12,10 +11,11 @@ type editor struct {
 	g    *ir.Graph
 	uses map[*ir.Value][]ir.Use
 
-	touched bool // something was changed in place
+	touched bool               // something was changed in place
+	fresh   map[*ir.Value]bool // made by add
 }
 
-func edit(g *ir.Graph) *editor { return &editor{g: g, uses: g.Uses()} }
+func edit(g *ir.Graph) *editor { return &editor{g: g, uses: g.Uses(), fresh: map[*ir.Value]bool{}} }
 
 // add appends a node named after the one it comes from.
 func (e *editor) add(from *ir.Node, op string, attrs ir.Attrs, in ...*ir.Value) (*ir.Value, error) {
@@ -24,6 +24,7 @@ func (e *editor) add(from *ir.Node, op string, attrs ir.Attrs, in ...*ir.Value) 
 		return nil, err
 	}
 	n.Name = from.Name
+	e.fresh[n.Out()] = true
 	for i, v := range in {
 		if v != nil {
 			e.uses[v] = append(e.uses[v], ir.Use{Node: n, Index: i})
@@ -44,7 +45,7 @@ func (e *editor) replace(old, new *ir.Value) {
 			return
 		}
 	}
-	if name := old.Name; new.Def != nil && old.Def != nil && strings.HasPrefix(new.Name, name+".") {
+	if name := old.Name; new.Def != nil && old.Def != nil && e.fresh[new] {
 		e.g.Rename(old, name+".old") // the one that stays keeps the plain name
 		e.g.Rename(new, name)
 	}
@@ -60,15 +61,15 @@ func (e *editor) only(v *ir.Value) bool {
 	return len(u) == 1 && u[0].Node != nil
 }
 
-// rewrite offers every node to f until f changes nothing; f gives the value
+// rewrite offers every node that a allows to f until f changes nothing; f gives the value
 // that takes the place of the node's first result, or nil.
-func rewrite(g *ir.Graph, f func(e *editor, n *ir.Node) (*ir.Value, error)) (bool, error) {
+func rewrite(g *ir.Graph, a Args, f func(e *editor, n *ir.Node) (*ir.Value, error)) (bool, error) {
 	e := edit(g)
 	changed := false
 	for again := true; again; {
 		again = false
 		for _, n := range append([]*ir.Node{}, g.Nodes...) {
-			if len(n.Outputs) != 1 || len(e.uses[n.Out()]) == 0 {
+			if len(n.Outputs) != 1 || len(e.uses[n.Out()]) == 0 || !a.takes(n) {
 				continue
 			}
 			v, err := f(e, n)

@@ -83,9 +83,18 @@ func withoutTypes(body string) string {
 
 func TestParseRefuses(t *testing.T) {
 	for spec, want := range map[string]string{
-		"fold-bm":          "fold-bm",
-		"fold-bn(node=x)":  "takes none",
-		"cse,,remove-dead": "",
+		"fold-bm":                      "fold-bm",
+		"cse(node=x)":                  "takes none",
+		"fold-bn(node=a),cse":          "",
+		" fold-bn (node=a) , cse ":     "",
+		"fold-bn(nod=a)":               "wanted node=…",
+		"fold-bn()":                    "wanted node=…",
+		"fold-bn(node=a,node=b)":       "given twice",
+		"fold-bn(node=a":               "an open parenthesis",
+		"fold-bn(node=a))":             "an unexpected parenthesis",
+		"fold-bn(node=a)cse":           "text after",
+		"widen(node=conv2,factor=1.5)": `"widen"`,
+		"cse,,remove-dead":             "",
 	} {
 		_, err := Parse(spec)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

@@ -38,36 +38,49 @@ type Pass struct {
 	Name    string
 	Doc     string
 	Promise Promise
-	Run     func(g *ir.Graph) (changed bool, err error)
+	Run     func(g *ir.Graph, a Args) (changed bool, err error)
+	Takes   []string // the arguments it takes
 	After   []string // passes that must come earlier in the default pipeline, with reasons in the list
 	// Optional passes run where they are named only: what is good for one
 	// target is bad for another.
 	Optional bool
+	// Args are those given for this run; see Parse.
+	Args Args
 }
+
+// node is the argument of passes that can be kept to one node.
+var node = []string{"node"}
+
+// whole makes a pass without arguments.
+func whole(f func(g *ir.Graph) (bool, error)) func(*ir.Graph, Args) (bool, error) {
+	return func(g *ir.Graph, _ Args) (bool, error) { return f(g) }
+}
+
+func removeDead(g *ir.Graph) (bool, error) { return g.RemoveDead(), nil }
 
 // List is every pass, in the order of the default pipeline (Default).
 var List = []Pass{
-	{Name: "remove-identity", Doc: "ops that give their operand back", Promise: Exact, Run: removeIdentity},
-	{Name: "fold-constants", Doc: "ops on constants only", Promise: Exact, Run: foldConstants},
-	{Name: "fold-shapes", Doc: "chains of reshapes, transposes and broadcasts", Promise: Exact, Run: foldShapes},
-	{Name: "recognize-clamp", Doc: "maximum and minimum with numbers, one after the other", Promise: Exact, Run: recognizeClamp},
-	{Name: "recognize-hard-swish", Doc: "hard sigmoid, hard swish and SiLU written out", Promise: Close, Run: recognizeSwish},
-	{Name: "recognize-softmax", Doc: "softmax written out", Promise: Close, Run: recognizeSoftmax},
-	{Name: "recognize-gelu", Doc: "GELU written out with erf", Promise: Close, Run: recognizeGelu},
-	{Name: "recognize-layer-norm", Doc: "layer norm and RMS norm written out", Promise: Close, Run: recognizeLayerNorm},
+	{Name: "remove-identity", Doc: "ops that give their operand back", Promise: Exact, Run: whole(removeIdentity)},
+	{Name: "fold-constants", Doc: "ops on constants only", Promise: Exact, Run: whole(foldConstants)},
+	{Name: "fold-shapes", Doc: "chains of reshapes, transposes and broadcasts", Promise: Exact, Run: whole(foldShapes)},
+	{Name: "recognize-clamp", Doc: "maximum and minimum with numbers, one after the other", Promise: Exact, Run: recognizeClamp, Takes: node},
+	{Name: "recognize-hard-swish", Doc: "hard sigmoid, hard swish and SiLU written out", Promise: Close, Run: recognizeSwish, Takes: node},
+	{Name: "recognize-softmax", Doc: "softmax written out", Promise: Close, Run: recognizeSoftmax, Takes: node},
+	{Name: "recognize-gelu", Doc: "GELU written out with erf", Promise: Close, Run: recognizeGelu, Takes: node},
+	{Name: "recognize-layer-norm", Doc: "layer norm and RMS norm written out", Promise: Close, Run: recognizeLayerNorm, Takes: node},
 	// Before fold-pad, fold-bn and fuse-bias: these look at the last axis.
-	{Name: "layout", Doc: "NCHW transposes down and away", Promise: Close, Run: layout, After: []string{"fold-constants", "fold-shapes"}},
-	{Name: "recognize-dense", Doc: "products with a constant matrix to dense layers", Promise: Exact, Run: recognizeDense, After: []string{"fold-constants", "layout"}},
-	{Name: "fuse-qdq", Doc: "quantize-dequantize models to quantized ops", Promise: Changes, Run: fuseQDQ, After: []string{"layout"}},
-	{Name: "fold-pad", Doc: "padding into convolutions and pools", Promise: Exact, Run: foldPad, After: []string{"layout"}},
-	{Name: "fold-bn", Doc: "batch norm into the weights before it", Promise: Close, Run: foldBN, After: []string{"layout", "fold-pad"}},
-	{Name: "fuse-bias", Doc: "constant factors and summands per channel into weights and bias", Promise: Close, Run: fuseBias, After: []string{"fold-bn"}},
+	{Name: "layout", Doc: "NCHW transposes down and away", Promise: Close, Run: whole(layout), After: []string{"fold-constants", "fold-shapes"}},
+	{Name: "recognize-dense", Doc: "products with a constant matrix to dense layers", Promise: Exact, Run: recognizeDense, Takes: node, After: []string{"fold-constants", "layout"}},
+	{Name: "fuse-qdq", Doc: "quantize-dequantize models to quantized ops", Promise: Changes, Run: whole(fuseQDQ), After: []string{"layout"}},
+	{Name: "fold-pad", Doc: "padding into convolutions and pools", Promise: Exact, Run: foldPad, Takes: node, After: []string{"layout"}},
+	{Name: "fold-bn", Doc: "batch norm into the weights before it", Promise: Close, Run: foldBN, Takes: node, After: []string{"layout", "fold-pad"}},
+	{Name: "fuse-bias", Doc: "constant factors and summands per channel into weights and bias", Promise: Close, Run: fuseBias, Takes: node, After: []string{"fold-bn"}},
 	// After these two: a factor goes rather into the weights before it.
-	{Name: "fold-scale", Doc: "constant factors and summands per channel into the weights after them", Promise: Close, Run: foldScale, After: []string{"fold-bn", "fuse-bias"}},
-	{Name: "fuse-activation", Doc: "ReLU and clip onto convolutions and dense layers", Promise: Exact, Run: fuseActivation, After: []string{"fuse-bias", "fold-bn"}},
-	{Name: "recognize-attention", Doc: "scaled dot-product attention written out", Promise: Close, Run: recognizeAttention, After: []string{"layout"}, Optional: true},
-	{Name: "cse", Doc: "equal ops on equal operands once", Promise: Exact, Run: cse},
-	{Name: "remove-dead", Doc: "ops nobody reads", Promise: Exact, Run: func(g *ir.Graph) (bool, error) { return g.RemoveDead(), nil }},
+	{Name: "fold-scale", Doc: "constant factors and summands per channel into the weights after them", Promise: Close, Run: foldScale, Takes: node, After: []string{"fold-bn", "fuse-bias"}},
+	{Name: "fuse-activation", Doc: "ReLU and clip onto convolutions and dense layers", Promise: Exact, Run: fuseActivation, Takes: node, After: []string{"fuse-bias", "fold-bn"}},
+	{Name: "recognize-attention", Doc: "scaled dot-product attention written out", Promise: Close, Run: recognizeAttention, Takes: node, After: []string{"layout"}, Optional: true},
+	{Name: "cse", Doc: "equal ops on equal operands once", Promise: Exact, Run: whole(cse)},
+	{Name: "remove-dead", Doc: "ops nobody reads", Promise: Exact, Run: whole(removeDead)},
 }
 
 // Default is the list without the optional passes.
@@ -106,30 +119,6 @@ func Names() []string {
 		out[i] = p.Name
 	}
 	return out
-}
-
-// Parse reads "fold-bn,fuse-activation" as passes. Arguments in parentheses are
-// refused until a pass takes some.
-func Parse(spec string) ([]Pass, error) {
-	if err := checkOrder(List); err != nil {
-		panic("BUG: " + err.Error())
-	}
-	var out []Pass
-	for _, s := range strings.Split(spec, ",") {
-		name := strings.TrimSpace(s)
-		if name == "" {
-			continue
-		}
-		if base, _, ok := strings.Cut(name, "("); ok && Lookup(base) != nil {
-			return nil, &diag.Error{Place: "--passes", Found: name, Wanted: base + " without arguments: it takes none"}
-		}
-		p := Lookup(name)
-		if p == nil {
-			return nil, &diag.Error{Place: "--passes", Found: fmt.Sprintf("%q", name), Wanted: "passes of " + strings.Join(Names(), ", ")}
-		}
-		out = append(out, *p)
-	}
-	return out, nil
 }
 
 // Options of a run of passes.
@@ -189,8 +178,11 @@ func Run(ctx context.Context, g *ir.Graph, list []Pass, o Options) ([]Step, erro
 
 // runOne applies one pass, with the verifier and what o asks for after it.
 func runOne(ctx context.Context, g, before *ir.Graph, p Pass, o Options) (Step, error) {
+	if err := p.Args.check(g); err != nil {
+		return Step{}, err
+	}
 	start := time.Now()
-	changed, err := p.Run(g)
+	changed, err := p.Run(g, p.Args)
 	s := Step{Name: p.Name, Changed: changed, Took: time.Since(start), MaxAbs: -1}
 	if err != nil {
 		return s, err

@@ -15,8 +15,8 @@ import (
 // Safe within rounding: the same products and sums; a factor on q moves to the
 // scores. It is optional: a target that computes attention row by row needs no
 // memory for the scores, while quantization wants the parts.
-func recognizeAttention(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func recognizeAttention(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		if n.Op.Name != "dot_general" || n.Bool("transpose_a") || n.Bool("transpose_b") {
 			return nil, nil
 		}

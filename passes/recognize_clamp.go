@@ -12,8 +12,8 @@ import (
 //	clamp (relu %x) max=6        →  clamp %x min=0 max=6
 //
 // Safe: one bound after the other picks the same number; NaN goes through all.
-func recognizeClamp(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func recognizeClamp(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		x, lo, hi := bounds(n)
 		if x == nil {
 			return nil, nil

@@ -9,8 +9,8 @@ import "github.com/nasc-dev/nasc/ir"
 //	dot_general %x @w transpose_b=true     →  dot %x @w'
 //
 // Safe: the same chain of multiply-adds; the constant is turned at compile time.
-func recognizeDense(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func recognizeDense(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		if n.Op.Name != "dot_general" || n.Bool("transpose_a") {
 			return nil, nil
 		}

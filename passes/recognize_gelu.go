@@ -12,8 +12,8 @@ import (
 //
 // in any order of its three factors, and the tanh form
 // 0.5·x·(1 + tanh(√(2/π)(x + 0.044715x³))). Safe within rounding.
-func recognizeGelu(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func recognizeGelu(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		if n.Op.Name != "multiply" {
 			return nil, nil
 		}

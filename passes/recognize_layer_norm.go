@@ -14,8 +14,8 @@ import (
 //	divide %x (sqrt (add (reduce_mean (power %x 2)) eps)) →  rms_norm %x
 //
 // Safe within rounding: the sums are the same, in layer_norm's order.
-func recognizeLayerNorm(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func recognizeLayerNorm(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		switch n.Op.Name {
 		case "divide":
 			r := def(n.Inputs[1], "sqrt")

@@ -13,8 +13,8 @@ import (
 //
 // with reshapes that put the reduced axis back, and a maximum with −Inf, as JAX
 // writes them. Safe within rounding: the same sums, times 1/sum.
-func recognizeSoftmax(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func recognizeSoftmax(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		if n.Op.Name != "divide" {
 			return nil, nil
 		}

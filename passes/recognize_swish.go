@@ -13,8 +13,8 @@ import (
 //	multiply %x (logistic %x)                           →  silu %x
 //
 // Safe within rounding: the same function with its factors in another order.
-func recognizeSwish(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(e *editor, n *ir.Node) (*ir.Value, error) {
+func recognizeSwish(g *ir.Graph, a Args) (bool, error) {
+	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		switch n.Op.Name {
 		case "divide", "multiply":
 			if y := overSix(n); y != nil {

@@ -10,7 +10,7 @@ import "github.com/nasc-dev/nasc/ir"
 // Safe: the types are equal, and x+0 differs from x for −0 only, which no
 // comparison tells from +0; a node whose operand has another type stays.
 func removeIdentity(g *ir.Graph) (bool, error) {
-	return rewrite(g, func(_ *editor, n *ir.Node) (*ir.Value, error) {
+	return rewrite(g, nil, func(_ *editor, n *ir.Node) (*ir.Value, error) {
 		if len(n.Inputs) == 0 || n.Inputs[0] == nil {
 			return nil, nil
 		}

@@ -24,7 +24,7 @@ func TestBrokenPromiseIsCaught(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dropRelu := Pass{Name: "drop-relu", Promise: Exact, Run: func(g *ir.Graph) (bool, error) {
+	dropRelu := Pass{Name: "drop-relu", Promise: Exact, Run: func(g *ir.Graph, _ Args) (bool, error) {
 		g.ReplaceUses(g.Nodes[0].Out(), g.Inputs[0])
 		return true, nil
 	}}
@@ -50,7 +50,7 @@ func TestBadGraphIsCaught(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Run(context.Background(), g, []Pass{{Name: "retype", Promise: Exact, Run: func(g *ir.Graph) (bool, error) {
+	_, err = Run(context.Background(), g, []Pass{{Name: "retype", Promise: Exact, Run: func(g *ir.Graph, _ Args) (bool, error) {
 		g.Nodes[0].Out().Type.Shape = ir.Shape{3}
 		return true, nil
 	}}}, Options{})

@@ -2,6 +2,8 @@ package eval_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -79,6 +81,79 @@ func TestWrongInputIsRefused(t *testing.T) {
 	}
 	_, err = eval.Run(context.Background(), g, []*ir.Tensor{ir.NewTensor(ir.F32, 1, 9, 9, 3)}, eval.Options{})
 	if err == nil || err.Error() != `input "x": f32[1,9,9,3]; wanted f32[2,9,9,3]` {
+		t.Errorf("found %v", err)
+	}
+}
+
+// Each sees every node once, in order, with its operands; what it returns stops
+// the run.
+func TestEachSeesEveryNode(t *testing.T) {
+	g, err := ir.ParseGraph("t.ir", `const @k: f32[2] = [1,2]
+graph @main(%x: f32[3,2]) {
+  %a = add %x @k
+  %b, %c = split %a axis=1 sizes=[1,1]
+  %y = subtract %c %b
+  return %y
+}`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := ir.From([]float32{0, 0, 1, 5, 2, 2}, 3, 2)
+	var seen []string
+	r, err := eval.Run(context.Background(), g, []*ir.Tensor{x}, eval.Options{Each: func(n *ir.Node, in, out []*ir.Tensor) error {
+		seen = append(seen, n.Op.Name)
+		if len(out) != len(n.Outputs) || in[0] == nil {
+			t.Errorf("%s: %d results, operands %v", n.Op.Name, len(out), in)
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(seen, r.Outputs[0].F32()); got != "[add split subtract] [1 5 1]" {
+		t.Errorf("found %s", got)
+	}
+	stop := errors.New("enough")
+	if _, err := eval.Run(context.Background(), g, []*ir.Tensor{x}, eval.Options{Each: func(*ir.Node, []*ir.Tensor, []*ir.Tensor) error { return stop }}); !errors.Is(err, stop) {
+		t.Errorf("found %v, wanted the hook's error", err)
+	}
+}
+
+// In f64 mode quantized ops keep their float32 steps: the integers are the same.
+func TestDoubleKeepsIntegers(t *testing.T) {
+	g, err := ir.ParseGraph("t.ir", `const @w: s8[2,2]<axis=1> scale=[0.5,0.25] zero=[0] = [1,-2,3,4]
+const @m: f32[2] = [0.31,0.77]
+graph @main(%x: f32[2,2]) {
+  %q = uniform_quantize %x out_scale=0.1 out_zero=7
+  %d = q_dot %q @w _ @m out_scale=0.3 out_zero=9
+  %y = uniform_dequantize %d
+  return %d, %y
+}`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := ir.From([]float32{0.35, -0.15, 2.25, 1.05}, 2, 2)
+	one, err := eval.Run(context.Background(), g, []*ir.Tensor{x}, eval.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := eval.Run(context.Background(), g, []*ir.Tensor{x}, eval.Options{Double: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !ir.SameData(one.Outputs[0], two.Outputs[0]) || two.Outputs[1].DType != ir.F64 {
+		t.Errorf("f32 gives %v, f64 %v of %v", one.Outputs[0].Data, two.Outputs[0].Data, two.Outputs[1].DType)
+	}
+}
+
+func TestCancelledRunStops(t *testing.T) {
+	g, err := ir.ParseGraph("net.ir", net, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := eval.Run(ctx, g, []*ir.Tensor{ir.NewTensor(ir.F32, 2, 9, 9, 3)}, eval.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("found %v", err)
 	}
 }
