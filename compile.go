@@ -310,7 +310,7 @@ func (o *CompileOptions) measure(ctx context.Context, m *Model, r *Result) error
 			return err
 		}
 		r.Evaluated, r.Labelled, r.Top1, r.EvalN = true, after.Labels > 0, after.Top1, after.N
-		r.Top1F32, r.Agreement, r.SQNR = r.Top1, 1, maxSQNR
+		r.Top1F32, r.Agreement, r.SQNR = r.Top1, 1, MaxSQNR
 		if r.Float != nil && r.Float != g {
 			before, err := Evaluate(ctx, r.Float, "cpu-f32", f, true, func(d, n int) { o.Progress("evaluate f32", d, n) })
 			if err != nil {

@@ -208,16 +208,16 @@ func (d *Difference) Add(ref, out *ir.Tensor) {
 	d.finish()
 }
 
-// maxSQNR stands for "no difference": JSON has no infinity.
-const maxSQNR = 999
+// MaxSQNR stands for "no difference": JSON has no infinity.
+const MaxSQNR = 999
 
 func (d *Difference) finish() {
 	d.Top1 = float64(d.same) / float64(d.N)
 	switch {
 	case d.err == 0:
-		d.SQNR = maxSQNR
+		d.SQNR = MaxSQNR
 	case d.power == 0:
-		d.SQNR = -maxSQNR
+		d.SQNR = -MaxSQNR
 	default:
 		d.SQNR = 10 * math.Log10(d.power/d.err)
 	}

@@ -49,6 +49,7 @@ type Step struct {
 	Kernel   string     // the kernel's name
 	MACs     int64      // multiply-accumulates
 	Bytes    int64      // read and written
+	In, Out  []ir.Type  // what the kernel reads and writes; one without element type is absent
 	Fallback bool       // runs through the op table's evaluation: right, but slow
 }
 

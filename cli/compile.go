@@ -139,7 +139,7 @@ func compileText(w io.Writer, m *nasc.Model, r *nasc.Result) {
 		fmt.Fprintf(t, "time\t%.3f ms\t%.3f ms\t  %.2f× as fast\n", r.MSF32, r.MS, r.MSF32/max(r.MS, 1e-9))
 		t.Flush()
 		if r.Evaluated {
-			fmt.Fprintf(w, "on %d samples: agreement %.2f %%, SQNR %.1f dB\n", r.EvalN, 100*r.Agreement, r.SQNR)
+			fmt.Fprintf(w, "on %d samples: agreement %.2f %%, SQNR %s\n", r.EvalN, 100*r.Agreement, sqnrText(r.SQNR))
 		}
 		fmt.Fprintf(w, "%s MACs, %.2f %% of them int8; %d nodes int8, %d f32; compiled in %.0f ms\n", countText(r.MACs), 100*r.MACShare, r.Int8Nodes, r.F32Nodes, r.CompileMS)
 	}

@@ -34,7 +34,7 @@ func (a *app) opt() *cobra.Command {
 				return err
 			}
 			defer m.Close()
-			list := passes.List
+			list := passes.Default()
 			if spec != "" {
 				if list, err = passes.Parse(spec); err != nil {
 					return err
@@ -81,6 +81,7 @@ func (a *app) opt() *cobra.Command {
 	f.BoolVar(&o.VerifyEach, "verify-each", false, "run the interpreter before and after each pass")
 	f.StringSliceVar(&o.DumpAfter, "dump-ir-after", nil, "print the IR after these passes; all, changed")
 	f.StringSliceVar(&o.Disable, "disable-pass", nil, "leave these passes out")
+	f.StringVar(&o.ReproDir, "repro", "", "folder for PASS.repro.nasc, the graph before a pass that failed")
 	f.BoolVar(&timePasses, "time-passes", false, "print how long each pass took")
 	shapes.flag(f)
 	return c

@@ -125,7 +125,15 @@ func verifyText(w io.Writer, name string, rows []nasc.Compared) {
 		if r.Integer {
 			note = "(integer part, fed the reference's values)"
 		}
-		fmt.Fprintf(t, "  %s\t%s\tmax |Δ| %.3g of %.3g\tSQNR %.1f dB\ttop-1 agreement %.2f %%\t%d outputs %s\n", r.Target, state, r.MaxAbs, r.MaxAbsOut, r.SQNR, 100*r.Top1, r.N, note)
+		fmt.Fprintf(t, "  %s\t%s\tmax |Δ| %.3g of %.3g\tSQNR %s\ttop-1 agreement %.2f %%\t%d outputs %s\n", r.Target, state, r.MaxAbs, r.MaxAbsOut, sqnrText(r.SQNR), 100*r.Top1, r.N, note)
 	}
 	t.Flush()
+}
+
+// sqnrText prints a ratio; outputs without any difference have none.
+func sqnrText(db float64) string {
+	if db >= nasc.MaxSQNR {
+		return "∞ dB"
+	}
+	return fmt.Sprintf("%.1f dB", db)
 }

@@ -205,7 +205,7 @@ func (a *assembler) placeOutputs() []step {
 			panic("BUG: " + err.Error())
 		}
 		tail = append(tail, step{
-			info: backends.Step{Label: v.Name, Op: "copy", Kernel: g.work.Name(), Bytes: 2 * int64(size)}, recipe: g.recipe,
+			info: backends.Step{Label: v.Name, Op: "copy", Kernel: g.work.Name(), Bytes: 2 * int64(size), In: []ir.Type{v.Type}, Out: []ir.Type{v.Type}}, recipe: g.recipe,
 			work: g.work, tiles: g.work.Tiles(), in: []operand{{w, v.Type}}, out: []operand{{out, v.Type}},
 		})
 	}
@@ -229,6 +229,7 @@ func (a *assembler) step(i int, g *group) step {
 			s.out = append(s.out, operand{a.at(v), v.Type})
 		}
 	}
+	s.info.In, s.info.Out = types(s.in), types(s.out)
 	if g.eval != nil {
 		s.eval = newFallback(g.eval, s.in, s.out)
 		return s
@@ -238,6 +239,14 @@ func (a *assembler) step(i int, g *group) step {
 	s.ns = a.cost(g, s.info)
 	s.share = s.tiles > 1 && s.ns > shareAbove
 	return s
+}
+
+func types(os []operand) []ir.Type {
+	ts := make([]ir.Type, len(os))
+	for i, o := range os {
+		ts[i] = o.typ
+	}
+	return ts
 }
 
 // cost guesses a step's time on one thread in ns.

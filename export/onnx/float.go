@@ -26,6 +26,11 @@ var floatOps = map[string]writer{
 	"add": binary("Add"), "subtract": binary("Sub"), "multiply": binary("Mul"), "divide": binary("Div"), "maximum": binary("Max"), "minimum": binary("Min"),
 	"power": binary("Pow"), "and": binary("And"), "or": binary("Or"), "xor": binary("Xor"), "prelu": binary("PRelu"),
 	"compare": compare, "select": selectOp,
+	"remainder": func(e *exporter, n *ir.Node) error {
+		in, first := e.aligned(n, n.Inputs)
+		e.put(n.Out(), e.emit("Mod", n.Out().Name, attrs{"fmod": 1}, in...), first)
+		return nil
+	},
 	"negate": unary("Neg"), "abs": unary("Abs"), "sign": unary("Sign"), "exponential": unary("Exp"), "log": unary("Log"), "sqrt": unary("Sqrt"),
 	"reciprocal": unary("Reciprocal"), "sine": unary("Sin"), "cosine": unary("Cos"), "tanh": unary("Tanh"), "logistic": unary("Sigmoid"), "erf": unary("Erf"),
 	"floor": unary("Floor"), "ceil": unary("Ceil"), "round_nearest_even": unary("Round"), "relu": unary("Relu"), "not": unary("Not"), "is_nan": unary("IsNaN"),
@@ -418,7 +423,15 @@ func pool(op string) writer {
 			return err
 		}
 		a := window(w)
+		x := e.first(n.Inputs[0])
+		if op == "MaxPool" && wider(w) {
+			x = e.padFirst(n, x, w)
+			a["pads"] = make([]int, 2*len(w.Kernel))
+		}
 		if op == "AveragePool" {
+			if wider(w) {
+				return fmt.Errorf("padding %v, %v is not less than the kernel %v, which runtimes refuse", w.Before, w.After, w.Kernel)
+			}
 			if slices.Max(w.Dilation) > 1 {
 				return fmt.Errorf("AveragePool has no dilation in opset %d", opset)
 			}
@@ -427,9 +440,34 @@ func pool(op string) writer {
 				a["count_include_pad"] = 1
 			}
 		}
-		e.setFirst(n.Out(), e.emit(op, n.Out().Name, a, e.first(n.Inputs[0])))
+		e.setFirst(n.Out(), e.emit(op, n.Out().Name, a, x))
 		return nil
 	}
+}
+
+// wider says whether a window's padding reaches its kernel's extent, which
+// ONNX runtimes do not take.
+func wider(w ir.Window) bool {
+	for i, k := range w.Kernel {
+		if w.Before[i] >= k || w.After[i] >= k {
+			return true
+		}
+	}
+	return false
+}
+
+// padFirst pads the spatial axes of a tensor with channels first by the least
+// value of its type.
+func (e *exporter) padFirst(n *ir.Node, x string, w ir.Window) string {
+	t := n.Inputs[0].Type.DType
+	least := math.Inf(-1)
+	if t.Is8Bit() {
+		lo, _ := t.Range()
+		least = float64(lo)
+	}
+	pads := append([]int{0, 0}, w.Before...)
+	pads = append(append(pads, 0, 0), w.After...)
+	return e.emit("Pad", n.Out().Name+"_pad", attrs{"mode": "constant"}, x, e.ints(pads...), e.number(t, least))
 }
 
 // reduced writes a reduction of x, which is v in one of its orders.

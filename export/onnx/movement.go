@@ -121,17 +121,42 @@ func transpose(e *exporter, n *ir.Node) error {
 func broadcast(e *exporter, n *ir.Node) error {
 	x, s := n.Inputs[0].Type.Shape, n.Out().Type.Shape
 	out := make([]int, len(s))
+	open := false // whether the batch is repeated over
 	for i, d := range s {
 		out[i] = d
 		if d < 0 {
-			if k := i - (len(s) - len(x)); k < 0 || x[k] != d {
-				return fmt.Errorf("repeats over the batch, which ONNX's Expand cannot say")
-			}
+			k := i - (len(s) - len(x))
+			open = open || k < 0 || x[k] != d
 			out[i] = 1
 		}
 	}
-	e.set(n.Out(), e.emit("Expand", n.Out().Name, nil, e.get(n.Inputs[0]), e.ints(out...)))
+	shape := e.ints(out...)
+	if open {
+		var err error
+		if shape, err = e.openShape(n.Out().Name, s); err != nil {
+			return err
+		}
+	}
+	e.set(n.Out(), e.emit("Expand", n.Out().Name, nil, e.get(n.Inputs[0]), shape))
 	return nil
+}
+
+// openShape computes a shape with the batch in it from an input's shape.
+func (e *exporter) openShape(name string, s ir.Shape) (string, error) {
+	for _, v := range e.g.Inputs {
+		a := slices.Index(v.Type.Shape, ir.Batch)
+		if a < 0 {
+			continue
+		}
+		batch := e.emit("Gather", name+"_n", attrs{"axis": 0}, e.emit("Shape", name+"_shape", nil, e.get(v)), e.ints(a))
+		// Multiples of N are negative: −N·d is d times the batch.
+		factor, fixed := make([]int, len(s)), make([]int, len(s))
+		for i, d := range s {
+			factor[i], fixed[i] = max(-d, 0), max(d, 0)
+		}
+		return e.emit("Add", name+"_dims", nil, e.emit("Mul", name+"_open", nil, e.ints(factor...), batch), e.ints(fixed...)), nil
+	}
+	return "", fmt.Errorf("repeats over the batch, which no input has as an axis")
 }
 
 func split(e *exporter, n *ir.Node) error {
@@ -159,7 +184,11 @@ func (e *exporter) resized(n *ir.Node, x string) string {
 	size := n.Ints("size")
 	scales := filled(1, len(s))
 	for i, d := range size {
-		scales.F32()[i+2] = float32(float64(d) / float64(s[i+1]))
+		f := float32(float64(d) / float64(s[i+1]))
+		for float64(f)*float64(s[i+1]) < float64(d) { // runtimes cut the product down to an integer
+			f = math.Nextafter32(f, math.MaxFloat32)
+		}
+		scales.F32()[i+2] = f
 	}
 	if f := n.Floats("scales"); len(f) > 0 {
 		for i, v := range f {

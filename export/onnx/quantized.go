@@ -13,6 +13,10 @@ var quantizedOps = map[string]writer{
 	},
 	"uniform_dequantize": func(e *exporter, n *ir.Node) error {
 		x := n.Inputs[0]
+		if x.IsConst() {
+			e.set(n.Out(), e.storedWeight(x, x.Const, max(0, x.Type.Quant.Axis)))
+			return nil
+		}
 		if x.Type.Quant.Axis >= 0 {
 			return fmt.Errorf("dequantizes per channel while the model runs")
 		}
@@ -110,14 +114,13 @@ func (e *exporter) quantized(n *ir.Node, y string, first bool) error {
 // storedWeight writes an int8 weight and its dequantization per channel axis.
 func (e *exporter) storedWeight(v *ir.Value, t *ir.Tensor, axis int) string {
 	q := v.Type.Quant
-	c := t.Shape[axis]
 	zero := ir.NewTensor(v.Type.DType, len(q.Scale))
 	for i := range q.Scale {
 		zero.Set(i, float64(q.ZeroAt(i)))
 	}
 	scale := ir.From(q.Scale, len(q.Scale))
 	name := e.constant(v.Name, t)
-	if len(q.Scale) == 1 && c != 1 {
+	if len(q.Scale) == 1 && (len(t.Shape) == 0 || t.Shape[axis] != 1) {
 		return e.emit("DequantizeLinear", v.Name+"_real", nil, name, e.constant(v.Name+"_scale", scale.Reshaped()), e.constant(v.Name+"_zero", zero.Reshaped()))
 	}
 	return e.emit("DequantizeLinear", v.Name+"_real", attrs{"axis": axis}, name, e.constant(v.Name+"_scale", scale), e.constant(v.Name+"_zero", zero))

@@ -1,12 +1,20 @@
 package onnx
 
-import "github.com/nasc-dev/nasc/ir"
+import (
+	"fmt"
+
+	"github.com/nasc-dev/nasc/ir"
+)
 
 var contractionOps = map[string]converter{
 	"Conv":          conv,
 	"ConvTranspose": convTranspose,
 	"Gemm":          gemm,
 	"MatMul":        matMul,
+
+	"com.microsoft.FusedConv":   fused(conv),
+	"com.microsoft.FusedGemm":   fused(gemm),
+	"com.microsoft.FusedMatMul": fusedMatMul,
 }
 
 // window reads strides, dilations and pads (or auto_pad) for a kernel over the
@@ -72,6 +80,73 @@ func conv(n *node) ([]item, error) {
 	return one(n.channelsFirst(y))
 }
 
+// fused reads onnxruntime's ops with an activation (and, for a convolution, an
+// operand that is added before it).
+func fused(f converter) converter {
+	return func(n *node) ([]item, error) {
+		items, err := f(n)
+		if err != nil || n.err != nil {
+			return nil, err
+		}
+		y := items[0].v
+		if n.has(3) {
+			y = n.emit("add", nil, y, n.in(3))
+		}
+		p := []float64{}
+		if a := n.attrs["activation_params"]; a != nil {
+			for _, v := range a.GetFloats() {
+				p = append(p, float64(v))
+			}
+		}
+		alpha := n.attrFloat("activation_alpha", 0.01)
+		if len(p) > 0 {
+			alpha = p[0]
+		}
+		switch act := n.attrStr("activation", ""); {
+		case act == "":
+		case act == "Relu":
+			y = n.emit("relu", nil, y)
+		case act == "Sigmoid":
+			y = n.emit("logistic", nil, y)
+		case act == "Tanh":
+			y = n.emit("tanh", nil, y)
+		case act == "LeakyRelu":
+			y = n.emit("leaky_relu", ir.Attrs{"alpha": alpha}, y)
+		case act == "Clip" && len(p) == 2:
+			y = n.emit("clamp", ir.Attrs{"min": p[0], "max": p[1]}, y)
+		case act == "HardSigmoid" && len(p) == 2:
+			y = n.emit("hard_sigmoid", ir.Attrs{"alpha": p[0], "beta": p[1]}, y)
+		default:
+			return nil, fmt.Errorf("activation %s with %d parameters is not had", act, len(p))
+		}
+		return one(y)
+	}
+}
+
+// fusedMatMul is alpha · a·b with either operand turned.
+func fusedMatMul(n *node) ([]item, error) {
+	n.refuse("transBatchA", 0)
+	n.refuse("transBatchB", 0)
+	a, b := n.in(0), n.in(1)
+	last := func(v *ir.Value, name string) *ir.Value {
+		r := len(v.Type.Shape)
+		if n.attrInt(name, 0) == 0 || r < 2 {
+			return v
+		}
+		p := make([]int, r)
+		for i := range p {
+			p[i] = i
+		}
+		p[r-1], p[r-2] = r-2, r-1
+		return n.turn(v, p)
+	}
+	y := n.matmul(last(a, "transA"), last(b, "transB"), func(a, b *ir.Value) *ir.Value { return n.emit("dot_general", nil, a, b) })
+	if f := n.attrFloat("alpha", 1); f != 1 {
+		y = n.emit("multiply", nil, y, n.scalar(y, f))
+	}
+	return one(y)
+}
+
 // weightPerm takes OIHW to HWIO, or IOHW (transposed convolution) to HWIO.
 func weightPerm(rank int, inFirst bool) []int {
 	var p []int
@@ -103,6 +178,7 @@ func convTranspose(n *node) ([]item, error) {
 		extra = make([]int, r)
 	}
 	want := n.attrInts("output_shape")
+	given := want != nil
 	if want == nil && (auto == "SAME_UPPER" || auto == "SAME_LOWER") {
 		for i := range r {
 			want = append(want, x.Type.Shape[i+2]*strides[i])
@@ -112,14 +188,20 @@ func convTranspose(n *node) ([]item, error) {
 		want = want[max(0, len(want)-r):]
 		for i := range want {
 			total := strides[i]*(x.Type.Shape[i+2]-1) + extra[i] + (kernel[i]-1)*dilation[i] + 1 - want[i]
+			if total < 0 {
+				// The convolution does not reach so far. A shape that was asked for
+				// is filled up with the bias; SAME leaves it shorter, as
+				// onnxruntime does.
+				if given {
+					extra[i] -= total
+				}
+				total = 0
+			}
 			lo := total / 2
 			if auto != "SAME_UPPER" {
 				lo = total - total/2
 			}
 			pads[i], pads[i+r] = lo, total-lo
-			if total < 0 {
-				n.fail("output_shape %v is larger than the convolution gives", want)
-			}
 		}
 	}
 	y := n.emit("convolution_transpose", ir.Attrs{"strides": strides, "dilation": dilation, "padding": pads, "output_padding": extra, "groups": n.attrInt("group", 1)},

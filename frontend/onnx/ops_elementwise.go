@@ -30,15 +30,29 @@ var elementwiseOps = map[string]converter{
 	"Gelu": func(n *node) ([]item, error) {
 		return one(n.emit("gelu", ir.Attrs{"approximate": n.attrStr("approximate", "none")}, n.in(0)))
 	},
-	"PRelu": prelu,
-	"Clip":  clip,
+	"PRelu":           prelu,
+	"Clip":            clip,
+	"Softsign":        softsign,
+	"Celu":            celu,
+	"ThresholdedRelu": thresholdedRelu,
 
 	"Identity": func(n *node) ([]item, error) { return []item{n.item(0)}, n.err },
 	"Dropout":  dropout,
 	"Cast":     cast,
+	"CastLike": castLike,
 
 	"com.microsoft.Gelu":      unary("gelu"),
 	"com.microsoft.QuickGelu": quickGelu,
+	"com.microsoft.BiasGelu": func(n *node) ([]item, error) {
+		return one(n.emit("gelu", nil, n.emit("add", nil, n.in(0), n.in(1))))
+	},
+	"com.microsoft.FastGelu": func(n *node) ([]item, error) {
+		x := n.in(0)
+		if b := n.opt(1); b != nil {
+			x = n.emit("add", nil, x, b)
+		}
+		return one(n.emit("gelu", ir.Attrs{"approximate": "tanh"}, x))
+	},
 }
 
 func unary(op string) converter {
@@ -163,6 +177,28 @@ func quickGelu(n *node) ([]item, error) {
 	return one(n.emit("multiply", nil, x, s))
 }
 
+// softsign is x / (1 + |x|).
+func softsign(n *node) ([]item, error) {
+	x := n.in(0)
+	return one(n.emit("divide", nil, x, n.emit("add", nil, n.emit("abs", nil, x), n.scalar(x, 1))))
+}
+
+// celu is elu of x / alpha with the slope of x.
+func celu(n *node) ([]item, error) {
+	x, alpha := n.in(0), n.attrFloat("alpha", 1)
+	if alpha == 0 {
+		return nil, fmt.Errorf("alpha is 0")
+	}
+	low := n.emit("elu", ir.Attrs{"alpha": alpha}, n.emit("multiply", nil, x, n.scalar(x, 1/alpha)))
+	return one(n.emit("select", nil, n.emit("compare", ir.Attrs{"direction": "GT"}, x, n.scalar(x, 0)), x, low))
+}
+
+func thresholdedRelu(n *node) ([]item, error) {
+	x := n.in(0)
+	above := n.emit("compare", ir.Attrs{"direction": "GT"}, x, n.scalar(x, n.attrFloat("alpha", 1)))
+	return one(n.emit("select", nil, above, x, n.scalar(x, 0)))
+}
+
 func prelu(n *node) ([]item, error) {
 	x, s := n.in(0), n.in(1)
 	// Old exporters give [C] for an NCHW input.
@@ -224,6 +260,12 @@ func cast(n *node) ([]item, error) {
 	if it := n.item(0); it.dims != nil && d.IsInt() {
 		return []item{it}, nil
 	}
+	return n.castTo(d)
+}
+
+func castLike(n *node) ([]item, error) { return n.castTo(n.in(1).Type.DType) }
+
+func (n *node) castTo(d ir.DType) ([]item, error) {
 	x := n.in(0)
 	if x.Type.DType == d {
 		return one(x)

@@ -3,6 +3,7 @@ package onnx
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -57,7 +58,10 @@ func split(n *node) ([]item, error) {
 	d := x.Type.Shape[axis]
 	if sizes == nil {
 		k := n.attrInt("num_outputs", len(n.p.GetOutput()))
-		if d < 0 || k < 1 || k > d {
+		if d < 0 {
+			return nil, errSymbolic
+		}
+		if k < 1 || k > d {
 			return nil, fmt.Errorf("axis %d of %v in %d parts", axis, x.Type, k)
 		}
 		part := (d + k - 1) / k
@@ -145,10 +149,13 @@ func bounds(start, end, step, d int) (lo, hi int) {
 		start += d
 	}
 	if end < 0 {
-		end += d
+		end = max(end+d, -1)
 	}
 	if step > 0 {
 		return min(max(start, 0), d), min(max(end, 0), d)
+	}
+	if end == math.MaxInt32 || end == math.MaxInt64 { // backwards too this says: to the last element
+		end = -1
 	}
 	return min(max(start, 0), d-1), min(max(end, -1), d-1)
 }
@@ -354,6 +361,13 @@ func resize(n *node) ([]item, error) {
 		}
 	default:
 		return nil, fmt.Errorf("neither scales nor sizes for %v", x.Type)
+	}
+	if n.p.GetOpType() == "Resize" && n.c.opset == 10 && mode == "nearest" && slices.Min(factor) < 1 {
+		// The spec is silent; onnxruntime takes the next pixel on axes that shrink.
+		if slices.Max(factor) > 1 {
+			return nil, fmt.Errorf("scales %v both shrink and grow in opset 10, whose nearest pixel is not defined", scales)
+		}
+		nearest = "ceil"
 	}
 	attrs := ir.Attrs{"size": size, "mode": mode, "coordinates": coordinates, "nearest_mode": nearest, "cubic_a": n.attrFloat("cubic_coeff_a", -0.75)}
 	if !exact {

@@ -16,7 +16,10 @@ var normOps = map[string]converter{
 	"Softmax":                      softmax("softmax"),
 	"LogSoftmax":                   softmax("log_softmax"),
 	"LpNormalization":              lpNorm,
+	"LRN":                          localResponseNorm,
+	"MeanVarianceNormalization":    meanVarianceNorm,
 	"com.microsoft.SimplifiedLayerNormalization": rmsNorm,
+	"com.microsoft.SkipLayerNormalization":       skipLayerNorm,
 }
 
 func batchNorm(n *node) ([]item, error) {
@@ -125,4 +128,59 @@ func lpNorm(n *node) ([]item, error) {
 		d = n.emit("sqrt", nil, n.emit("reduce_sum", axes, n.emit("multiply", nil, x, x)))
 	}
 	return one(n.emit("divide", nil, x, d))
+}
+
+// localResponseNorm is x / (bias + alpha/size · Σ x²)^beta, the sum over size
+// neighbouring channels: an average pool along the channels that counts its
+// padding.
+func localResponseNorm(n *node) ([]item, error) {
+	x := n.in(0)
+	s, size := x.Type.Shape, n.attrInt("size", 0)
+	if len(s) < 3 || size < 1 || size > 1<<20 {
+		return nil, fmt.Errorf("input is %v with a size of %d", x.Type, size)
+	}
+	x = n.channelsLast(x)
+	last := x.Type.Shape
+	rows, err := ir.MulDims(last[:len(last)-1]...)
+	if err != nil {
+		return nil, err
+	}
+	sq := n.emit("reshape", ir.Attrs{"shape": ir.Shape{rows, s[1], 1}}, n.emit("multiply", nil, x, x))
+	before := (size - 1) / 2
+	sum := n.emit("average_pool", ir.Attrs{"kernel": []int{size}, "padding": []int{before, size - 1 - before}, "count_include_pad": true}, sq)
+	sum = n.emit("reshape", ir.Attrs{"shape": last}, sum)
+	sum = n.emit("multiply", nil, sum, n.scalar(x, n.attrFloat("alpha", float64(float32(1e-4)))))
+	sum = n.emit("add", nil, sum, n.scalar(x, n.attrFloat("bias", 1)))
+	d := n.emit("power", nil, sum, n.scalar(x, n.attrFloat("beta", 0.75)))
+	return one(n.channelsFirst(n.emit("divide", nil, x, d)))
+}
+
+// meanVarianceNorm is (x − mean) / (deviation + 1e-9) over axes.
+func meanVarianceNorm(n *node) ([]item, error) {
+	x := n.in(0)
+	list := n.attrInts("axes")
+	if list == nil {
+		list = []int{0, 2, 3}
+	}
+	axes := ir.Attrs{"axes": list}
+	d := n.emit("subtract", nil, x, n.emit("reduce_mean", axes, x))
+	v := n.emit("sqrt", nil, n.emit("reduce_mean", axes, n.emit("multiply", nil, d, d)))
+	return one(n.emit("divide", nil, d, n.emit("add", nil, v, n.scalar(v, 1e-9))))
+}
+
+// skipLayerNorm is onnxruntime's layer norm of x + skip (+ bias).
+func skipLayerNorm(n *node) ([]item, error) {
+	x := n.emit("add", nil, n.in(0), n.in(1))
+	if b := n.opt(4); b != nil {
+		x = n.emit("add", nil, x, b)
+	}
+	if n.err != nil {
+		return nil, n.err
+	}
+	axis := len(x.Type.Shape) - 1
+	y := n.emit("layer_norm", ir.Attrs{"axis": -1, "epsilon": n.attrFloat("epsilon", float64(float32(1e-12)))}, x, n.normShape(n.opt(2), x, axis), n.normShape(n.opt(3), x, axis))
+	if out := n.p.GetOutput(); len(out) > 1 && out[1] != "" || len(out) > 2 && out[2] != "" {
+		return nil, fmt.Errorf("mean and inverse deviation are asked for as results; wanted the first and the sum only")
+	}
+	return []item{{v: y}, {}, {}, {v: x}}, nil
 }

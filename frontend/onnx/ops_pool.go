@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -20,7 +21,9 @@ var poolOps = map[string]converter{
 	"ReduceL2":          reduceAfter("square", "sqrt"),
 	"ReduceSumSquare":   reduceAfter("square", ""),
 	"ReduceLogSum":      reduceAfter("", "log"),
+	"ReduceLogSumExp":   logSumExp,
 	"ArgMax":            argMax,
+	"ArgMin":            argMax,
 }
 
 func pool(op string) converter {
@@ -38,6 +41,7 @@ func pool(op string) converter {
 			return nil, n.err
 		}
 		include := n.attrInt("count_include_pad", 0) != 0
+		overhang := make([]int, len(kernel)) // by which ceil_mode's last window passes the end
 		if n.attrInt("ceil_mode", 0) != 0 {
 			for i, k := range kernel {
 				span := (k-1)*dilation[i] + 1
@@ -47,19 +51,31 @@ func pool(op string) converter {
 					out--
 				}
 				extra := (out-1)*strides[i] + span - d
-				if extra > 0 && include && op == "average_pool" {
-					return nil, fmt.Errorf("ceil_mode with count_include_pad is not had")
-				}
 				if extra > 0 {
-					pads[i+len(kernel)] += extra
+					overhang[i] = extra
 				}
 			}
+		}
+		x = n.channelsLast(x)
+		if op == "average_pool" && include && slices.Max(overhang) > 0 {
+			// The file's padding counts, what ceil_mode adds does not: the first
+			// becomes zeros of the input.
+			r := len(x.Type.Shape)
+			low, high := make([]int, r), make([]int, r)
+			copy(low[1:], pads[:len(kernel)])
+			copy(high[1:], pads[len(kernel):])
+			x = n.emit("pad", ir.Attrs{"low": low, "high": high}, x)
+			clear(pads)
+			include = false
+		}
+		for i, extra := range overhang {
+			pads[i+len(kernel)] += extra
 		}
 		attrs := ir.Attrs{"kernel": kernel, "strides": strides, "padding": pads, "dilation": dilation}
 		if op == "average_pool" {
 			attrs["count_include_pad"] = include
 		}
-		return one(n.channelsFirst(n.emit(op, attrs, n.channelsLast(x))))
+		return one(n.channelsFirst(n.emit(op, attrs, x)))
 	}
 }
 
@@ -137,7 +153,27 @@ func reduceAfter(before, after string) converter {
 	}
 }
 
+// logSumExp is taken around the greatest value, so that nothing overflows.
+func logSumExp(n *node) ([]item, error) {
+	x := n.in(0)
+	axes, keep, none := n.axes(len(x.Type.Shape))
+	if none {
+		return one(x)
+	}
+	top := n.emit("reduce_max", ir.Attrs{"axes": axes, "keep_dims": true}, x)
+	e := n.emit("exponential", nil, n.emit("subtract", nil, x, top))
+	y := n.emit("log", nil, n.emit("reduce_sum", ir.Attrs{"axes": axes, "keep_dims": keep}, e))
+	if !keep {
+		top = n.emit("reshape", ir.Attrs{"shape": y.Type.Shape}, top)
+	}
+	return one(n.emit("add", nil, y, top))
+}
+
 func argMax(n *node) ([]item, error) {
 	n.refuse("select_last_index", 0)
-	return one(n.emit("arg_max", ir.Attrs{"axis": n.attrInt("axis", 0), "keep_dims": n.attrInt("keepdims", 1) != 0}, n.in(0)))
+	x := n.in(0)
+	if n.p.GetOpType() == "ArgMin" {
+		x = n.emit("negate", nil, x)
+	}
+	return one(n.emit("arg_max", ir.Attrs{"axis": n.attrInt("axis", 0), "keep_dims": n.attrInt("keepdims", 1) != 0}, x))
 }

@@ -91,7 +91,7 @@ func dequantizeLinear(n *node) ([]item, error) {
 	if x.IsConst() {
 		return one(n.emit("uniform_dequantize", nil, n.c.g.QConst(x.Name, x.Const, q)))
 	}
-	if x.Type.Quant != nil {
+	if x.Type.Quant != nil || q.Axis < 0 && n.adopt(x, q) {
 		if !x.Type.Quant.Equal(q) {
 			return nil, fmt.Errorf("dequantizes %v with another scale or zero point than it was quantized with", x.Type)
 		}
@@ -116,6 +116,23 @@ func dynamicQuantize(n *node) ([]item, error) {
 	return out, n.err
 }
 
+// adopt gives an 8-bit input of the model the scale that its only reader says
+// it has.
+func (n *node) adopt(x *ir.Value, q *ir.Quant) bool {
+	if x.Def != nil || x.IsConst() || x.Type.Quant != nil || !x.Type.DType.Is8Bit() {
+		return false
+	}
+	for _, k := range n.c.g.Nodes {
+		for _, v := range k.Inputs {
+			if v == x {
+				return false
+			}
+		}
+	}
+	x.Type.Quant = q
+	return true
+}
+
 // quantized gives input i as an activation with the given parameters.
 func (n *node) quantized(i int, o ir.Out) *ir.Value {
 	x := n.in(i)
@@ -124,6 +141,7 @@ func (n *node) quantized(i int, o ir.Out) *ir.Value {
 	case n.err != nil, x.Type.Quant.Equal(want):
 	case x.IsConst():
 		return n.c.g.QConst(x.Name, x.Const, want)
+	case n.adopt(x, want):
 	default:
 		n.fail("operand %v was not quantized with scale %v and zero point %d", x.Type, o.Scale, o.Zero)
 	}

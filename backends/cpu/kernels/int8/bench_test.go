@@ -123,6 +123,8 @@ func BenchmarkDotGeneral(b *testing.B) {
 	for _, s := range []DotGeneralSpec{
 		{AShape: []int{12, 128, 32}, BShape: []int{12, 128, 32}, TransposeB: true, AZero: 100, BZero: 101, Mult: 1e-3},
 		{AShape: []int{12, 128, 128}, BShape: []int{12, 128, 32}, BZero: 101, Mult: 1e-3},
+		{AShape: []int{3, 197, 197}, BShape: []int{3, 197, 64}, BZero: 101, Mult: 1e-3},
+		{AShape: []int{3, 197, 64}, BShape: []int{3, 197, 64}, TransposeB: true, AZero: 3, BZero: 101, Mult: 1e-3, Out: Out{DType: F32}},
 	} {
 		b.Run(fmt.Sprint(s.AShape, s.BShape), func(b *testing.B) {
 			benchLevels(b, func(b *testing.B, l isa.Level) {
@@ -130,11 +132,9 @@ func BenchmarkDotGeneral(b *testing.B) {
 				k, err := DotGeneral(s, l)
 				must(b, k, err)
 				na, nb := product(s.AShape), product(s.BShape)
-				n := 12 * 128 * 32
-				if s.TransposeB {
-					n = 12 * 128 * 128
-				}
-				benchKernel(b, k, &Args{X: r.bytes(na), X2: r.bytes(nb), Y: make([]byte, n)}, 12*128*128*32)
+				h, m, kk := s.AShape[0], s.AShape[1], s.AShape[2]
+				n := nb / h / kk
+				benchKernel(b, k, &Args{X: r.bytes(na), X2: r.bytes(nb), Y: make([]byte, h*m*n*4)}, float64(h*m*n*kk))
 			})
 		})
 	}

@@ -31,6 +31,7 @@ type dotGeneral struct {
 	kern       *gemmKernel
 	fin        finisher
 	copyA      bool
+	widen      func(*convertArgs)
 	aOff       offsets
 	ones       []byte // a packed column of ones
 	onesRow    []byte
@@ -79,6 +80,7 @@ func DotGeneral(s DotGeneralSpec, l isa.Level) (Kernel, error) {
 		d.batches *= x.n
 	}
 	d.kern = pickGemm(l, false)
+	d.widen = pick(widenKernels, l).run
 	d.elem = d.kern.format.elem()
 	d.kPad = ceilDiv(d.k, d.kern.quad) * d.kern.quad
 	d.copyA = s.TransposeA || s.ASigned || d.elem != 1 || d.kPad != d.k
@@ -255,7 +257,7 @@ func (d *dotGeneral) rows(ca *convArgs, args *Args, a []byte, batch, m0, m1 int)
 	x := unsafe.Pointer(&a[0])
 	step := d.k
 	if d.copyA {
-		d.copyRows(args.Scratch[d.aOff.a:], a, m0, m1)
+		d.copyRows(&ca.convert, args.Scratch[d.aOff.a:], a, m0, m1)
 		x, step = unsafe.Add(base(args.Scratch), d.aOff.a), d.kPad*d.elem
 	} else {
 		x = unsafe.Add(x, m0*d.k)
@@ -304,7 +306,7 @@ func (d *dotGeneral) rows(ca *convArgs, args *Args, a []byte, batch, m0, m1 int)
 }
 
 // copyRows writes rows [m0, m1) of a as the kernel wants them.
-func (d *dotGeneral) copyRows(dst, a []byte, m0, m1 int) {
+func (d *dotGeneral) copyRows(w *convertArgs, dst, a []byte, m0, m1 int) {
 	flip, zero := xored(d.ASigned), d.AZero+offset(d.ASigned)
 	rs, cs := d.k, 1
 	if d.TransposeA {
@@ -315,13 +317,25 @@ func (d *dotGeneral) copyRows(dst, a []byte, m0, m1 int) {
 		if d.elem == 1 {
 			row := dst[(m-m0)*d.kPad:][:d.kPad]
 			clear(row[d.k:])
-			for i := range d.k {
-				row[i] = src[i*cs] ^ flip
+			switch {
+			case cs != 1:
+				for i := range d.k {
+					row[i] = src[i*cs] ^ flip
+				}
+			case flip != 0:
+				flipInto(row, src[:d.k])
+			default:
+				copy(row, src[:d.k])
 			}
 			continue
 		}
 		row := view[int16](base(dst[(m-m0)*d.kPad*2:]), d.kPad)
 		clear(row[d.k:])
+		if cs == 1 {
+			*w = convertArgs{x: base(src), y: base(row), n: d.k, flip: uint32(flip), zero: zero}
+			d.widen(w)
+			continue
+		}
 		for i := range d.k {
 			row[i] = int16(int32(src[i*cs]^flip) - zero)
 		}

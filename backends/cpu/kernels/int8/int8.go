@@ -103,12 +103,7 @@ func (o Out) bounds() (lo, hi float32) { return float32(o.QMin - o.Zero), float3
 
 // requant rounds a scaled sum that is clamped to [lo, hi].
 func requant(v, lo, hi float32, zero int32) int32 {
-	if !(v > lo) {
-		v = lo
-	} else if v > hi {
-		v = hi
-	}
-	return zero + roundEven(v)
+	return zero + roundEven(min(max(v, lo), hi)) // without branches, which would be guessed wrong
 }
 
 // roundEven rounds half to even; |v| is below 2^22.

@@ -1,0 +1,10 @@
+// Package latency measures what the kernels of a plan cost on this device,
+// keeps that in a table, and predicts networks from it.
+//
+// The unit is a step of a plan: the kernel as the target executes it, fused,
+// with its shapes. It is timed inside runs of whole networks, where it meets
+// the caches as it will, so that a network is the sum of its rows. A kernel
+// that is not in the table is an error that names it, never zero.
+//
+// The package may import backends, ir and internal packages below.
+package latency

@@ -1,0 +1,277 @@
+package latency
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nasc-dev/nasc/internal/diag"
+)
+
+// Row is what one kernel costs. Times are in microseconds.
+type Row struct {
+	Key              string
+	Median, P10, P90 float64
+	Runs             int
+	Interval         float64 // half the 95 % confidence interval of the median, as a share of it
+	Anchor           float64 // the anchor kernel's time meanwhile
+	Noisy            bool    // measured while the anchor was slow, for want of quiet
+	Time             time.Time
+}
+
+// Table is the measured rows of one device and target.
+type Table struct {
+	Facts []Fact
+	Rows  []Row
+
+	index map[string]int
+}
+
+// Find gives the row of a key.
+func (t *Table) Find(key string) (Row, bool) {
+	if i, ok := t.index[key]; ok {
+		return t.Rows[i], true
+	}
+	return Row{}, false
+}
+
+func (t *Table) add(r Row) {
+	if t.index == nil {
+		t.index = map[string]int{}
+	}
+	t.index[r.Key] = len(t.Rows)
+	t.Rows = append(t.Rows, r)
+}
+
+// Fact gives a fact of the header, "" where it is not there.
+func (t *Table) Fact(name string) string { return factOf(t.Facts, name) }
+
+func factOf(fs []Fact, name string) string {
+	for _, f := range fs {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+const (
+	magic   = "# nasc latency table 1"
+	columns = "key,median_us,p10_us,p90_us,runs,interval,anchor_us,noisy,time,crc"
+)
+
+// header writes the first lines of a table.
+func header(facts []Fact) []byte {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, magic)
+	for _, f := range facts {
+		fmt.Fprintf(&b, "# %s: %s\n", f.Name, f.Value)
+	}
+	fmt.Fprintln(&b, columns)
+	return b.Bytes()
+}
+
+// line writes a row, its checksum over all before it as the last field.
+func (r Row) line() []byte {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	us := func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) }
+	_ = w.Write([]string{ // a bytes.Buffer does not fail
+		r.Key, us(r.Median), us(r.P10), us(r.P90), strconv.Itoa(r.Runs), strconv.FormatFloat(r.Interval, 'f', 4, 64),
+		us(r.Anchor), strconv.FormatBool(r.Noisy), r.Time.UTC().Format(time.RFC3339),
+	})
+	w.Flush()
+	body := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return fmt.Appendf(nil, "%s,%08x\n", body, crc32.ChecksumIEEE(body))
+}
+
+// parseRow reads such a line without its newline.
+func parseRow(line []byte) (Row, error) {
+	at := bytes.LastIndexByte(line, ',')
+	if at < 0 {
+		return Row{}, errors.New("no checksum")
+	}
+	if sum, err := strconv.ParseUint(string(line[at+1:]), 16, 32); err != nil || uint32(sum) != crc32.ChecksumIEEE(line[:at]) {
+		return Row{}, errors.New("the checksum does not fit the row")
+	}
+	f, err := csv.NewReader(bytes.NewReader(line[:at])).Read()
+	if err != nil {
+		return Row{}, err
+	}
+	if len(f) != 9 {
+		return Row{}, fmt.Errorf("%d fields; wanted 10", len(f)+1)
+	}
+	r := Row{Key: f[0]}
+	for i, p := range []*float64{&r.Median, &r.P10, &r.P90} {
+		if *p, err = strconv.ParseFloat(f[1+i], 64); err != nil || !(*p >= 0) || math.IsInf(*p, 0) {
+			return Row{}, fmt.Errorf("time %q", f[1+i])
+		}
+	}
+	var errs [5]error
+	r.Runs, errs[0] = strconv.Atoi(f[4])
+	r.Interval, errs[1] = strconv.ParseFloat(f[5], 64)
+	r.Anchor, errs[2] = strconv.ParseFloat(f[6], 64)
+	r.Noisy, errs[3] = strconv.ParseBool(f[7])
+	r.Time, errs[4] = time.Parse(time.RFC3339, f[8])
+	return r, errors.Join(errs[:]...)
+}
+
+// Read reads a table. In a partial one (torn) a last row that is cut short is
+// left out; good is the length of what is whole.
+func read(path string, torn bool) (t *Table, good int64, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, 0, diag.At(path, err)
+	}
+	t = &Table{}
+	rest, n, body := data, 0, false
+	for len(rest) > 0 {
+		n++
+		line, after, whole := bytes.Cut(rest, []byte("\n"))
+		place := path + ":" + strconv.Itoa(n)
+		if !whole && (!torn || !body) {
+			return nil, 0, &diag.Error{Place: place, Found: "the file ends within a line", Wanted: "a whole table"}
+		}
+		switch {
+		case n == 1 && string(line) != magic:
+			return nil, 0, &diag.Error{Place: place, Found: fmt.Sprintf("%.40q", line), Wanted: strconv.Quote(magic), Fix: "make tables with nasc profile"}
+		case n == 1:
+		case !body && bytes.HasPrefix(line, []byte("# ")):
+			k, v, ok := strings.Cut(string(line[2:]), ": ")
+			if !ok {
+				return nil, 0, diag.Errorf(place, "found %q in the header; wanted a name and a value", line)
+			}
+			t.Facts = append(t.Facts, Fact{k, v})
+		case !body:
+			if string(line) != columns {
+				return nil, 0, &diag.Error{Place: place, Found: fmt.Sprintf("columns %q", line), Wanted: columns}
+			}
+			body = true
+		default:
+			r, err := parseRow(line)
+			if torn && (!whole || err != nil && len(after) == 0) {
+				return t, good, nil
+			}
+			if err != nil || !whole {
+				return nil, 0, &diag.Error{Place: place, Found: "a bad row", Err: err, Fix: "the table is damaged: measure it again"}
+			}
+			if _, twice := t.Find(r.Key); twice {
+				return nil, 0, diag.Errorf(place, "%s is there twice", r.Key)
+			}
+			t.add(r)
+		}
+		good += int64(len(line)) + 1
+		rest = after
+	}
+	if !body {
+		return nil, 0, &diag.Error{Place: path, Found: "no rows' header", Wanted: "a latency table"}
+	}
+	return t, good, nil
+}
+
+// Read reads a finished table.
+func Read(path string) (*Table, error) {
+	t, _, err := read(path, false)
+	return t, err
+}
+
+// Foreign says in which decisive facts a table differs from a device; nil when
+// it may speak for it.
+func (t *Table) Foreign(here []Fact) error {
+	var diffs []string
+	for _, name := range decisive {
+		if a, b := t.Fact(name), factOf(here, name); a != b {
+			diffs = append(diffs, fmt.Sprintf("%s %q, here %q", name, a, b))
+		}
+	}
+	if len(diffs) == 0 {
+		return nil
+	}
+	return &diag.Error{Place: "latency table", Found: "it is of another device or version: " + strings.Join(diffs, "; "), Fix: "profile this device, or say --allow-foreign"}
+}
+
+// journal is a table being measured: rows are appended to FILE.partial, which
+// becomes FILE in the end. What a killed run wrote whole is kept.
+type journal struct {
+	path  string
+	f     *os.File
+	table *Table
+}
+
+// openJournal goes on with FILE.partial, or with FILE, or begins.
+func openJournal(path string, facts []Fact) (*journal, error) {
+	part := path + ".partial"
+	if _, err := os.Stat(part); errors.Is(err, fs.ErrNotExist) {
+		start := header(facts)
+		if old, err := os.ReadFile(path); err == nil {
+			start = old
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, diag.At(path, err)
+		}
+		tmp := part + ".new"
+		if err := os.WriteFile(tmp, start, 0o644); err != nil {
+			return nil, diag.At(path, err)
+		}
+		if err := os.Rename(tmp, part); err != nil {
+			return nil, diag.At(path, err)
+		}
+	}
+	t, good, err := read(part, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Foreign(facts); err != nil {
+		return nil, diag.At(part, &diag.Error{Found: err.Error(), Fix: "remove it or choose another file"})
+	}
+	f, err := os.OpenFile(part, os.O_RDWR, 0)
+	if err != nil {
+		return nil, diag.At(part, err)
+	}
+	if err := f.Truncate(good); err != nil {
+		return nil, errors.Join(diag.At(part, err), f.Close())
+	}
+	if _, err := f.Seek(good, 0); err != nil {
+		return nil, errors.Join(diag.At(part, err), f.Close())
+	}
+	return &journal{path: path, f: f, table: t}, nil
+}
+
+// append writes one row: wholly, or what is torn is dropped when read.
+func (j *journal) append(r Row) error {
+	if _, twice := j.table.Find(r.Key); twice {
+		return nil
+	}
+	if _, err := j.f.Write(r.line()); err != nil {
+		return diag.At(j.f.Name(), err)
+	}
+	j.table.add(r)
+	return nil
+}
+
+// finish makes the partial table the table.
+func (j *journal) finish() error {
+	if err := errors.Join(j.f.Sync(), j.f.Close()); err != nil {
+		return diag.At(j.path, err)
+	}
+	return diag.At(j.path, os.Rename(j.path+".partial", filepath.Clean(j.path)))
+}
+
+// Keys lists the table's keys, sorted.
+func (t *Table) Keys() []string {
+	var ks []string
+	for _, r := range t.Rows {
+		ks = append(ks, r.Key)
+	}
+	slices.Sort(ks)
+	return ks
+}
