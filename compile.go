@@ -168,6 +168,9 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 	return res, nil
 }
 
+// afterQuantize are the passes that clean up a quantized graph.
+var afterQuantize = []passes.Pass{*passes.Lookup("fold-tables"), *passes.Lookup("cse"), *passes.Lookup("remove-dead")}
+
 // quantize calibrates and rewrites a float graph.
 func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, man *nascfile.Manifest, res *Result) (*ir.Graph, error) {
 	if o.Calib == "" {
@@ -228,6 +231,9 @@ func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, ma
 	}
 	out, rep, err := passes.Quantize(g, q)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := passes.Run(ctx, out, afterQuantize, passes.Options{}); err != nil {
 		return nil, err
 	}
 	res.Quant = rep

@@ -237,7 +237,8 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 		}
 		quiet := max(before, after) <= quietFactor*m.anchor.best
 		over := time.Since(begun) >= limit
-		for k, s := range have {
+		for _, k := range m.want {
+			s := have[k]
 			if s.done {
 				continue
 			}

@@ -71,6 +71,7 @@ var List = []Pass{
 	{Name: "layout", Doc: "NCHW transposes down and away", Promise: Close, Run: whole(layout), After: []string{"fold-constants", "fold-shapes"}},
 	{Name: "recognize-dense", Doc: "products with a constant matrix to dense layers", Promise: Exact, Run: recognizeDense, Takes: node, After: []string{"fold-constants", "layout"}},
 	{Name: "fuse-qdq", Doc: "quantize-dequantize models to quantized ops", Promise: Changes, Run: whole(fuseQDQ), After: []string{"layout"}},
+	{Name: "fold-tables", Doc: "tables that follow each other", Promise: Exact, Run: foldTables},
 	{Name: "fold-pad", Doc: "padding into convolutions and pools", Promise: Exact, Run: foldPad, Takes: node, After: []string{"layout"}},
 	{Name: "fold-bn", Doc: "batch norm into the weights before it", Promise: Close, Run: foldBN, Takes: node, After: []string{"layout", "fold-pad"}},
 	{Name: "fuse-bias", Doc: "constant factors and summands per channel into weights and bias", Promise: Close, Run: fuseBias, Takes: node, After: []string{"fold-bn"}},

@@ -26,7 +26,7 @@ func (z *quantizer) build(outs []*ir.Value) (*ir.Graph, error) {
 	}
 	need := z.needed(outs)
 	for _, n := range z.g.Nodes {
-		if !need[n] || z.p.folded[n] {
+		if !need[n] || z.p.folded[n] || z.p.absorb[n] {
 			continue
 		}
 		var err error
@@ -349,21 +349,26 @@ func (b *quantBuilder) mover(n *ir.Node) error {
 	return nil
 }
 
-// table emits a q_lookup.
+// table emits a q_lookup for a chain of table nodes that ends in n.
 func (b *quantBuilder) table(n *ir.Node) error {
-	x, err := b.quantized(n.In(dataOperand(n)))
+	chain := b.z.p.chain(n)
+	x, err := b.quantized(chain[0].In(dataOperand(chain[0])))
 	if err != nil {
 		return err
 	}
-	from, f := quant.Of(x.Type), tableFunc(n)
+	from, f := quant.Of(x.Type), b.z.p.chainFunc(n)
+	function := n.Op.Name
+	if len(chain) > 1 {
+		function = ""
+	}
 	v := n.Out()
 	if !b.z.p.wants8(v) {
-		y, err := b.lookup(n, v.Name, x, quant.TableF32(from, f), quant.Params{}, n.Op.Name)
+		y, err := b.lookup(n, v.Name, x, quant.TableF32(from, f), quant.Params{}, function)
 		b.f[v] = y
 		return err
 	}
 	to := b.z.paramsOf(v)
-	y, err := b.lookup(n, v.Name, x, quant.Table(from, to, f), to, n.Op.Name)
+	y, err := b.lookup(n, v.Name, x, quant.Table(from, to, f), to, function)
 	b.q[v] = y
 	return err
 }

@@ -192,7 +192,7 @@ func (z *quantizer) choose() {
 		if z.p.signed[root] {
 			d = ir.S8
 		}
-		lo, hi := o.Range(z.method())
+		lo, hi := o.Range(z.method(root))
 		if f := z.onlyTable(members); f != nil && z.opt.Method == "" {
 			lo, hi = o.MSERange(f)
 		}
@@ -219,11 +219,25 @@ func (z *quantizer) choose() {
 	}
 }
 
-func (z *quantizer) method() quant.Method {
-	if z.opt.Method == "" {
-		return quant.MSE
+// method is how the range of a class is chosen. The default is the least
+// squared error, but for operands of matrix products the extremes: in
+// transformers the rare large values carry meaning (MiniLM's rank correlation
+// falls by 0.003 with the former, by 0.0005 with the latter).
+func (z *quantizer) method(root *ir.Value) quant.Method {
+	if z.opt.Method != "" {
+		return z.opt.Method
 	}
-	return z.opt.Method
+	for v, uses := range z.p.uses {
+		if z.p.root(v) != root {
+			continue
+		}
+		for _, u := range uses {
+			if u.Node != nil && z.p.int8[u.Node] && len(v.Type.Shape) > 2 && (u.Node.Op.Name == "dot" || u.Node.Op.Name == "dot_general") {
+				return quant.MinMax
+			}
+		}
+	}
+	return quant.MSE
 }
 
 // onlyTable gives the function of the one table that reads a class, if that is
@@ -236,7 +250,10 @@ func (z *quantizer) onlyTable(members []*ir.Value) quant.Func {
 	if n == nil || !z.p.int8[n] || z.p.folded[n] || roleOf(n, &z.opt) != table {
 		return nil
 	}
-	return tableFunc(n)
+	for z.p.absorb[n] {
+		n = z.p.uses[n.Out()][0].Node
+	}
+	return z.p.chainFunc(n)
 }
 
 // paramsOf gives the quantization of a value's class.

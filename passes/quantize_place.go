@@ -16,6 +16,8 @@ type plan struct {
 	int8   map[*ir.Node]bool
 	tail   map[*ir.Node]*ir.Node // a relu or clamp done by the clamp of this node's requantization
 	folded map[*ir.Node]bool     // those relus and clamps
+	inner  map[*ir.Node]*ir.Node // the table that this table node takes in: one table does both
+	absorb map[*ir.Node]bool     // tables taken in
 	reason map[*ir.Node]string   // why a contraction stays f32
 	parent map[*ir.Value]*ir.Value
 	signed map[*ir.Value]bool // class roots stored as s8
@@ -159,6 +161,7 @@ func canContract(n *ir.Node) string {
 func place(g *ir.Graph, opt QuantizeOptions) *plan {
 	p := &plan{
 		g: g, uses: g.Uses(), int8: map[*ir.Node]bool{}, tail: map[*ir.Node]*ir.Node{}, folded: map[*ir.Node]bool{},
+		inner: map[*ir.Node]*ir.Node{}, absorb: map[*ir.Node]bool{},
 		reason: map[*ir.Node]string{}, parent: map[*ir.Value]*ir.Value{}, signed: map[*ir.Value]bool{},
 	}
 	roles := map[*ir.Node]role{}
@@ -200,6 +203,7 @@ func place(g *ir.Graph, opt QuantizeOptions) *plan {
 	}
 	p.floatEnds(roles)
 	p.foldTails(roles)
+	p.chainTables(roles)
 	p.tie(roles)
 	return p
 }
@@ -294,6 +298,42 @@ func (p *plan) foldTails(roles map[*ir.Node]role) {
 	}
 }
 
+// chainTables makes one table of tables that feed only each other.
+func (p *plan) chainTables(roles map[*ir.Node]role) {
+	for _, n := range p.g.Nodes {
+		if roles[n] != table || !p.int8[n] || p.folded[n] {
+			continue
+		}
+		x := n.In(dataOperand(n))
+		d := x.Def
+		if d != nil && roles[d] == table && p.int8[d] && !p.folded[d] && len(p.uses[x]) == 1 {
+			p.inner[n], p.absorb[d] = d, true
+		}
+	}
+}
+
+// chain gives the table nodes that n's table does, the first to be applied
+// first.
+func (p *plan) chain(n *ir.Node) []*ir.Node {
+	var c []*ir.Node
+	for ; n != nil; n = p.inner[n] {
+		c = append(c, n)
+	}
+	slices.Reverse(c)
+	return c
+}
+
+// chainFunc is the composition of a chain's functions.
+func (p *plan) chainFunc(n *ir.Node) quant.Func {
+	c := p.chain(n)
+	return func(x []float64) []float64 {
+		for _, k := range c {
+			x = tableFunc(k)(x)
+		}
+		return x
+	}
+}
+
 // result is the value that an int8 node gives after its tail.
 func (p *plan) result(n *ir.Node) *ir.Value {
 	if t := p.tail[n]; t != nil {
@@ -304,6 +344,9 @@ func (p *plan) result(n *ir.Node) *ir.Value {
 
 // wants8 says whether somebody reads v as an 8-bit tensor.
 func (p *plan) wants8(v *ir.Value) bool {
+	if v.Def != nil && p.absorb[v.Def] {
+		return false
+	}
 	for _, u := range p.uses[v] {
 		if u.Node != nil && p.int8[u.Node] && !p.folded[u.Node] {
 			if _, isC := p.weightOperand(u); !isC {

@@ -71,6 +71,7 @@ func mobileNet(t *testing.T) *ir.Graph {
 	gate := m.Op("reduce_mean", ir.Attrs{"axes": []int{1, 2}}, d)
 	gate = m.conv(gate, 1, 6, 1, 1, ir.Attrs{"activation": "relu"})
 	gate = m.conv(gate, 1, 24, 1, 1, nil)
+	gate = m.Op("multiply", nil, gate, m.Const("half", ir.Scalar(float32(0.5)))) // one table with what follows
 	gate = m.Op("hard_sigmoid", nil, gate)
 	d = m.Op("multiply", nil, d, gate)
 	p := m.conv(d, 1, 8, 1, 1, nil)

@@ -223,6 +223,26 @@ func TestWeights(t *testing.T) {
 	}
 }
 
+// Nodes are named after their stages, no two alike: policies and passes name them.
+func TestNames(t *testing.T) {
+	g, _, err := LoadFS(zoo.FS, "resnet20.toml", "resnet20.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, n := range g.Nodes {
+		if seen[n.Name] {
+			t.Errorf("two nodes %q", n.Name)
+		}
+		seen[n.Name] = true
+	}
+	for _, want := range []string{"stem", "stem.bn", "stem.relu", "layer1.0.conv1", "layer2.0.shortcut", "layer3.2.add", "fc"} {
+		if !seen[want] {
+			t.Errorf("no node %q", want)
+		}
+	}
+}
+
 // A weight that is no number is refused where it is.
 func TestNaNWeights(t *testing.T) {
 	var b bytes.Buffer

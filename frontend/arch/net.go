@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
@@ -20,6 +21,7 @@ type net struct {
 	seed       uint64
 	weights    map[string]*ir.Tensor // nil: random ones
 	made       map[string]bool       // the weights by name
+	named      map[string]int        // how many nodes have a name
 	total      int                   // of their values
 	broken     bool                  // later stages would only repeat the fault
 
@@ -87,6 +89,28 @@ func (n *net) refuse(name string, e *diag.Error) *ir.Value {
 	}
 	n.broken = true
 	return n.Const(name, ir.NewTensor(ir.F32, 1))
+}
+
+// Op is the builder's, and names the node after its place: the operation that
+// takes a stage's weights has the stage's name, others add their own.
+func (n *net) Op(op string, attrs ir.Attrs, in ...*ir.Value) *ir.Value {
+	v := n.Builder.Op(op, attrs, in...)
+	if v.Def == nil {
+		return v // an error
+	}
+	name := n.path
+	if !strings.HasPrefix(op, "convolution") && op != "dot" && !strings.Contains(op, "norm") {
+		name += "." + op
+	}
+	if n.named == nil {
+		n.named = map[string]int{}
+	}
+	n.named[name]++
+	if k := n.named[name]; k > 1 {
+		name = fmt.Sprintf("%s%d", name, k)
+	}
+	v.Def.Name = name
+	return v
 }
 
 func (n *net) unused() []string {

@@ -63,16 +63,23 @@ func vectorDepthwise() []dwKernel {
 }
 
 func vectorLookup() []lookupKernel {
-	if !isa.HasVBMI() {
-		return nil
+	var rows []lookupKernel
+	if isa.HasVBMI() {
+		rows = append(rows, lookupKernel{kernel{"avx512vbmi", isa.VNNI}, lookupVBMI})
 	}
-	return []lookupKernel{{kernel{"avx512vbmi", isa.VNNI}, lookupVBMI}}
+	return append(rows, lookupKernel{kernel{"avx2", isa.AVX2}, lookupWholeAVX2})
 }
 
 func lookupVBMI(dst, src []byte, table *[256]uint8) {
 	if len(src) > 0 {
 		lookupBytesVBMI(&lookupArgs{y: base(dst), x: base(src), n: len(src), table: table})
 	}
+}
+
+func lookupWholeAVX2(dst, src []byte, table *[256]uint8) {
+	n := len(src) &^ 63
+	lookupAVX2(&lookupArgs{y: base(dst), x: base(src), n: n, table: table})
+	lookupPortable(dst[n:], src[n:], table)
 }
 
 func vectorAdd() [][]pairKernel {

@@ -51,3 +51,8 @@ func maxAVX2(a *windowArgs)
 //
 //go:noescape
 func sumAVX2(a *windowArgs)
+
+// lookupAVX2 maps whole vectors of 64 bytes by a table.
+//
+//go:noescape
+func lookupAVX2(a *lookupArgs)

@@ -508,3 +508,178 @@ done:
 	JNZ  pixel
 	VZEROUPPER
 	RET
+
+// func lookupAVX2(a *byte)
+// Requires: AVX, AVX2
+TEXT ·lookupAVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), AX
+	MOVL         $0x00000070, SI
+	VMOVD        SI, X0
+	VPBROADCASTB X0, Y0
+	MOVL         $0x00000010, SI
+	VMOVD        SI, X1
+	VPBROADCASTB X1, Y1
+	SUBQ         $+64, BX
+	JLT          done
+
+step:
+	VMOVDQU        (DX), Y2
+	VPXOR          Y4, Y4, Y4
+	VMOVDQU        32(DX), Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 (AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 16(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 32(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 48(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 64(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 80(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 96(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 112(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 128(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 144(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 160(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 176(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 192(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 208(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 224(AX), Y6
+	VPADDUSB       Y0, Y2, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y4, Y4
+	VPSUBB         Y1, Y2, Y2
+	VPADDUSB       Y0, Y3, Y7
+	VPSHUFB        Y7, Y6, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         Y1, Y3, Y3
+	VBROADCASTI128 240(AX), Y6
+	VPADDUSB       Y0, Y2, Y2
+	VPSHUFB        Y2, Y6, Y2
+	VPOR           Y2, Y4, Y4
+	VPADDUSB       Y0, Y3, Y2
+	VPSHUFB        Y2, Y6, Y2
+	VPOR           Y2, Y5, Y5
+	VMOVDQU        Y4, (CX)
+	VMOVDQU        Y5, 32(CX)
+	ADDQ           $+64, DX
+	ADDQ           $+64, CX
+	SUBQ           $+64, BX
+	JGE            step
+
+done:
+	VZEROUPPER
+	RET

@@ -13,3 +13,13 @@ func interleave3x1(y *byte, a *byte, b *byte, c *byte, n int)
 //
 //go:noescape
 func interleave3x4(y *byte, a *byte, b *byte, c *byte, n int)
+
+// turn8x1 writes column i of 8 rows of bytes, xs apart, as row i of y, ys bytes apart, for n columns, a multiple of 8.
+//
+//go:noescape
+func turn8x1(y *byte, x *byte, ys int, xs int, n int)
+
+// turn4x4 writes column i of 4 rows of 4-byte elements, xs bytes apart, as row i of y, ys bytes apart, for n columns, a multiple of 4.
+//
+//go:noescape
+func turn4x4(y *byte, x *byte, ys int, xs int, n int)

@@ -353,3 +353,93 @@ DATA words22<>+20(SB)/4, $0x00000000
 DATA words22<>+24(SB)/4, $0x00000000
 DATA words22<>+28(SB)/4, $0x00000007
 GLOBL words22<>(SB), RODATA|NOPTR, $32
+
+// func turn8x1(y *byte, x *byte, ys int, xs int, n int)
+// Requires: AVX
+TEXT ·turn8x1(SB), NOSPLIT, $0-40
+	MOVQ y+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ ys+16(FP), DX
+	MOVQ xs+24(FP), BX
+	MOVQ n+32(FP), SI
+
+turn8:
+	TESTQ      SI, SI
+	JLE        turned8
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	VMOVQ      (CX), X0
+	VMOVQ      (CX)(BX*1), X1
+	VMOVQ      (CX)(BX*2), X2
+	VMOVQ      (CX)(DI*1), X3
+	VMOVQ      (R8), X4
+	VMOVQ      (R8)(BX*1), X5
+	VMOVQ      (R8)(BX*2), X6
+	VMOVQ      (R8)(DI*1), X7
+	VPUNPCKLBW X1, X0, X0
+	VPUNPCKLBW X3, X2, X1
+	VPUNPCKLBW X5, X4, X2
+	VPUNPCKLBW X7, X6, X3
+	VPUNPCKLWD X1, X0, X4
+	VPUNPCKHWD X1, X0, X0
+	VPUNPCKLWD X3, X2, X1
+	VPUNPCKHWD X3, X2, X2
+	VPUNPCKLDQ X1, X4, X3
+	VPUNPCKHDQ X1, X4, X1
+	VPUNPCKLDQ X2, X0, X4
+	VPUNPCKHDQ X2, X0, X0
+	LEAQ       (DX)(DX*2), DI
+	LEAQ       (AX)(DX*4), R8
+	VMOVQ      X3, (AX)
+	VMOVHPS    X3, (AX)(DX*1)
+	VMOVQ      X1, (AX)(DX*2)
+	VMOVHPS    X1, (AX)(DI*1)
+	VMOVQ      X4, (R8)
+	VMOVHPS    X4, (R8)(DX*1)
+	VMOVQ      X0, (R8)(DX*2)
+	VMOVHPS    X0, (R8)(DI*1)
+	ADDQ       $0x08, CX
+	LEAQ       (AX)(DX*8), AX
+	SUBQ       $0x08, SI
+	JMP        turn8
+
+turned8:
+	RET
+
+// func turn4x4(y *byte, x *byte, ys int, xs int, n int)
+// Requires: AVX
+TEXT ·turn4x4(SB), NOSPLIT, $0-40
+	MOVQ y+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ ys+16(FP), DX
+	MOVQ xs+24(FP), BX
+	MOVQ n+32(FP), SI
+
+turn4:
+	TESTQ     SI, SI
+	JLE       turned4
+	LEAQ      (BX)(BX*2), DI
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(BX*1), X1
+	VMOVUPS   (CX)(BX*2), X2
+	VMOVUPS   (CX)(DI*1), X3
+	VUNPCKLPS X1, X0, X4
+	VUNPCKHPS X1, X0, X0
+	VUNPCKLPS X3, X2, X1
+	VUNPCKHPS X3, X2, X2
+	LEAQ      (DX)(DX*2), DI
+	VUNPCKLPD X1, X4, X3
+	VUNPCKHPD X1, X4, X1
+	VMOVUPS   X3, (AX)
+	VMOVUPS   X1, (AX)(DX*1)
+	VUNPCKLPD X2, X0, X1
+	VUNPCKHPD X2, X0, X0
+	VMOVUPS   X1, (AX)(DX*2)
+	VMOVUPS   X0, (AX)(DI*1)
+	ADDQ      $0x10, CX
+	LEAQ      (AX)(DX*4), AX
+	SUBQ      $0x04, SI
+	JMP       turn4
+
+turned4:
+	RET

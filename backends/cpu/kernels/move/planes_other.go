@@ -6,3 +6,7 @@ import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 
 // interleave3 gives the kernel for elements of a size, nil where there is none.
 func interleave3(int, isa.Level) planes { return nil }
+
+// turner gives the kernel that transposes blocks of elements of a size, nil
+// where there is none.
+func turner(int, isa.Level) turn { return nil }

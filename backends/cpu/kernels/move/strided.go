@@ -28,6 +28,7 @@ type strided struct {
 	block      int // indices of the turned axis in a unit
 	blocks     int // units of the turned axis
 	planes     planes
+	tiles8     turn
 	turned     int // the axis that is contiguous in the operand
 	outer      []int
 	rows       int
@@ -48,6 +49,8 @@ const (
 const (
 	turnBlock  = 32
 	planeBlock = 4096
+	// vectorBlock is such a block where a vector kernel transposes it.
+	vectorBlock = 64
 )
 
 // Strided prepares a copy; axes that can be joined are.
@@ -97,6 +100,11 @@ func Strided(s StridedSpec, l isa.Level) (Kernel, error) {
 		if m.dims[r-1] == 3 && m.dst[m.turned] == 3*elem {
 			if m.planes = interleave3(elem, l); m.planes != nil {
 				m.block, m.name = planeBlock, fmt.Sprintf("interleave3_x%d_%v", 8*elem, isa.AVX2)
+			}
+		}
+		if m.planes == nil && m.dims[r-1] >= 8 {
+			if m.tiles8 = turner(elem, l); m.tiles8 != nil {
+				m.block, m.name = vectorBlock, fmt.Sprintf("transpose_x%d_%v", 8*elem, isa.AVX2)
 			}
 		}
 		m.blocks = (m.dims[m.turned] + m.block - 1) / m.block
@@ -235,15 +243,35 @@ func (m *strided) turn(a *Args, s, d, block int) {
 			return
 		}
 	}
+	cols, sx, dy := m.dims[r], m.src[r], m.dst[m.turned]
+	if m.tiles8 != nil {
+		doneN, doneCols := m.tiles8(a.Y[d:], a.X[s:], n, cols, sx, dy)
+		if doneCols < cols { // the columns left, of the rows done
+			m.plainTurn(a, s+doneCols*sx, d+doneCols*m.elem, doneN, cols-doneCols)
+		}
+		s, d, n = s+doneN*m.elem, d+doneN*dy, n-doneN
+		if n == 0 {
+			return
+		}
+	}
+	m.plainTurn(a, s, d, n, cols)
+}
+
+// plainTurn moves n indices of the turned axis for cols of the last.
+func (m *strided) plainTurn(a *Args, s, d, n, cols int) {
+	if n == 0 {
+		return
+	}
+	sx, dy := m.src[len(m.dims)-1], m.dst[m.turned]
 	switch m.elem {
 	case 1:
-		turnElems(a.X[s:], a.Y[d:], n, m.dims[r], m.src[r], m.dst[m.turned])
+		turnElems(a.X[s:], a.Y[d:], n, cols, sx, dy)
 	case 2:
-		turnElems(elems[uint16](a.X[s:]), elems[uint16](a.Y[d:]), n, m.dims[r], m.src[r]/2, m.dst[m.turned]/2)
+		turnElems(elems[uint16](a.X[s:]), elems[uint16](a.Y[d:]), n, cols, sx/2, dy/2)
 	case 4:
-		turnElems(elems[int32](a.X[s:]), elems[int32](a.Y[d:]), n, m.dims[r], m.src[r]/4, m.dst[m.turned]/4)
+		turnElems(elems[int32](a.X[s:]), elems[int32](a.Y[d:]), n, cols, sx/4, dy/4)
 	default:
-		turnElems(elems[int64](a.X[s:]), elems[int64](a.Y[d:]), n, m.dims[r], m.src[r]/8, m.dst[m.turned]/8)
+		turnElems(elems[int64](a.X[s:]), elems[int64](a.Y[d:]), n, cols, sx/8, dy/8)
 	}
 }
 
@@ -275,3 +303,7 @@ func turnElems[E uint8 | uint16 | int32 | int64](x, y []E, n, cols, sx, dy int) 
 // planes interleaves the first elements of three planes, step bytes apart in x,
 // at most n of each, and says how many it did.
 type planes func(y, x []byte, step, n int) int
+
+// turn transposes whole blocks of the first n columns of cols rows, sx bytes
+// apart in x, to rows dy bytes apart in y, and says how many of both it did.
+type turn func(y, x []byte, n, cols, sx, dy int) (int, int)
