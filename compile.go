@@ -135,10 +135,12 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 			res.Float = g
 		}
 		if int8 && !Quantized(g) {
-			if i > 0 {
-				return nil, &diag.Error{Place: "--shape", Found: "several sets of shapes for " + o.Target, Wanted: "one", Fix: "compile a file for each, or take --target cpu-f32"}
+			if i == 0 {
+				g, err = o.quantize(ctx, m, g, &man, res)
+			} else { // the scales and weights of the first set of shapes
+				g, err = o.quantizeLike(ctx, g, res.Quant)
 			}
-			if g, err = o.quantize(ctx, m, g, &man, res); err != nil {
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -238,6 +240,16 @@ func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, ma
 	}
 	res.Quant = rep
 	return out, nil
+}
+
+// quantizeLike gives another set of shapes what the first one was given.
+func (o *CompileOptions) quantizeLike(ctx context.Context, g *ir.Graph, first *passes.QuantReport) (*ir.Graph, error) {
+	out, _, err := passes.QuantizeLike(g, passes.QuantizeOptions{Run: Runner(ctx, max(1, o.Threads)), Smooth: o.Smooth}, first)
+	if err != nil {
+		return nil, err
+	}
+	_, err = passes.Run(ctx, out, afterQuantize, passes.Options{})
+	return out, err
 }
 
 // engineFor is nasc's own engine for a graph.

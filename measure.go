@@ -144,6 +144,9 @@ func Evaluate(ctx context.Context, g *ir.Graph, target string, s Samples, keep b
 	if err != nil {
 		return nil, err
 	}
+	if !finite(r.Loss) {
+		return nil, &diag.Error{Place: "evaluation", Found: "outputs that are NaN or infinite", Fix: "nasc run on a sample shows them; check the weights and the preprocessing"}
+	}
 	if r.Labels > 0 {
 		r.Top1, r.Loss = float64(right)/float64(r.Labels), r.Loss/float64(r.Labels)
 	}
@@ -189,24 +192,32 @@ func NewDifference() *Difference { return &Difference{BitEqual: true} }
 // Add compares one sample: ref is the reference's output.
 func (d *Difference) Add(ref, out *ir.Tensor) {
 	d.N++
-	if !ir.SameData(ref, out) {
-		d.BitEqual = false
-	}
+	same := ir.SameData(ref, out)
+	d.BitEqual = d.BitEqual && same
 	for i := range ref.Len() {
 		a, b := ref.At(i), out.At(i)
-		d.MaxAbsOut = max(d.MaxAbsOut, math.Abs(a))
-		if e := math.Abs(a - b); e > 0 || e != e {
-			d.MaxAbs = max(d.MaxAbs, e)
-			d.MaxRel = max(d.MaxRel, e/max(math.Abs(a), 1e-30))
-			d.err += e * e
+		if finite(a) {
+			d.MaxAbsOut = max(d.MaxAbsOut, math.Abs(a))
+			d.power += a * a
 		}
-		d.power += a * a
+		if same || a == b {
+			continue
+		}
+		e := math.Abs(a - b)
+		if !finite(e) { // NaN or infinity on one side: as wrong as can be, but JSON has neither
+			e = math.MaxFloat64
+		}
+		d.MaxAbs = max(d.MaxAbs, e)
+		d.MaxRel = max(d.MaxRel, min(e/max(math.Abs(a), 1e-30), math.MaxFloat64))
+		d.err += e * e
 	}
 	if ArgMax(ref) == ArgMax(out) {
 		d.same++
 	}
 	d.finish()
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // MaxSQNR stands for "no difference": JSON has no infinity.
 const MaxSQNR = 999
@@ -216,7 +227,7 @@ func (d *Difference) finish() {
 	switch {
 	case d.err == 0:
 		d.SQNR = MaxSQNR
-	case d.power == 0:
+	case d.power == 0 || math.IsInf(d.err, 1):
 		d.SQNR = -MaxSQNR
 	default:
 		d.SQNR = 10 * math.Log10(d.power/d.err)

@@ -1,8 +1,13 @@
 package cli_test
 
 import (
+	"bytes"
 	"context"
+	"image"
+	"image/png"
+	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,12 +15,24 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/nasc-dev/nasc/cli"
+	"github.com/nasc-dev/nasc/internal/npy"
+	"github.com/nasc-dev/nasc/ir"
 )
 
+// extra are commands of the scripts that not every system has.
+var extra = map[string]func(){}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"nasc": func() { os.Exit(cli.Main(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
-	})
+	commands := map[string]func(){
+		"nasc": func() { // as cmd/nasc does
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			code := cli.Main(ctx, os.Args[1:], os.Stdout, os.Stderr)
+			stop()
+			os.Exit(code)
+		},
+	}
+	maps.Copy(commands, extra)
+	testscript.Main(m, commands)
 }
 
 // TestScripts runs testdata/*.txtar: commands as a user types them, with what
@@ -51,12 +68,43 @@ func TestScripts(t *testing.T) {
 				b[len(b)*number(args[1])/100] ^= 0xff
 				ts.Check(os.WriteFile(path, b, 0o600))
 			},
+			// nan FILE N overwrites 64 bytes at N percent so that floats there are NaN.
+			"nan": func(ts *testscript.TestScript, _ bool, args []string) {
+				path := ts.MkAbs(args[0])
+				b, err := os.ReadFile(path)
+				ts.Check(err)
+				at := len(b) * number(args[1]) / 100
+				copy(b[at:], bytes.Repeat([]byte{0xff}, 64))
+				ts.Check(os.WriteFile(path, b, 0o600))
+			},
+			// tensor FILE DIM… writes float32 numbers that count up from 0 by 1/64.
+			"tensor": func(ts *testscript.TestScript, _ bool, args []string) {
+				shape := ir.Shape{}
+				for _, a := range args[1:] {
+					shape = append(shape, number(a))
+				}
+				x := ir.NewTensor(ir.F32, shape...)
+				for i := range x.F32() {
+					x.F32()[i] = float32(i) / 64
+				}
+				ts.Check(npy.Write(ts.MkAbs(args[0]), x))
+			},
+			// picture FILE W H writes a PNG.
+			"picture": func(ts *testscript.TestScript, _ bool, args []string) {
+				m := image.NewGray(image.Rect(0, 0, number(args[1]), number(args[2])))
+				for i := range m.Pix {
+					m.Pix[i] = byte(7 * i)
+				}
+				var b bytes.Buffer
+				ts.Check(png.Encode(&b, m))
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o600))
+			},
 			// leftovers fails where temporary files lie in the work folder.
 			"leftovers": func(ts *testscript.TestScript, neg bool, _ []string) {
 				entries, err := os.ReadDir(ts.MkAbs("."))
 				ts.Check(err)
 				for _, e := range entries {
-					if strings.HasPrefix(e.Name(), ".nasc-") || e.Name() != ".tmp" && strings.HasSuffix(e.Name(), ".tmp") {
+					if e.Name() != ".tmp" && (strings.HasPrefix(e.Name(), ".") || strings.HasSuffix(e.Name(), ".tmp")) {
 						ts.Fatalf("%s was left behind", e.Name())
 					}
 				}
@@ -68,7 +116,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// number reads a percentage.
+// number reads a whole number.
 func number(s string) int {
 	n := 0
 	for _, c := range s {

@@ -95,11 +95,6 @@ func (p *preFlags) apply(a *app, pp *nascfile.Preprocess, asked bool) (*nascfile
 	if p.std != nil {
 		q.Std = p.std
 	}
-	for _, s := range q.Std {
-		if s <= 0 {
-			return nil, &diag.Error{Place: "--std", Found: fmt.Sprint(s), Wanted: "numbers above 0"}
-		}
-	}
 	if p.resize != 0 {
 		q.Resize = p.resize
 	}
@@ -107,6 +102,9 @@ func (p *preFlags) apply(a *app, pp *nascfile.Preprocess, asked bool) (*nascfile
 		if _, err := fmt.Sscanf(p.crop, "%dx%d", &q.Height, &q.Width); err != nil || q.Height < 1 || q.Width < 1 {
 			return nil, &diag.Error{Place: "--crop", Found: p.crop, Wanted: "HxW, such as 224x224"}
 		}
+	}
+	if err := q.Check(); err != nil {
+		return nil, diag.At("--preprocess", err)
 	}
 	return &q, nil
 }

@@ -118,8 +118,10 @@ func timedSteps(ctx context.Context, r *nasc.Result) ([]bar, error) {
 	for i, s := range steps {
 		us := float64(took[i].Nanoseconds()) / 1e3 / runs
 		class := "f32"
-		if s.Nodes[len(s.Nodes)-1].Outputs[0].Type.DType.Is8Bit() {
-			class = "int8"
+		for _, n := range s.Nodes {
+			if n.Op.Class == ir.Quantized || n.Outputs[0].Type.DType.Is8Bit() {
+				class = "int8"
+			}
 		}
 		rows[i] = bar{s.Op + " " + s.Label, us, fmt.Sprintf("%.1f µs", us), class}
 	}

@@ -35,6 +35,9 @@ func (a *app) run() *cobra.Command {
 			if len(inputs) == 0 {
 				return &diag.Error{Place: "--input", Found: "nothing", Wanted: "an .npy file, a picture or a folder of pictures"}
 			}
+			if target != "" && !strings.HasPrefix(target, "cpu-") {
+				return &diag.Error{Place: "--target", Found: target, Wanted: "cpu-int8 or cpu-f32, with @ISA where you like", Fix: "nasc verify and nasc bench run the other targets"}
+			}
 			m, err := ready(cmd, args[0], nil)
 			if err != nil {
 				return err
@@ -264,6 +267,8 @@ type outputInfo struct {
 	Min   float64  `json:"min"`
 	Max   float64  `json:"max"`
 	Mean  float64  `json:"mean"`
+	// NotFinite counts NaN and infinite elements; the other figures leave them out.
+	NotFinite int `json:"not_finite,omitempty"`
 }
 
 type topEntry struct {
@@ -278,9 +283,13 @@ func describe(name string, infos []runtime.Info, out []*ir.Tensor, topk int, lab
 		o := outputInfo{Name: infos[i].Name, Type: t.DType.String(), Shape: t.Shape, Min: math.Inf(1), Max: math.Inf(-1)}
 		for k := range t.Len() {
 			v := t.At(k)
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				o.NotFinite++
+				continue
+			}
 			o.Min, o.Max, o.Mean = min(o.Min, v), max(o.Max, v), o.Mean+v/float64(t.Len())
 		}
-		if t.Len() == 0 {
+		if t.Len() == o.NotFinite {
 			o.Min, o.Max = 0, 0
 		}
 		r.Outputs = append(r.Outputs, o)
@@ -294,6 +303,9 @@ func describe(name string, infos []runtime.Info, out []*ir.Tensor, topk int, lab
 		sort.SliceStable(order, func(i, j int) bool { return t.At(order[i]) > t.At(order[j]) })
 		for _, i := range order[:min(topk, len(order))] {
 			e := topEntry{Index: i, Value: t.At(i)}
+			if math.IsNaN(e.Value) || math.IsInf(e.Value, 0) {
+				break // no order among such outputs
+			}
 			if i < len(labels) {
 				e.Label = labels[i]
 			}
@@ -312,6 +324,10 @@ func (r runOutput) text(w io.Writer, topk int) {
 		return
 	}
 	for _, o := range r.Outputs {
-		fmt.Fprintf(w, "%s: %s %s%v min %.6g max %.6g mean %.6g\n", r.Input, o.Name, o.Type, o.Shape, o.Min, o.Max, o.Mean)
+		fmt.Fprintf(w, "%s: %s %s%v min %.6g max %.6g mean %.6g", r.Input, o.Name, o.Type, o.Shape, o.Min, o.Max, o.Mean)
+		if o.NotFinite > 0 {
+			fmt.Fprintf(w, ", %d NaN or infinite", o.NotFinite)
+		}
+		fmt.Fprintln(w)
 	}
 }

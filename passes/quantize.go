@@ -50,7 +50,7 @@ type QuantizeOptions struct {
 	Smooth         float64  // SmoothQuant's alpha for dense layers after f32 computation [0.5, negative for off]
 	Damp           float64  // of second-order rounding [0.03]
 	Polish         int      // passes of coordinate descent after GPTQ [2, −1 for none]
-	AdaRoundIters  int      // [1000]
+	AdaRoundIters  int      // [500]
 	Budget         int64    // bytes that calibration may hold at a time [32 MiB + half the weights]
 	KeepSoftmax8   bool     // softmax between 8-bit tensors by q_softmax instead of f32
 	FloatAttention bool     // products of two activations stay f32

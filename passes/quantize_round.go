@@ -165,6 +165,43 @@ func (z *quantizer) gramOn() (gram func(k int, x []float32) ([]float32, error), 
 	}
 }
 
+// productOn makes AdaRound's matrix products run on the calibration's target.
+func (z *quantizer) productOn() (product quant.Product, free func()) {
+	runs := map[[2]int]func(in []*ir.Tensor) ([]*ir.Tensor, error){}
+	var done []func()
+	product = func(k, n int, h, e []float32) ([]float32, error) {
+		if k*n < 4096 {
+			return quant.PlainProduct(k, n, h, e)
+		}
+		run := runs[[2]int{k, n}]
+		if run == nil {
+			m := ir.NewBuilder("product")
+			g, err := m.Graph(m.Op("dot_general", nil, m.Input("h", ir.T(ir.F32, k, k)), m.Input("e", ir.T(ir.F32, k, n))))
+			if err != nil {
+				return nil, err
+			}
+			var free func()
+			if run, free, err = z.opt.Run(g); err != nil {
+				return nil, err
+			}
+			runs[[2]int{k, n}] = run
+			done = append(done, free)
+		}
+		out, err := run([]*ir.Tensor{ir.From(h, k, k), ir.From(e, k, n)})
+		if err != nil {
+			return nil, err
+		}
+		return out[0].F32(), nil
+	}
+	return product, func() {
+		for _, free := range done {
+			if free != nil {
+				free()
+			}
+		}
+	}
+}
+
 // gather adds one sample's input rows to a layer's moments.
 func (z *quantizer) gather(l *layer, sample int, x *ir.Tensor) error {
 	per := (rowsWanted(&l.spec) + z.opt.Calib.Len() - 1) / z.opt.Calib.Len()
@@ -258,6 +295,11 @@ func (p *patches) rows(x []float32, g int, buf []float32) []float32 {
 
 func (z *quantizer) roundLayer(l *layer) error {
 	o := quant.RoundOptions{Damp: z.opt.Damp, Polish: max(z.opt.Polish, 0), Iters: z.opt.AdaRoundIters}
+	if z.opt.fast && z.opt.Rounding == AdaRound {
+		var free func()
+		o.Product, free = z.productOn()
+		defer free()
+	}
 	bias := l.spec.Bias
 	var noise, signal float64
 	l.q = l.q[:0]

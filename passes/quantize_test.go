@@ -462,3 +462,23 @@ func TestQuantizeLike(t *testing.T) {
 		t.Error("another model is taken")
 	}
 }
+
+// A softmax between two contractions runs on 8-bit tensors where asked for.
+func TestQuantizeSoftmax(t *testing.T) {
+	m := newNet("soft", 6)
+	x := m.Input("x", ir.T(ir.F32, ir.Batch, 5, 5, 4))
+	y := m.Op("softmax", nil, m.conv(x, 1, 16, 1, 1, nil))
+	g := m.graph(t, m.conv(y, 3, 6, 1, 1, nil))
+	for _, keep := range []bool{false, true} {
+		q, _, err := Quantize(g, QuantizeOptions{Calib: samplesFor(g, 16, 5), KeepSoftmax8: keep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := q.OpCounts()["q_softmax"]; (n == 1) != keep {
+			t.Errorf("keep %v: %d q_softmax", keep, n)
+		}
+		if db := sqnr(t, g, q, samplesFor(g, 6, 7)); db < 25 {
+			t.Errorf("keep %v: %.1f dB", keep, db)
+		}
+	}
+}

@@ -2,9 +2,11 @@ package quant
 
 import (
 	"math"
+	"runtime"
+	"sync"
 
 	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/blas/blas32"
 )
 
 // AdaRound's constants (Nagel et al. 2020): the rectified sigmoid stretches
@@ -17,6 +19,7 @@ const (
 	adaWarmup    = 0.2
 	adaLambda    = 0.01
 	adaRate      = 1e-2
+	defaultIters = 500
 )
 
 // RoundAdaptively learns for every weight whether to round up or down, by Adam
@@ -30,7 +33,7 @@ func RoundAdaptively(l *Layer, scale []float32, m *Moments, o RoundOptions) ([]i
 	}
 	iters := o.Iters
 	if iters == 0 {
-		iters = 1000
+		iters = defaultIters
 	}
 	q := RoundNearest(l, scale)
 	k, ng := l.K, l.N/l.Groups
@@ -42,7 +45,9 @@ func RoundAdaptively(l *Layer, scale []float32, m *Moments, o RoundOptions) ([]i
 		}
 		groupWeights(l, g, w)
 		m.covariance(g, o.Damp, h)
-		adaGroup(l, scale, g, h, w, q, iters)
+		if err := adaGroup(l, scale, g, h, w, q, iters, o.Product); err != nil {
+			return nil, err
+		}
 		if o.Polish > 0 {
 			polish(l, scale, g, h, w, q, o.Polish)
 		}
@@ -50,37 +55,44 @@ func RoundAdaptively(l *Layer, scale []float32, m *Moments, o RoundOptions) ([]i
 	return q, nil
 }
 
-func adaGroup(l *Layer, scale []float32, g int, h, w []float64, q []int8, iters int) {
+func adaGroup(l *Layer, scale []float32, g int, h, w []float64, q []int8, iters int, product Product) error {
 	k, ng := l.K, l.N/l.Groups
 	n := k * ng
-	v := make([]float64, n)     // the logits that are learned
-	floor := make([]float64, n) // levels
-	m1, m2 := make([]float64, n), make([]float64, n)
-	e, grad := make([]float64, n), make([]float64, n)
+	v := make([]float32, n)     // the logits that are learned
+	floor := make([]float32, n) // levels
+	m1, m2 := make([]float32, n), make([]float32, n)
+	e := make([]float32, n)
+	h32 := make([]float32, k*k)
 	sc := scale[g*ng : (g+1)*ng]
 	for i := range v {
 		x := w[i] / float64(sc[i%ng])
-		floor[i] = math.Floor(x)
-		f := x - floor[i]
+		f := x - math.Floor(x)
+		floor[i] = float32(math.Floor(x))
 		// The logit whose rectified sigmoid is the fraction.
-		v[i] = -math.Log((1+2*adaGamma)/(f+adaGamma) - 1)
+		v[i] = float32(-math.Log((1+2*adaGamma)/(f+adaGamma) - 1))
 	}
-	hm := blas64.General{Rows: k, Cols: k, Stride: k, Data: h}
-	em := blas64.General{Rows: k, Cols: ng, Stride: ng, Data: e}
-	gm := blas64.General{Rows: k, Cols: ng, Stride: ng, Data: grad}
 	// Errors are measured in units of the mean of s²·h, so that one rate and
 	// one lambda fit every layer.
 	unit := 0.0
 	for i := range k {
-		unit += h[i*k+i]
+		unit += h[i*k+i] / float64(k)
 	}
-	unit /= float64(k)
+	for i, x := range h {
+		h32[i] = float32(x)
+	}
+	if product == nil {
+		product = PlainProduct
+	}
 	for t := range iters {
-		for i := range e {
-			s := float64(sc[i%ng])
-			e[i] = (floor[i]+rectified(v[i]))*s - w[i]
+		inParallel(k, func(lo, hi int) {
+			for i := lo * ng; i < hi*ng; i++ {
+				e[i] = float32((float64(floor[i])+rectified(float64(v[i])))*float64(sc[i%ng]) - w[i])
+			}
+		})
+		grad, err := product(k, ng, h32, e)
+		if err != nil {
+			return err
 		}
-		blas64.Gemm(blas.NoTrans, blas.NoTrans, 2, hm, em, 0, gm)
 		progress := float64(t) / float64(iters)
 		beta, lambda := 0.0, 0.0
 		if progress >= adaWarmup {
@@ -89,31 +101,55 @@ func adaGroup(l *Layer, scale []float32, g int, h, w []float64, q []int8, iters 
 			lambda = adaLambda
 		}
 		c1, c2 := 1-math.Pow(0.9, float64(t+1)), 1-math.Pow(0.999, float64(t+1))
-		for i := range v {
-			s := float64(sc[i%ng])
-			sig := 1 / (1 + math.Exp(-v[i]))
-			hv := sig*(1+2*adaGamma) - adaGamma
-			d := 0.0
-			if hv > 0 && hv < 1 {
-				d = sig * (1 - sig) * (1 + 2*adaGamma)
+		inParallel(k, func(lo, hi int) {
+			for i := lo * ng; i < hi*ng; i++ {
+				sig := 1 / (1 + math.Exp(-float64(v[i])))
+				hv := sig*(1+2*adaGamma) - adaGamma
+				gi := 0.0
+				if hv > 0 && hv < 1 {
+					d := sig * (1 - sig) * (1 + 2*adaGamma)
+					gi = 2 * float64(grad[i]) / (float64(sc[i%ng]) * unit) * d
+					if u := 2*hv - 1; lambda > 0 {
+						gi -= lambda * 2 * beta * math.Copysign(math.Pow(math.Abs(u), beta-1), u) * d
+					}
+				}
+				a := 0.9*float64(m1[i]) + 0.1*gi
+				b := 0.999*float64(m2[i]) + 0.001*gi*gi
+				m1[i], m2[i] = float32(a), float32(b)
+				v[i] -= float32(adaRate * (a / c1) / (math.Sqrt(b/c2) + 1e-8))
 			}
-			gi := grad[i] * s / (s * s * unit) * d
-			if lambda > 0 && hv > 0 && hv < 1 {
-				u := 2*hv - 1
-				gi -= lambda * 2 * beta * math.Copysign(math.Pow(math.Abs(u), beta-1), u) * d
-			}
-			m1[i] = 0.9*m1[i] + 0.1*gi
-			m2[i] = 0.999*m2[i] + 0.001*gi*gi
-			v[i] -= adaRate * (m1[i] / c1) / (math.Sqrt(m2[i]/c2) + 1e-8)
-		}
+		})
 	}
 	for i := range v {
 		up := 0.0
-		if rectified(v[i]) >= 0.5 {
+		if rectified(float64(v[i])) >= 0.5 {
 			up = 1
 		}
-		q[i/ng*l.N+g*ng+i%ng] = int8(min(max(floor[i]+up, -maxWeight), maxWeight))
+		q[i/ng*l.N+g*ng+i%ng] = int8(min(max(float64(floor[i])+up, -maxWeight), maxWeight))
 	}
+	return nil
+}
+
+// Product gives h·e of a K×K and a K×N matrix.
+type Product func(k, n int, h, e []float32) ([]float32, error)
+
+// PlainProduct is gonum's.
+func PlainProduct(k, n int, h, e []float32) ([]float32, error) {
+	out := blas32.General{Rows: k, Cols: n, Stride: n, Data: make([]float32, k*n)}
+	blas32.Gemm(blas.NoTrans, blas.NoTrans, 1,
+		blas32.General{Rows: k, Cols: k, Stride: k, Data: h}, blas32.General{Rows: k, Cols: n, Stride: n, Data: e}, 0, out)
+	return out.Data, nil
+}
+
+// inParallel cuts [0, n) among the processors. Elements do not depend on one
+// another, so the result is the same however it is cut.
+func inParallel(n int, f func(lo, hi int)) {
+	parts := min(runtime.GOMAXPROCS(0), n)
+	var wg sync.WaitGroup
+	for p := range parts {
+		wg.Go(func() { f(n*p/parts, n*(p+1)/parts) })
+	}
+	wg.Wait()
 }
 
 // rectified is AdaRound's stretched, clipped sigmoid.

@@ -14,7 +14,9 @@ import (
 type RoundOptions struct {
 	Damp   float64 // of the mean diagonal, added to it; 0 means 0.03
 	Polish int     // passes of coordinate descent after GPTQ
-	Iters  int     // AdaRound only; 0 means 1000
+	Iters  int     // AdaRound only; 0 means 500
+	// Product does AdaRound's matrix products; nil stands for gonum's.
+	Product Product
 }
 
 const defaultDamp = 0.03

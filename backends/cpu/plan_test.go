@@ -139,7 +139,9 @@ func TestNoAllocation(t *testing.T) {
 				}
 				in, out := graphgen.Inputs(g, 1), backends.NewOutputs(g)
 				ctx := context.Background()
-				if n := testing.AllocsPerRun(5, func() {
+				// Many runs: Go's scheduler allocates now and then when it
+				// makes a thread for a helper.
+				if n := testing.AllocsPerRun(50, func() {
 					if err := e.Run(ctx, in, out); err != nil {
 						t.Fatal(err)
 					}

@@ -2,6 +2,7 @@ package gomlx
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -168,6 +169,40 @@ func TestConcurrent(t *testing.T) {
 		wg.Wait()
 		if err := e.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestFirstRuns starts a program's first runs together, with many weights to move
+// to the backend.
+func TestFirstRuns(t *testing.T) {
+	var consts, body strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&consts, "const @w%d: f32[64,64] = normal(%d, 0.1)\n", i, i)
+		fmt.Fprintf(&body, "%%v%d = add %%v%d @w%d\n", i+1, i, i)
+	}
+	g, err := ir.ParseGraph("f.ir", consts.String()+"graph @main(%v0: f32[64,64]) {\n"+body.String()+"return %v60\n}\n", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range targets(t) {
+		for range 4 {
+			e, err := target.Compile(g, backends.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					if err := e.Run(context.Background(), graphgen.Inputs(g, 1), backends.NewOutputs(g)); err != nil {
+						t.Errorf("%s: %v", target.Name(), err)
+					}
+				})
+			}
+			wg.Wait()
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

@@ -111,7 +111,17 @@ func (p *program) build(b compute.Backend, slices bool) error {
 		}
 		out = append(out, x)
 	}
-	return p.graph.Compile(out...)
+	if err := p.graph.Compile(out...); err != nil {
+		return err
+	}
+	// Now, and not in the first run: two first runs at once would both move the
+	// weights, and one would find them on neither side.
+	for _, w := range p.weights {
+		if err := w.MaterializeOnDevice(b, true, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run copies the inputs to the backend, executes, and copies the results out.

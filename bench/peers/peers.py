@@ -92,9 +92,11 @@ def prepare(nasc, name, dtypes):
         info["int8_mac_share"] = out["int8_mac_share"]
         calib = [feeds(f32, 1, 100 + i) for i in range(8)]
         files["onnxruntime", "int8"] = d / "ort-int8.onnx"
-        quantize_ort(f32, files["onnxruntime", "int8"], calib, "minilm" in name)
         files["openvino", "int8"] = d / "ov-int8.xml"
-        quantize_ov(f32, files["openvino", "int8"], calib)
+        if not files["onnxruntime", "int8"].exists():  # made once: the float model is the same file each time
+            quantize_ort(f32, files["onnxruntime", "int8"], calib, "minilm" in name)
+        if not files["openvino", "int8"].exists():
+            quantize_ov(f32, files["openvino", "int8"], calib)
     return files, info
 
 
@@ -183,6 +185,7 @@ def main():
     p.add_argument("--batch", default="1")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--runs", type=int, default=50)
+    p.add_argument("--prepare", action="store_true", help="make the files and stop")
     p.add_argument("--report", default=f"bench/reports/peers-{datetime.date.today()}.md")
     args = p.parse_args()
     args.nasc = str(Path(args.nasc).resolve())
@@ -194,6 +197,8 @@ def main():
         except Exception as e:  # one network that an engine cannot take must not lose the others' rows
             print(f"{name}: {e}", file=sys.stderr)
             rows.append(f"| {name} | not measured: {str(e).splitlines()[-1][:120]} | | | | | | | | |")
+            continue
+        if args.prepare:
             continue
         for dtype in dtypes:
             cos = cosine(args, files, info, dtype)
@@ -214,6 +219,9 @@ def main():
                     print(row, flush=True)
                     rows.append(row)
                     figures.append({"name": name, "dtype": dtype, "threads": threads, "batch": batch, "ms": {e: float(np.median(v)) for e, v in t.items()}, "ratio": ratio(best)})
+    if args.prepare:
+        print("\n".join(rows))
+        return
     summary = []
     for dtype in dtypes:
         for threads in map(int, args.threads.split(",")):

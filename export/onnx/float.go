@@ -498,7 +498,11 @@ func (e *exporter) reduced(op string, n *ir.Node, x string, first bool) (string,
 func reduce(op string) writer {
 	return func(e *exporter, n *ir.Node) error {
 		x := n.Inputs[0]
-		first := e.hasFirst(x) && (n.Bool("keep_dims") || !slices.Contains(mustAxes(n), len(x.Type.Shape)-1) && len(mustAxes(n)) == len(x.Type.Shape)-2)
+		// What is left when axes disappear is in nasc's order only where it is
+		// [N,C]: all spatial axes, and they alone, are reduced.
+		axes, r := mustAxes(n), len(x.Type.Shape)
+		spatial := len(axes) == r-2 && !slices.Contains(axes, 0) && !slices.Contains(axes, r-1)
+		first := e.hasFirst(x) && (n.Bool("keep_dims") || spatial)
 		src := e.get
 		if first {
 			src = e.first

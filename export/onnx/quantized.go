@@ -230,6 +230,26 @@ func qmean(e *exporter, n *ir.Node) error {
 // up as they are.
 var functionsOf = map[string]string{"logistic": "Sigmoid", "tanh": "Tanh", "hard_swish": "HardSwish", "erf": "Erf", "exponential": "Exp", "sqrt": "Sqrt"}
 
+// onlyRescales says whether a table brings its operand to another scale and
+// does nothing else, so that it can be said without a table.
+func onlyRescales(n *ir.Node) bool {
+	t, q := n.Inputs[1].Const, n.Inputs[0].Type.Quant
+	if !t.DType.Is8Bit() {
+		return false
+	}
+	lo, hi := t.DType.Range()
+	o := ir.Out{DType: t.DType, Scale: float32(n.Float("out_scale")), Zero: int32(n.Int("out_zero")), QMin: lo, QMax: hi}
+	inv := ir.InverseScale(o.Scale)
+	first, _ := n.Inputs[0].Type.DType.Range()
+	for i := range 256 {
+		real := float32(first+int32(i)-q.ZeroAt(0)) * q.ScaleAt(0)
+		if ir.QuantizeOne(real, inv, o) != int32(t.Int(i)) {
+			return false
+		}
+	}
+	return true
+}
+
 func qlookup(e *exporter, n *ir.Node) error {
 	x, name := n.Inputs[0], n.Out().Name
 	t := n.Inputs[1].Type
@@ -240,6 +260,11 @@ func qlookup(e *exporter, n *ir.Node) error {
 		first := e.hasFirst(x)
 		y := e.emit(op, name+"_real", nil, e.real(x, first))
 		e.put(n.Out(), e.emit("QuantizeLinear", name, nil, y, e.number(ir.F32, n.Float("out_scale")), e.number(t.DType, float64(n.Int("out_zero")))), first)
+		return nil
+	}
+	if onlyRescales(n) {
+		first := e.hasFirst(x)
+		e.put(n.Out(), e.emit("QuantizeLinear", name, nil, e.real(x, first), e.number(ir.F32, n.Float("out_scale")), e.number(t.DType, float64(n.Int("out_zero")))), first)
 		return nil
 	}
 	src, first := e.source(x)

@@ -38,13 +38,24 @@ func buildPatches(n *net, p *params, _ int) {
 	x := n.conv("patch", n.x, conv{out: width, kernel: size, stride: size, padding: "valid"})
 	t := dim(x, 1) * dim(x, 2)
 	x = n.Op("reshape", ir.Attrs{"shape": ir.Shape{ir.Batch, t, width}}, x)
+	// What is added to the tokens; one constant after folding. The class token is
+	// a row of zeros before the others plus itself: no constant grows with the batch.
+	var added *ir.Value
 	if p.bool("class", false) {
-		c := n.Op("broadcast", ir.Attrs{"shape": ir.Shape{ir.Batch, 1, width}}, n.weight("class", normal(0.02), 1, 1, width))
-		x = n.Op("concatenate", ir.Attrs{"axis": 1}, c, x)
+		x = n.Op("pad", ir.Attrs{"low": []int{0, 1, 0}, "high": []int{0, 0, 0}}, x)
+		added = n.Op("pad", ir.Attrs{"low": []int{0, 0, 0}, "high": []int{0, t, 0}}, n.weight("class", normal(0.02), 1, 1, width))
 		t++
 	}
 	if p.bool("positions", false) {
-		x = n.Op("add", nil, x, n.weight("positions", normal(0.02), 1, t, width))
+		pos := n.weight("positions", normal(0.02), 1, t, width)
+		if added == nil {
+			added = pos
+		} else {
+			added = n.Op("add", nil, added, pos)
+		}
+	}
+	if added != nil {
+		x = n.Op("add", nil, x, added)
 	}
 	n.x = x
 }

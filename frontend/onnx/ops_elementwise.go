@@ -85,7 +85,7 @@ func arith(op string) converter {
 			p, q := x[i%len(x)], y[i%len(y)]
 			switch {
 			case op == "multiply" && !(p.sym && q.sym):
-				out[i] = dim{p.k * q.k, p.sym || q.sym}
+				out[i] = dim{p.k * q.k, (p.sym || q.sym) && p.k*q.k != 0}
 			case op == "divide" && !q.sym && q.k != 0 && p.k%q.k == 0:
 				out[i] = dim{p.k / q.k, p.sym}
 			case op == "divide" && p.sym && q.sym && q.k != 0 && p.k%q.k == 0:
@@ -94,6 +94,10 @@ func arith(op string) converter {
 				out[i] = dim{p.k + q.k, p.sym}
 			case (op == "add" || op == "subtract") && !q.sym && q.k == 0:
 				out[i] = p
+			case op == "add" && !p.sym && p.k == 0:
+				out[i] = q
+			case op == "subtract" && p.sym && q.sym && p.k == q.k:
+				out[i] = dim{}
 			default:
 				return nil, errSymbolic
 			}
@@ -267,8 +271,22 @@ func castLike(n *node) ([]item, error) { return n.castTo(n.in(1).Type.DType) }
 
 func (n *node) castTo(d ir.DType) ([]item, error) {
 	x := n.in(0)
+	if x.Type.Quant != nil && !x.IsConst() {
+		x = n.levels(x)
+	}
 	if x.Type.DType == d {
 		return one(x)
 	}
 	return one(n.emit("convert", ir.Attrs{"dtype": d}, x))
+}
+
+// levels gives the integers of a quantized tensor, as f32: to ONNX it is a
+// tensor of integers, to ir one of real numbers.
+func (n *node) levels(x *ir.Value) *ir.Value {
+	lo, _ := x.Type.DType.Range()
+	t := ir.NewTensor(ir.F32, 256)
+	for i := range t.F32() {
+		t.F32()[i] = float32(int(lo) + i)
+	}
+	return n.emit("q_lookup", nil, x, n.c.g.Const(n.resultName()+".levels", t))
 }

@@ -127,6 +127,8 @@ func lpNorm(n *node) ([]item, error) {
 	} else {
 		d = n.emit("sqrt", nil, n.emit("reduce_sum", axes, n.emit("multiply", nil, x, x)))
 	}
+	// Of zeros only the norm is 0, and so is the result.
+	d = n.emit("maximum", nil, d, n.scalar(d, 0x1p-126))
 	return one(n.emit("divide", nil, x, d))
 }
 

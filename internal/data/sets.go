@@ -2,7 +2,6 @@ package data
 
 import (
 	"bufio"
-	"bytes"
 	"compress/gzip"
 	"encoding/binary"
 	"errors"
@@ -188,9 +187,9 @@ func openImages(path string) (Source, error) {
 	}
 	s := &imageSet{}
 	line := 0
-	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
+	for text := range strings.Lines(string(b)) {
 		line++
-		text := strings.TrimRight(sc.Text(), "\r")
+		text = strings.TrimRight(text, "\r\n")
 		if text == "" || strings.HasPrefix(text, "#") {
 			continue
 		}
@@ -294,13 +293,9 @@ func openNPY(path string) (Source, error) {
 			s.labels = t
 			continue
 		}
-		f, err := os.Open(file)
+		f, h, err := npy.Open(file)
 		if err != nil {
 			return nil, err
-		}
-		h, err := npy.ReadHeader(f)
-		if err != nil {
-			return nil, diag.At(file, err)
 		}
 		if len(h.Shape) == 0 {
 			return nil, &diag.Error{Place: file, Found: "a single number", Wanted: "an array whose first axis counts the samples"}

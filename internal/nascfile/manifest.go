@@ -3,6 +3,7 @@ package nascfile
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -42,6 +43,48 @@ type Preprocess struct {
 	Scale         float64
 	Mean, Std     []float64
 	Assumed       bool // nobody said so: nasc's guess for such inputs
+}
+
+// maxSide bounds the pictures that a file may ask for.
+const maxSide = 1 << 14
+
+// Check says what of p cannot be carried out.
+func (p *Preprocess) Check() error {
+	channels := 3
+	if p.Order == "gray" {
+		channels = 1
+	}
+	bad := func(key string, found any, wanted string) error {
+		return &diag.Error{Place: key, Found: fmt.Sprint(found), Wanted: wanted}
+	}
+	switch {
+	case p.Layout != "nchw" && p.Layout != "nhwc":
+		return bad("layout", strconv.Quote(p.Layout), "nchw or nhwc")
+	case p.Order != "rgb" && p.Order != "bgr" && p.Order != "gray":
+		return bad("order", strconv.Quote(p.Order), "rgb, bgr or gray")
+	case p.Height < 1 || p.Height > maxSide:
+		return bad("height", p.Height, fmt.Sprintf("1 to %d", maxSide))
+	case p.Width < 1 || p.Width > maxSide:
+		return bad("width", p.Width, fmt.Sprintf("1 to %d", maxSide))
+	case p.Resize < 0 || p.Resize > maxSide:
+		return bad("resize", p.Resize, fmt.Sprintf("0 (off) to %d", maxSide))
+	case !(math.Abs(p.Scale) <= math.MaxFloat32):
+		return bad("scale", p.Scale, "a finite number, such as 0.00392156862745098 (1/255)")
+	}
+	for _, l := range []struct {
+		key    string
+		values []float64
+	}{{"mean", p.Mean}, {"std", p.Std}} {
+		if n := len(l.values); n > 1 && n != channels {
+			return bad(l.key, fmt.Sprintf("%d numbers", n), fmt.Sprintf("1 or %d", channels))
+		}
+		for _, v := range l.values {
+			if !(math.Abs(v) <= math.MaxFloat32) || l.key == "std" && v == 0 {
+				return bad(l.key, v, "finite numbers; a std is not 0")
+			}
+		}
+	}
+	return nil
 }
 
 func (m *Manifest) encode() []byte {
@@ -114,6 +157,9 @@ func decodeManifest(file string, text []byte) (*Manifest, error) {
 			Height: int(get[int64](d, t, "height")), Width: int(get[int64](d, t, "width")), Scale: get[float64](d, t, "scale"),
 			Mean: list[float64](d, t, "mean"), Std: list[float64](d, t, "std"), Assumed: get[bool](d, t, "assumed"),
 		}
+	}
+	if m.Preprocess != nil && d.err == nil {
+		d.err = diag.At(file+": preprocess", m.Preprocess.Check())
 	}
 	if t := doc["notes"]; len(t) > 0 {
 		m.Notes = map[string]string{}

@@ -2,10 +2,13 @@ package nascfile
 
 import (
 	"bytes"
+	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"unsafe"
@@ -141,6 +144,58 @@ func TestInterruptedWrite(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// full is a disk with room for n bytes.
+type full struct{ n int }
+
+func (f *full) Write(b []byte) (int, error) {
+	if len(b) > f.n {
+		return f.n, syscall.ENOSPC
+	}
+	f.n -= len(b)
+	return len(b), nil
+}
+
+// Wherever the disk fills up, the write fails.
+func TestFullDisk(t *testing.T) {
+	m, man := sample()
+	size := len(encode(t))
+	for n := 0; n < size; n += 1 + size/499 {
+		if err := Encode(&full{n}, m, man); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("room for %d of %d bytes: %v", n, size, err)
+		}
+	}
+	if err := Encode(&full{size}, m, man); err != nil {
+		t.Errorf("room for all: %v", err)
+	}
+}
+
+func TestPreprocess(t *testing.T) {
+	for _, c := range []struct {
+		change func(p *Preprocess)
+		want   string
+	}{
+		{func(p *Preprocess) { p.Layout = "chwn" }, `layout: "chwn"; wanted nchw or nhwc`},
+		{func(p *Preprocess) { p.Order = "" }, `order: ""; wanted rgb, bgr or gray`},
+		{func(p *Preprocess) { p.Height = 1 << 40 }, "height: 1099511627776; wanted 1 to 16384"},
+		{func(p *Preprocess) { p.Width = 0 }, "width: 0"},
+		{func(p *Preprocess) { p.Resize = -1 }, "resize: -1"},
+		{func(p *Preprocess) { p.Scale = math.NaN() }, "scale: NaN"},
+		{func(p *Preprocess) { p.Mean = []float64{1, 2} }, "mean: 2 numbers; wanted 1 or 3"},
+		{func(p *Preprocess) { p.Mean[0] = math.Inf(1) }, "mean: +Inf"},
+		{func(p *Preprocess) { p.Std[0] = 0 }, "std: 0; wanted finite numbers; a std is not 0"},
+	} {
+		m, man := sample()
+		c.change(man.Preprocess)
+		text := man.encode()
+		if _, err := decodeManifest("m.toml", text); err == nil || !strings.Contains(err.Error(), "m.toml: preprocess: "+c.want) {
+			t.Errorf("reading: %v; wanted %q", err, c.want)
+		}
+		if err := Encode(&bytes.Buffer{}, m, man); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("writing: %v; wanted %q", err, c.want)
+		}
 	}
 }
 

@@ -47,6 +47,11 @@ func Write(path string, m *ir.Module, man *Manifest) (err error) {
 
 // Encode writes the file's bytes. The same module and manifest give the same.
 func Encode(w io.Writer, m *ir.Module, man *Manifest) error {
+	if p := man.Preprocess; p != nil { // what is written can be read
+		if err := p.Check(); err != nil {
+			return diag.At("preprocess", err)
+		}
+	}
 	var text, weights bytes.Buffer
 	if err := m.Print(&text); err != nil {
 		return err

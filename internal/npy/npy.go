@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -72,9 +73,6 @@ func ReadHeader(r io.Reader) (Header, error) {
 	if h.DType, ok = types[string(d[2])]; !ok || string(d[1]) == ">" {
 		return h, &diag.Error{Found: "elements of type " + string(d[1]) + string(d[2]), Wanted: "little-endian floats, integers or bool"}
 	}
-	if string(f[1]) == "True" && strings.Count(string(s[1]), ",") > 1 {
-		return h, &diag.Error{Found: "Fortran order", Wanted: "C order", Fix: "save numpy.ascontiguousarray(x)"}
-	}
 	total := 1
 	h.Shape = ir.Shape{}
 	for part := range strings.SplitSeq(string(s[1]), ",") {
@@ -88,7 +86,32 @@ func ReadHeader(r io.Reader) (Header, error) {
 		h.Shape = append(h.Shape, e)
 		total *= e
 	}
+	if string(f[1]) == "True" && len(h.Shape) > 1 {
+		return h, &diag.Error{Found: "Fortran order", Wanted: "C order", Fix: "save numpy.ascontiguousarray(x)"}
+	}
 	return h, nil
+}
+
+// Open opens a file whose elements are all there; rows are read by ReadRows.
+func Open(path string) (*os.File, Header, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Header{}, &diag.Error{Place: path, Err: err}
+	}
+	h, err := ReadHeader(f)
+	if err == nil {
+		var st os.FileInfo
+		if st, err = f.Stat(); err == nil {
+			if want := h.Data + int64(h.Shape.Elems()*h.DType.Size()); st.Size() < want {
+				err = &diag.Error{Found: fmt.Sprintf("%d bytes", st.Size()), Wanted: fmt.Sprintf("%d", want), Fix: "the file is cut short"}
+			}
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, Header{}, diag.At(path, err)
+	}
+	return f, h, nil
 }
 
 // ReadRows reads count rows of the first axis from row start on.
@@ -104,21 +127,13 @@ func ReadRows(f io.ReaderAt, h Header, start, count int) (*ir.Tensor, error) {
 
 // Read reads a whole file.
 func Read(path string) (*ir.Tensor, error) {
-	f, err := os.Open(path)
+	f, h, err := Open(path)
 	if err != nil {
-		return nil, &diag.Error{Place: path, Err: err}
+		return nil, err
 	}
 	defer f.Close()
-	h, err := ReadHeader(f)
-	if err != nil {
+	if _, err := f.Seek(h.Data, io.SeekStart); err != nil {
 		return nil, diag.At(path, err)
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return nil, diag.At(path, err)
-	}
-	if want := h.Data + int64(h.Shape.Elems()*h.DType.Size()); st.Size() < want {
-		return nil, &diag.Error{Place: path, Found: fmt.Sprintf("%d bytes", st.Size()), Wanted: fmt.Sprintf("%d", want), Fix: "the file is cut short"}
 	}
 	t, err := read(bufio.NewReaderSize(f, 1<<16), h.DType, h.Shape)
 	return t, diag.At(path, err)
@@ -189,10 +204,22 @@ func Write(path string, t *ir.Tensor) error {
 	h += strings.Repeat(" ", 63-(10+len(h))%64) + "\n"
 	out := append([]byte(magic+"\x01\x00"), byte(len(h)), byte(len(h)>>8))
 	out = append(append(out, h...), t.RawBytes()...)
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, out, 0o644); err != nil {
-		_ = os.Remove(tmp) // the write's error is what matters
+	f, err := os.CreateTemp(filepath.Dir(path), ".nasc-*")
+	if err != nil {
 		return diag.At(path, err)
 	}
-	return diag.At(path, os.Rename(tmp, path))
+	_, err = f.Write(out)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // the first error is what matters
+	}
+	return diag.At(path, err)
 }
