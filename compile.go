@@ -72,6 +72,8 @@ type Result struct {
 	Float     *ir.Graph           `json:"-"` // the canonical float graph, where there was one
 	Manifest  *nascfile.Manifest  `json:"-"`
 	Feed      Samples             `json:"-"` // of --eval, or of calibration
+
+	quantize passes.QuantizeOptions // of the first graph, for further sets of shapes
 }
 
 // Version names the program in files; the CLI prints it.
@@ -138,7 +140,7 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 			if i == 0 {
 				g, err = o.quantize(ctx, m, g, &man, res)
 			} else { // the scales and weights of the first set of shapes
-				g, err = o.quantizeLike(ctx, g, res.Quant)
+				g, err = o.quantizeLike(ctx, g, res)
 			}
 			if err != nil {
 				return nil, err
@@ -238,13 +240,15 @@ func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, ma
 	if _, err := passes.Run(ctx, out, afterQuantize, passes.Options{}); err != nil {
 		return nil, err
 	}
-	res.Quant = rep
+	res.Quant, res.quantize = rep, q
 	return out, nil
 }
 
 // quantizeLike gives another set of shapes what the first one was given.
-func (o *CompileOptions) quantizeLike(ctx context.Context, g *ir.Graph, first *passes.QuantReport) (*ir.Graph, error) {
-	out, _, err := passes.QuantizeLike(g, passes.QuantizeOptions{Run: Runner(ctx, max(1, o.Threads)), Smooth: o.Smooth}, first)
+func (o *CompileOptions) quantizeLike(ctx context.Context, g *ir.Graph, res *Result) (*ir.Graph, error) {
+	q := res.quantize // all that steers the rewriting as for the first graph
+	q.MaxDrop, q.Evaluate = 0, nil
+	out, _, err := passes.QuantizeLike(g, q, res.Quant)
 	if err != nil {
 		return nil, err
 	}

@@ -99,6 +99,14 @@ func TestScripts(t *testing.T) {
 				ts.Check(png.Encode(&b, m))
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o600))
 			},
+			"convnet": convnet,
+			// smaller A B N fails where A has more than N percent of B's bytes.
+			"smaller": func(ts *testscript.TestScript, _ bool, args []string) {
+				a, b := ts.ReadFile(args[0]), ts.ReadFile(args[1])
+				if 100*len(a) > number(args[2])*len(b) {
+					ts.Fatalf("%s has %d bytes, %s %d", args[0], len(a), args[1], len(b))
+				}
+			},
 			// leftovers fails where temporary files lie in the work folder.
 			"leftovers": func(ts *testscript.TestScript, neg bool, _ []string) {
 				entries, err := os.ReadDir(ts.MkAbs("."))

@@ -60,8 +60,11 @@ func (a *app) compile() *cobra.Command {
 			o.Warn = func(s string) { a.note("note: %s", s) }
 			var finish func()
 			o.Progress, finish = a.progress()
-			if o.Out != "" {
-				if err := writable(o.Out); err != nil {
+			for _, f := range [][2]string{{"-o", o.Out}, {"--report", report}} {
+				if f[1] == "" {
+					continue
+				}
+				if err := writable(f[0], f[1]); err != nil {
 					return err
 				}
 			}
@@ -107,13 +110,13 @@ func (a *app) compile() *cobra.Command {
 }
 
 // writable refuses an output that could not be written, before hours of work.
-func writable(path string) error {
+func writable(flag, path string) error {
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
-		return &diag.Error{Place: "-o " + path, Found: "a folder", Wanted: "a file name"}
+		return &diag.Error{Place: flag + " " + path, Found: "a folder", Wanted: "a file name"}
 	}
 	f, err := os.CreateTemp(dirOf(path), ".nasc-*")
 	if err != nil {
-		return &diag.Error{Place: "-o " + path, Found: "a place that cannot be written", Err: err}
+		return &diag.Error{Place: flag + " " + path, Found: "a place that cannot be written", Err: err}
 	}
 	f.Close()
 	return os.Remove(f.Name())

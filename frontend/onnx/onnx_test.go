@@ -97,6 +97,17 @@ func (m *model) node(op, in, out string, attrs ...*onnxpb.AttributeProto) *model
 	return m
 }
 
+func (m *model) domain(name string, version int64) *model {
+	m.p.OpsetImport = append(m.p.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String(name), Version: proto.Int64(version)})
+	return m
+}
+
+// inDomain moves the last node to another domain.
+func (m *model) inDomain(name string) *model {
+	m.g.Node[len(m.g.Node)-1].Domain = proto.String(name)
+	return m
+}
+
 func (m *model) data(t testing.TB) []byte {
 	t.Helper()
 	b, err := proto.Marshal(m.p)
@@ -201,6 +212,39 @@ func TestOps(t *testing.T) {
 		},
 		"average pool excludes padding": {
 			newModel(12).input("x", 1, 1, 3).node("AveragePool", "x", "y", attr("kernel_shape", []int64{3}), attr("pads", []int64{1, 1})).output("y"), "[1,1,3] 1.5 2 2.5",
+		},
+		"average pool, ceil and counted padding": {
+			// windows [0 1], [2 3], [4 .]: the padding counts, what ceil adds does not
+			newModel(12).input("x", 1, 1, 4).node("AveragePool", "x", "y", attr("kernel_shape", []int64{2}), attr("strides", []int64{2}), attr("pads", []int64{1, 0}), attr("ceil_mode", 1), attr("count_include_pad", 1)).output("y"), "[1,1,3] 0.5 2.5 4",
+		},
+		"transposed conv to a larger shape": {
+			newModel(11).input("x", "N", 1, 2).floats("w", f32(1, 1, 1), 2).floats("b", f32(1), 5).node("ConvTranspose", "x w b", "y", attr("strides", []int64{2}), attr("output_shape", []int64{5})).output("y"), "[1,1,5] 7 5 9 5 5",
+		},
+		"local response norm": {
+			// x / (1 + Σ x² over 3 channels)
+			newModel(13).input("x", "N", 3, 1, 1).node("LRN", "x", "y", attr("size", 3), attr("alpha", 3.0), attr("beta", 1.0), attr("bias", 1.0)).output("y"), "[1,3,1,1] 0.1667 0.1333 0.2143",
+		},
+		"log of summed exponentials": {
+			newModel(13).input("x", 1, 2).node("ReduceLogSumExp", "x", "y", attr("axes", []int64{1}), attr("keepdims", 0)).output("y"), "[1] 2.313",
+		},
+		"least place": {
+			newModel(13).input("x", 1, 3).floats("z", f32(1, 3), 0, -5, 0).node("Add", "x z", "s").node("ArgMin", "s", "y", attr("axis", 1), attr("keepdims", 0)).output("y"), "[1] 1",
+		},
+		"softsign, celu, thresholded": {
+			newModel(13).input("x", 1, 2).floats("c", nil, 2).node("Sub", "x c", "d").node("Softsign", "d", "a").node("Celu", "d", "b", attr("alpha", 2.0)).node("ThresholdedRelu", "x", "e", attr("alpha", 1.5)).
+				node("Concat", "a b e", "y", attr("axis", 1)).output("y"), "[1,6] -0.5 0 -0.7869 0 0 2",
+		},
+		"norm of zeros": {
+			newModel(13).input("x", 1, 2).floats("z", nil, 0).node("Mul", "x z", "o").node("LpNormalization", "o", "y").output("y"), "[1,2] 0 0",
+		},
+		"integers of a quantized tensor": {
+			newModel(13).input("x", 1, 3).floats("s", nil, 1).bytes("z", onnxpb.TensorProto_INT8, nil, -3).node("QuantizeLinear", "x s z", "q").node("Cast", "q", "y", attr("to", 6)).output("y"), "[1,3] -2 -1 0",
+		},
+		"slice backwards to the largest integer": {
+			newModel(13).input("x", 1, 3).ints("a", 1).ints("b", 1<<63-1).ints("ax", 1).ints("st", -1).node("Slice", "x a b ax st", "y").output("y"), "[1,2] 2 1",
+		},
+		"fused convolution": {
+			newModel(13).input("x", "N", 1, 2, 1).floats("w", f32(1, 1, 1, 1), -1).floats("b", f32(1), 1.5).domain("com.microsoft", 1).node("FusedConv", "x w b", "y", attr("activation", "Relu")).inDomain("com.microsoft").output("y"), "[1,1,2,1] 0.5 0",
 		},
 		"pad reflects": {
 			newModel(13).input("x", 1, 3).ints("p", 0, 2, 0, 0).node("Pad", "x p", "y", attr("mode", "reflect")).output("y"), "[1,5] 3 2 1 2 3",
@@ -330,6 +374,12 @@ func TestSymbolicBatch(t *testing.T) {
 	m := newModel(13).input("x", "N", 4).ints("k", 2, 2).ints("zero", 0).node("Shape", "x", "s").node("Gather", "s zero", "n").node("Concat", "n k", "nk", attr("axis", 0)).node("Reshape", "x nk", "y").output("y")
 	if g := m.read(t, Options{}); g.Outputs[0].Type.String() != "f32[N,2,2]" {
 		t.Errorf("output is %v, want f32[N,2,2]", g.Outputs[0].Type)
+	}
+	// 0·N is 0, 1·N + 0 is N: how shapes around the batch are often put together.
+	m = newModel(13).input("x", "N", 4).ints("zero", 0).ints("f", 1, 0).ints("k", 0, 4).node("Shape", "x", "s").node("Gather", "s zero", "n").
+		node("Mul", "f n", "a").node("Add", "a k", "d").floats("c", f32(1, 4), 1, 2, 3, 4).node("Expand", "c d", "e").node("Add", "x e", "y").output("y")
+	if g := m.read(t, Options{}); g.Outputs[0].Type.String() != "f32[N,4]" {
+		t.Errorf("output is %v, want f32[N,4]", g.Outputs[0].Type)
 	}
 	m = newModel(13).input("x", "N", 4).node("Shape", "x", "s").node("Cast", "s", "f", attr("to", 1)).node("ReduceSum", "f", "r", attr("keepdims", 0)).node("Mul", "x r", "y").output("y")
 	g, info, err := Read(m.data(t), "m", Options{})
