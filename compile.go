@@ -64,6 +64,8 @@ type Result struct {
 	MSF32     float64 `json:"ms_f32"`
 	Out       string  `json:"out,omitempty"`
 
+	Tuned []Tuned `json:"tuned,omitempty"` // by --tune: each layer in both types
+
 	Evaluated bool                `json:"-"`
 	Labelled  bool                `json:"-"`
 	Quant     *passes.QuantReport `json:"quantization,omitempty"`
@@ -241,6 +243,9 @@ func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, ma
 		return nil, err
 	}
 	res.Quant, res.quantize = rep, q
+	if o.Tune {
+		return o.tune(ctx, g, out, q, man, res)
+	}
 	return out, nil
 }
 

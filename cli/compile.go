@@ -45,8 +45,11 @@ func (a *app) compile() *cobra.Command {
 			if o.Policy, err = readPolicy(policy); err != nil {
 				return err
 			}
-			if o.Tune {
-				return &diag.Error{Place: "--tune", Found: "a request to measure kernels", Fix: "nasc cannot do this yet: leave it out, the cost model chooses"}
+			if o.Tune && !strings.HasPrefix(o.Target, "cpu-int8") {
+				return &diag.Error{Place: "--tune", Found: "target " + o.Target, Wanted: "cpu-int8: it chooses between int8 and f32 layers"}
+			}
+			if policy == "auto" && !o.Tune {
+				return &diag.Error{Place: "--policy", Found: "auto", Wanted: "--tune with it, which measures each layer here", Fix: "choosing from a latency table is not had yet"}
 			}
 			if cmd.Flags().Changed("passes") {
 				if o.Passes, err = passes.Parse(passNames); err != nil {
@@ -94,12 +97,12 @@ func (a *app) compile() *cobra.Command {
 	f.StringVar(&o.Eval, "eval", "", "DATA to compare before and after on")
 	shapes.flag(f)
 	pre.flags(f)
-	f.StringVar(&policy, "policy", "int8", "int8 (every layer that can be), or a TOML file of layers")
+	f.StringVar(&policy, "policy", "int8", "int8 (every layer that can be), auto (with --tune: where it measured faster), or a TOML file of layers")
 	f.Float64Var(&o.MaxDrop, "max-drop", 0, "keep the fewest layers in f32 so that top-1 drops by no more points than this")
 	f.StringVar(&o.Method, "method", "", "calibration: minmax, average, percentile, entropy, mse")
 	f.StringVar(&o.Rounding, "rounding", "", "weight rounding: gptq (default), nearest, adaround")
 	f.Float64Var(&o.Smooth, "smooth", 0, "SmoothQuant's alpha for dense layers (0: the default 0.5, negative: off)")
-	f.BoolVar(&o.Tune, "tune", false, "measure which kernels are fastest here")
+	f.BoolVar(&o.Tune, "tune", false, "measure each layer in int8 and f32 on this device; what was slower in int8 stays f32")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
 	f.IntVar(&o.Threads, "threads", 1, "threads for calibration and measuring")
 	f.StringVar(&passNames, "passes", "", "run these passes instead of the default pipeline")
@@ -145,6 +148,16 @@ func compileText(w io.Writer, m *nasc.Model, r *nasc.Result) {
 			fmt.Fprintf(w, "on %d samples: agreement %.2f %%, SQNR %s\n", r.EvalN, 100*r.Agreement, sqnrText(r.SQNR))
 		}
 		fmt.Fprintf(w, "%s MACs, %.2f %% of them int8; %d nodes int8, %d f32; compiled in %.0f ms\n", countText(r.MACs), 100*r.MACShare, r.Int8Nodes, r.F32Nodes, r.CompileMS)
+	}
+	if r.Tuned != nil {
+		kept := 0
+		for _, l := range r.Tuned {
+			if l.Choice == "f32" {
+				kept++
+				fmt.Fprintf(w, "tuned: %s stays f32: %.4f ms, int8 took %.4f\n", l.Layer, l.F32MS, l.Int8MS)
+			}
+		}
+		fmt.Fprintf(w, "tuned: %d of %d layers int8, where it measured faster here\n", len(r.Tuned)-kept, len(r.Tuned))
 	}
 	if r.Quant != nil {
 		for _, n := range r.Quant.Notes {

@@ -1,0 +1,179 @@
+package nasc
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+// Tuned is what --tune measured of one layer and chose.
+type Tuned struct {
+	Layer  string  `json:"layer"`
+	Int8MS float64 `json:"int8_ms"`
+	F32MS  float64 `json:"f32_ms"`
+	Choice string  `json:"choice"`
+}
+
+const (
+	tuneRuns = 30
+	// clearly is how much slower int8 must measure before a layer stays f32:
+	// the edges that this adds cost something too.
+	clearly = 1.05
+)
+
+// tune measures every contraction in int8 and in f32 on this device, keeps
+// those in f32 that were slower in int8, and then whichever whole network is
+// faster. The choice is the graph itself: on another device it computes the
+// same.
+func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes.QuantizeOptions, man *nascfile.Manifest, res *Result) (*ir.Graph, error) {
+	a, err := layerTimes(ctx, int8, o.Target, max(1, o.Threads), o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	float := "cpu-f32"
+	if _, isa := backends.SplitName(o.Target); isa != "" {
+		float += "@" + isa
+	}
+	b, err := layerTimes(ctx, f32, float, max(1, o.Threads), o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	slower := chooseLayers(a, b)
+	if man.Notes == nil {
+		man.Notes = map[string]string{}
+	}
+	for _, f := range latency.Fingerprint(Version(), o.Target, "", max(1, o.Threads), 1) {
+		if f.Name == "cpu" {
+			man.Notes["tune.device"] = f.Value
+		}
+	}
+	best := int8
+	if len(slower) > 0 {
+		p := passes.Policy{Default: q.Policy.Default, Layers: maps.Clone(q.Policy.Layers)}
+		if p.Layers == nil {
+			p.Layers = map[string]string{}
+		}
+		for _, l := range slower {
+			p.Layers[l] = "f32"
+		}
+		q.Policy = p
+		mixed, rep, err := passes.Quantize(f32, q)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := passes.Run(ctx, mixed, afterQuantize, passes.Options{}); err != nil {
+			return nil, err
+		}
+		ms, err := alternate(ctx, o.Target, max(1, o.Threads), int8, mixed)
+		if err != nil {
+			return nil, err
+		}
+		man.Notes["tune.int8_ms"], man.Notes["tune.mixed_ms"] = fmt.Sprintf("%.4f", ms[0]), fmt.Sprintf("%.4f", ms[1])
+		if ms[1] < ms[0] {
+			best, res.Quant, res.quantize = mixed, rep, q
+		}
+	}
+	for _, layer := range slices.Sorted(maps.Keys(a)) {
+		t := Tuned{Layer: layer, Int8MS: a[layer], F32MS: b[layer], Choice: "int8"}
+		if best != int8 && slices.Contains(slower, layer) {
+			t.Choice = "f32"
+			man.Notes["tune."+layer] = fmt.Sprintf("f32: %.4f ms, int8 took %.4f", t.F32MS, t.Int8MS)
+		}
+		res.Tuned = append(res.Tuned, t)
+	}
+	return best, nil
+}
+
+// chooseLayers lists the layers whose int8 form measured clearly slower.
+func chooseLayers(int8, f32 map[string]float64) []string {
+	var out []string
+	for _, layer := range slices.Sorted(maps.Keys(int8)) {
+		if t, ok := f32[layer]; ok && int8[layer] > clearly*t {
+			out = append(out, layer)
+		}
+	}
+	return out
+}
+
+// layerTimes gives the median time in ms of the steps that compute each
+// contraction.
+func layerTimes(ctx context.Context, g *ir.Graph, target string, threads int, progress func(string, int, int)) (map[string]float64, error) {
+	e, s, err := Start(g, target, 1, threads)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	p, ok := e.(backends.Planned)
+	if !ok {
+		return nil, fmt.Errorf("target %s does not run steps of its own: --tune is for cpu-int8", target)
+	}
+	steps := p.Steps()
+	all := make([][]float64, len(steps))
+	in, out := passes.RandomInputs(s, 1), backends.NewOutputs(s)
+	for r := range tuneRuns + 3 { // three runs to warm up
+		took := make([]time.Duration, len(steps))
+		if err := p.RunTimed(ctx, in, out, took); err != nil {
+			return nil, err
+		}
+		for i, d := range took {
+			if r >= 3 {
+				all[i] = append(all[i], float64(d.Nanoseconds())/1e6)
+			}
+		}
+		progress("tune "+target, r+1, tuneRuns+3)
+	}
+	times := map[string]float64{}
+	for i, step := range steps {
+		for _, n := range step.Nodes {
+			switch n.Op.Name {
+			case "convolution", "dot", "q_convolution", "q_dot":
+				slices.Sort(all[i])
+				times[n.Label()] += all[i][len(all[i])/2]
+			}
+		}
+	}
+	return times, nil
+}
+
+// alternate times two graphs in turns and gives the median of each in ms.
+func alternate(ctx context.Context, target string, threads int, gs ...*ir.Graph) ([]float64, error) {
+	type one struct {
+		e       backends.Executable
+		in, out []*ir.Tensor
+		took    []float64
+	}
+	runs := make([]one, len(gs))
+	for i, g := range gs {
+		e, s, err := Start(g, target, 1, threads)
+		if err != nil {
+			return nil, err
+		}
+		defer e.Close()
+		runs[i] = one{e: e, in: passes.RandomInputs(s, 1), out: backends.NewOutputs(s)}
+	}
+	for r := range 2*tuneRuns + 3 {
+		for i := range runs {
+			start := time.Now()
+			if err := runs[i].e.Run(ctx, runs[i].in, runs[i].out); err != nil {
+				return nil, err
+			}
+			if r >= 3 {
+				runs[i].took = append(runs[i].took, float64(time.Since(start).Nanoseconds())/1e6)
+			}
+		}
+	}
+	ms := make([]float64, len(runs))
+	for i, r := range runs {
+		slices.Sort(r.took)
+		ms[i] = r.took[len(r.took)/2]
+	}
+	return ms, nil
+}
