@@ -2,7 +2,6 @@ package stablehlo
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/nasc-dev/nasc/ir"
@@ -123,7 +122,7 @@ func lowerResize(w *writer, n *ir.Node) ([]val, error) {
 		for a, size := range n.Ints("size") {
 			idx := make([]int32, size)
 			for i := range idx {
-				idx[i] = int32(nearest(n, a, i))
+				idx[i] = int32(ir.NearestIndex(n, a, i, n.Inputs[0].Type.Shape[a+1], size))
 			}
 			x = w.take(x, w.constant(ir.From(idx, size)), a+1)
 		}
@@ -145,22 +144,4 @@ func lowerResize(w *writer, n *ir.Node) ([]val, error) {
 		return []val{x}, nil
 	}
 	return nil, fmt.Errorf("resize mode %s has no StableHLO form in nasc", n.Str("mode"))
-}
-
-// nearest is the source index of output index i along a spatial axis.
-func nearest(n *ir.Node, axis, i int) int {
-	in, out := n.Inputs[0].Type.Shape[axis+1], n.Ints("size")[axis]
-	p := ir.ResizePosition(n, axis, i, in, out)
-	var r float64
-	switch n.Str("nearest_mode") {
-	case "floor":
-		r = math.Floor(p)
-	case "ceil":
-		r = math.Ceil(p)
-	case "round_prefer_ceil":
-		r = math.Floor(p + 0.5)
-	default:
-		r = math.Ceil(p - 0.5)
-	}
-	return int(min(max(r, 0), float64(in-1)))
 }
