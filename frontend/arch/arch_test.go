@@ -46,6 +46,7 @@ func TestZoo(t *testing.T) {
 		{"efficientnet-lite0", 4652008, 385e6, "timm; 407 M: TensorFlow's page, counting more than products"},
 		{"densenet-small", 769162, 288e6, "0.8 M: Huang et al. 2017"},
 		{"vit-tiny", 5717416, 1.25e9, "timm 5.72 M, 1.26 G"},
+		{"vit-small", 22050664, 4.60e9, "timm 22.05 M, 4.61 G"},
 		{"mixer-small", 18528264, 3.78e9, "timm 18.53 M, 3.78 G"},
 		{"minilm", 22565376, 1.434e9, "22.7 M with the pooler of 0.15 M"},
 	} {
