@@ -3,7 +3,7 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: help build demo test check fmt xla bench bench-peers fuzz models generate agreement qdq quality
+.PHONY: help build demo test check fmt xla bench bench-peers fuzz models generate agreement qdq quality soak peak
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ xla: ## the XLA CPU plugin, through pip, into the user's cache
 
 bench: ## this machine's kernels and networks
 	$(GO) test -run '^$$' -bench . ./backends/cpu/...
+
+peak: ## what this machine can do at most: int8 and f32 arithmetic, cache and memory
+	$(GO) run ./bench/peak
 
 bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peers)
 	bench/peers/run.sh

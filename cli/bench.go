@@ -19,6 +19,7 @@ func (a *app) bench() *cobra.Command {
 		threads, batch, runs int
 		perOp                bool
 		seed                 uint64
+		picture              string
 		shapes               shapeFlag
 	)
 	c := &cobra.Command{
@@ -44,16 +45,16 @@ func (a *app) bench() *cobra.Command {
 				return err
 			}
 			t.Target, t.Threads, t.Batch = name, threads, batch
-			if !perOp {
+			if !perOp && picture == "" {
 				return a.show(t, func(w io.Writer) {
 					fmt.Fprintf(w, "%s, %d thread(s), batch %d: median %.4f ms (p10 %.4f, p90 %.4f) of %d runs\n", t.Target, t.Threads, t.Batch, t.Median, t.P10, t.P90, t.Runs)
 				})
 			}
 			p, ok := e.(backends.Planned)
 			if !ok {
-				return &diag.Error{Place: "--per-op", Found: "target " + name, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
+				return &diag.Error{Place: "--per-op, --roofline", Found: "target " + name, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
 			}
-			return a.perOp(cmd, p, s, t, runs, seed)
+			return a.perOp(cmd, p, s, t, runs, seed, args[0], picture)
 		},
 	}
 	f := c.Flags()
@@ -61,7 +62,8 @@ func (a *app) bench() *cobra.Command {
 	f.IntVar(&threads, "threads", 1, "threads of one run")
 	f.IntVar(&batch, "batch", 1, "samples in one run")
 	f.IntVar(&runs, "runs", 100, "runs measured")
-	f.BoolVar(&perOp, "per-op", false, "the time of each step of the plan")
+	f.BoolVar(&perOp, "per-op", false, "the time of each step of the plan, and its share of what bounds it: this machine's arithmetic, second level cache or memory")
+	f.StringVar(&picture, "roofline", "", "draw the steps under this machine's roofs, as SVG (means --per-op)")
 	f.Uint64Var(&seed, "seed", 1, "seed of the inputs")
 	shapes.flag(f)
 	return c

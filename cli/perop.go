@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -27,10 +28,17 @@ type stepTime struct {
 	GOPS     float64 `json:"gops"`
 	GBPS     float64 `json:"gbps"`
 	Fallback bool    `json:"fallback,omitempty"`
+	place
 }
 
-// perOp times the steps of a plan: the median of each over all runs.
-func (a *app) perOp(cmd *cobra.Command, p backends.Planned, g *ir.Graph, t *nasc.Timing, runs int, seed uint64) error {
+// perOp times the steps of a plan, the median of each over all runs, and holds
+// them to the machine's roofs; picture is where to draw them, if anywhere.
+func (a *app) perOp(cmd *cobra.Command, p backends.Planned, g *ir.Graph, t *nasc.Timing, runs int, seed uint64, file, picture string) error {
+	_, level := backends.SplitName(t.Target)
+	roof, err := measureRoofs(level, t.Threads)
+	if err != nil {
+		return err
+	}
 	steps := p.Steps()
 	in, out := passes.RandomInputs(g, seed), backends.NewOutputs(g)
 	all := make([][]time.Duration, len(steps))
@@ -43,15 +51,21 @@ func (a *app) perOp(cmd *cobra.Command, p backends.Planned, g *ir.Graph, t *nasc
 			all[i] = append(all[i], d)
 		}
 	}
-	total := 0.0
+	total, atRoof, weights := 0.0, 0.0, int64(0)
+	for _, s := range steps {
+		_, w := traffic(s)
+		weights += w
+	}
 	rows := make([]stepTime, len(steps))
 	for i, s := range steps {
 		slices.Sort(all[i])
 		ms := float64(all[i][len(all[i])/2].Nanoseconds()) / 1e6
 		total += ms
-		rows[i] = stepTime{Label: s.Label, Op: s.Op, Kernel: s.Kernel, MS: ms, MACs: s.MACs, Bytes: s.Bytes, Fallback: s.Fallback}
+		at, moved := roof.put(s, ms, weights <= roof.cache/2)
+		atRoof += at.Roof
+		rows[i] = stepTime{Label: s.Label, Op: s.Op, Kernel: s.Kernel, MS: ms, MACs: s.MACs, Bytes: moved, Fallback: s.Fallback, place: at}
 		if ms > 0 {
-			rows[i].GOPS, rows[i].GBPS = 2*float64(s.MACs)/ms/1e6, float64(s.Bytes)/ms/1e6
+			rows[i].GOPS, rows[i].GBPS = float64(at.Ops)/ms/1e6, float64(moved)/ms/1e6
 		}
 	}
 	for i := range rows {
@@ -60,15 +74,24 @@ func (a *app) perOp(cmd *cobra.Command, p backends.Planned, g *ir.Graph, t *nasc
 	v := struct {
 		*nasc.Timing
 		ArenaBytes int64      `json:"arena_bytes"`
+		Roofs      roofs      `json:"roofs"`
 		Steps      []stepTime `json:"steps"`
-	}{t, p.ArenaBytes(), rows}
+	}{t, p.ArenaBytes(), roof, rows}
+	if picture != "" {
+		title := fmt.Sprintf("%s, %s, %d thread(s), batch %d: %.3f ms", filepath.Base(file), t.Target, t.Threads, t.Batch, t.Median)
+		if err := replaceFile(picture, func(w io.Writer) error { return writeRoofline(w, title, roof, rows) }); err != nil {
+			return err
+		}
+	}
 	return a.show(v, func(w io.Writer) {
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(tw, "ms\tshare\tGOPS\tGB/s\tkernel\tstep\t")
+		fmt.Fprintln(tw, "ms\tshare\tGOPS\tGB/s\tops/byte\tbound\tof bound\tkernel\tstep\t")
 		for _, r := range rows {
-			fmt.Fprintf(tw, "%.4f\t%.1f %%\t%.1f\t%.1f\t%s\t%s %s\t\n", r.MS, 100*r.Share, r.GOPS, r.GBPS, r.Kernel, r.Op, r.Label)
+			fmt.Fprintf(tw, "%.4f\t%.1f %%\t%.1f\t%.1f\t%.1f\t%s\t%.0f %%\t%s\t%s %s\t\n", r.MS, 100*r.Share, r.GOPS, r.GBPS, r.Intensity, r.Bound, 100*r.OfBound, r.Kernel, r.Op, r.Label)
 		}
 		tw.Flush()
+		fmt.Fprintf(w, "roofs of %d thread(s): int8 %.0f GOPS (%s), f32 %.0f GOPS, L2 %.0f GB/s, memory %.0f GB/s; at them the steps would take %.4f ms (%.0f %%)\n",
+			t.Threads, roof.Int8, roof.Level, roof.F32, roof.L2, roof.Memory, atRoof, 100*atRoof/max(total, 1e-9))
 		fmt.Fprintf(w, "steps %.4f ms, whole run %.4f ms (median of %d); arena %s\n", total, t.Median, t.Runs, bytesText(p.ArenaBytes()))
 	})
 }

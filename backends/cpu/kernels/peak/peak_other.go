@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package peak
+
+func vectorLoops() []Loop { return nil }
+
+func read(b []byte) { readPortable(b) }
