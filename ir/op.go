@@ -16,8 +16,8 @@ type Operand struct {
 // Grad says whether an op has a derivative.
 type Grad uint8
 
-// Differentiable ops get a vector-Jacobian product with training; NoGrad ones
-// have none: integers, comparisons, quantized arithmetic.
+// Differentiable ops have a vector-Jacobian product in passes/gradient; NoGrad
+// ones have none: integers, comparisons, quantized arithmetic, recurrent layers.
 const (
 	Differentiable Grad = iota + 1
 	NoGrad

@@ -6,7 +6,7 @@ var directionAttr = AttrSpec{Name: "direction", Kind: Str, Default: "forward", E
 
 var recurrentOps = []Op{
 	{
-		Name: "lstm", Class: Contraction, Grad: Differentiable, Outs: 3,
+		Name: "lstm", Class: Contraction, Grad: NoGrad, Outs: 3,
 		Doc: "ONNX LSTM: x [T,N,C], w [D,4H,C], r [D,4H,H], gates i o f c; bias [D,8H], seq_lens i32 [N], h0, c0 [D,N,H], peephole [D,3H]; gives y [T,D,N,H], h and c [D,N,H]",
 		In: []Operand{
 			{Name: "x"},
@@ -22,7 +22,7 @@ var recurrentOps = []Op{
 		Infer: func(n *Node) ([]Type, error) { return inferRecurrent(n, 4) }, MACs: recurrentMACs, Eval: evalLSTM,
 	},
 	{
-		Name: "gru", Class: Contraction, Grad: Differentiable, Outs: 2,
+		Name: "gru", Class: Contraction, Grad: NoGrad, Outs: 2,
 		Doc: "ONNX GRU: x [T,N,C], w [D,3H,C], r [D,3H,H], gates z r h; bias [D,6H], seq_lens i32 [N], h0 [D,N,H]; gives y [T,D,N,H], h [D,N,H]",
 		In: []Operand{
 			{Name: "x"},

@@ -10,6 +10,7 @@ var Table = [][]Op{
 	poolOps,
 	movementOps,
 	recurrentOps,
+	gradientOps,
 	quantizeOps,
 	quantizedOps,
 	dynamicOps,

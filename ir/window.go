@@ -20,8 +20,10 @@ type Window struct {
 
 // WindowOf reads the geometry of a convolution, pool or one of their quantized
 // forms; the shapes of its operands must be known.
-func WindowOf(n *Node) (Window, error) {
-	x := n.Inputs[0].Type.Shape
+func WindowOf(n *Node) (Window, error) { return windowOn(n, n.Inputs[0].Type.Shape) }
+
+// windowOn is WindowOf for an input of the given shape.
+func windowOn(n *Node, x Shape) (Window, error) {
 	r := len(x) - 2
 	if r != 1 && r != 2 {
 		return Window{}, fmt.Errorf("input is %v; wanted [N,W,C] or [N,H,W,C]", x)

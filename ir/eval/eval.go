@@ -14,8 +14,8 @@ import (
 
 // Options of one run.
 type Options struct {
-	// Double evaluates float ops in float64. Quantized ops keep their float32
-	// steps: those are their definition.
+	// Double evaluates float ops in float64; inputs may then be F64 for F32.
+	// Quantized ops keep their float32 steps: those are their definition.
 	Double bool
 	// Watch lists values to return besides the graph's outputs.
 	Watch []*ir.Value
@@ -50,7 +50,8 @@ func Run(ctx context.Context, g *ir.Graph, in []*ir.Tensor, o Options) (*Result,
 	vals := map[*ir.Value]*ir.Tensor{}
 	for i, v := range g.Inputs {
 		t := in[i]
-		if t == nil || t.DType != v.Type.DType || !t.Shape.Equal(v.Type.Shape) {
+		fits := t != nil && (t.DType == v.Type.DType || o.Double && t.DType == ir.F64 && v.Type.DType == ir.F32)
+		if !fits || !t.Shape.Equal(v.Type.Shape) {
 			found := "nothing"
 			if t != nil {
 				found = t.Type().String()
