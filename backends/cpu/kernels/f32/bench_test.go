@@ -139,6 +139,39 @@ func BenchmarkUnary(b *testing.B) {
 	})
 }
 
+// BenchmarkRows runs softmax over scores of which half are masked, and layer norm.
+func BenchmarkRows(b *testing.B) {
+	benchLevels(b, func(b *testing.B, l isa.Level) {
+		for _, n := range []int{128, 197} {
+			k, err := Softmax(SoftmaxSpec{Shape: []int{384, n}, Axis: -1}, l)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(k.Name(), func(b *testing.B) {
+				x := randFloats(rand.New(rand.NewPCG(1, 1)), 384*n)
+				for i := range x {
+					x[i] -= 10000 * float32(i%2)
+				}
+				a := &Args{X: asBytes(x), Y: asBytes(alignedFloats(len(x)))}
+				for b.Loop() {
+					k.Run(0, k.Tiles(), a)
+				}
+				b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/float64(len(x)), "ns/value")
+			})
+		}
+		for _, n := range []int{192, 384} {
+			k, err := LayerNorm(NormSpec{Rows: 128, N: n, Scale: alignedFloats(n), Bias: alignedFloats(n), Eps: 1e-5}, l)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(k.Name(), func(b *testing.B) {
+				benchKernel(b, k, 128*n, 1, 128*n, 0)
+				b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/float64(128*n), "ns/value")
+			})
+		}
+	})
+}
+
 func BenchmarkAttention(b *testing.B) {
 	benchLevels(b, func(b *testing.B, l isa.Level) {
 		k, err := Attention(AttentionSpec{Lead: []int{12}, T: 128, S: 128, D: 32, V: 32, Scale: 0.2, Mask: []int{1, 1, 128}}, l)

@@ -290,10 +290,44 @@ loop16:
 	JLT          rest17
 	VMOVUPS      (CX), Z2
 	VSUBPS       Z0, Z2, Z2
-	VMOVUPS      constRowsc2d00000<>+0(SB), Z3
-	VMAXPS       Z2, Z3, Z3
+	VMOVUPS      constRows42b20000<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z5
+	VFMADD213PS  constRows4b400000<>+0(SB), Z5, Z4
+	VSUBPS       constRows4b400000<>+0(SB), Z4, Z4
+	VMOVAPS      Z3, Z3
+	VFNMADD231PS constRows3f317218<>+0(SB), Z4, Z3
+	VFNMADD231PS constRowsb102e308<>+0(SB), Z4, Z3
+	VMOVUPS      constRows3ab50d46<>+0(SB), Z5
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Z3, Z5
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z3, Z5
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z3, Z5
+	VFMADD213PS  constRows3efffffe<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z6
+	VFMADD213PS  Z3, Z6, Z5
+	VADDPS       constRows3f800000<>+0(SB), Z5, Z3
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Z2, K1
+	VSCALEFPS.Z  Z4, Z3, K1, Z3
+	VMOVUPS      Z3, (AX)
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, AX
+	VADDPS       Z3, Z1, Z1
+	VMOVAPS      Z1, Z1
+	SUBQ         $0x10, DX
+	JMP          loop16
+
+rest17:
+	TESTQ        DX, DX
+	JZ           end18
+	MOVQ         $0x00000001, BX
+	SHLXQ        DX, BX, BX
+	DECQ         BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z2
+	VSUBPS       Z0, Z2, Z0
 	VMOVUPS      constRows42b20000<>+0(SB), Z2
-	VMINPS       Z3, Z2, Z2
+	VMINPS       Z0, Z2, Z2
 	VMOVAPS      Z2, Z3
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z4
 	VFMADD213PS  constRows4b400000<>+0(SB), Z4, Z3
@@ -309,48 +343,12 @@ loop16:
 	VMULPS       Z2, Z2, Z5
 	VFMADD213PS  Z2, Z5, Z4
 	VADDPS       constRows3f800000<>+0(SB), Z4, Z2
-	VSCALEFPS    Z3, Z2, Z2
-	VMOVUPS      Z2, (AX)
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Z0, K2
+	VSCALEFPS.Z  Z3, Z2, K2, Z2
+	VMOVUPS      Z2, K1, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
-	VADDPS       Z2, Z1, Z1
-	VMOVAPS      Z1, Z1
-	SUBQ         $0x10, DX
-	JMP          loop16
-
-rest17:
-	TESTQ        DX, DX
-	JZ           end18
-	MOVQ         $0x00000001, BX
-	SHLXQ        DX, BX, BX
-	DECQ         BX
-	KMOVW        BX, K1
-	VMOVUPS.Z    (CX), K1, Z2
-	VSUBPS       Z0, Z2, Z0
-	VMOVUPS      constRowsc2d00000<>+0(SB), Z2
-	VMAXPS       Z0, Z2, Z2
-	VMOVUPS      constRows42b20000<>+0(SB), Z0
-	VMINPS       Z2, Z0, Z0
-	VMOVAPS      Z0, Z2
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z3
-	VFMADD213PS  constRows4b400000<>+0(SB), Z3, Z2
-	VSUBPS       constRows4b400000<>+0(SB), Z2, Z2
-	VMOVAPS      Z0, Z0
-	VFNMADD231PS constRows3f317218<>+0(SB), Z2, Z0
-	VFNMADD231PS constRowsb102e308<>+0(SB), Z2, Z0
-	VMOVUPS      constRows3ab50d46<>+0(SB), Z3
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Z0, Z3
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z0, Z3
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z0, Z3
-	VFMADD213PS  constRows3efffffe<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z4
-	VFMADD213PS  Z0, Z4, Z3
-	VADDPS       constRows3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z2, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	ADDQ         $0x40, CX
-	ADDQ         $0x40, AX
-	VADDPS       Z0, Z1, Z0
+	VADDPS       Z2, Z1, Z0
 	VMOVAPS      Z0, K1, Z1
 
 end18:
@@ -365,24 +363,6 @@ end18:
 	MOVSS         X0, s+32(FP)
 	VZEROUPPER
 	RET
-
-DATA constRowsc2d00000<>+0(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+4(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+8(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+12(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+16(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+20(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+24(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+28(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+32(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+36(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+40(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+44(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+48(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+52(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+56(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+60(SB)/4, $0xc2d00000
-GLOBL constRowsc2d00000<>(SB), RODATA|NOPTR, $64
 
 DATA constRows42b20000<>+0(SB)/4, $0x42b20000
 DATA constRows42b20000<>+4(SB)/4, $0x42b20000
@@ -581,6 +561,24 @@ DATA constRows3f800000<>+52(SB)/4, $0x3f800000
 DATA constRows3f800000<>+56(SB)/4, $0x3f800000
 DATA constRows3f800000<>+60(SB)/4, $0x3f800000
 GLOBL constRows3f800000<>(SB), RODATA|NOPTR, $64
+
+DATA constRowsc2d00000<>+0(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+4(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+8(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+12(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+16(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+20(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+24(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+28(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+32(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+36(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+40(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+44(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+48(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+52(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+56(SB)/4, $0xc2d00000
+DATA constRowsc2d00000<>+60(SB)/4, $0xc2d00000
+GLOBL constRowsc2d00000<>(SB), RODATA|NOPTR, $64
 
 // func normRowAVX512(y *float32, x *float32, scale *float32, bias *float32, n int, mean float32, rstd float32)
 // Requires: AVX, AVX512F, BMI2, SSE
@@ -1041,71 +1039,75 @@ loop46:
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y3
-	VMINPS       Y4, Y3, Y3
-	VMOVAPS      Y3, Y4
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y5
-	VFMADD213PS  constRows4b400000<>+0(SB), Y5, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS constRows3f317218<>+0(SB), Y5, Y3
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y5, Y3
-	VMOVUPS      constRows3ab50d46<>+0(SB), Y5
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y3, Y5
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y3, Y5
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y3, Y5
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       constRows3f800000<>+0(SB), Y5, Y3
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
 	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
 	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y3, Y3
-	VMOVUPS      Y3, (AX)
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y3, Y1, Y1
+	VADDPS       Y5, Y1, Y1
 	VMOVAPS      Y1, Y1
 	VMOVUPS      (CX), Y3
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y3
-	VMINPS       Y4, Y3, Y3
-	VMOVAPS      Y3, Y4
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y5
-	VFMADD213PS  constRows4b400000<>+0(SB), Y5, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS constRows3f317218<>+0(SB), Y5, Y3
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y5, Y3
-	VMOVUPS      constRows3ab50d46<>+0(SB), Y5
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y3, Y5
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y3, Y5
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y3, Y5
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       constRows3f800000<>+0(SB), Y5, Y3
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
 	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
 	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y3, Y3
-	VMOVUPS      Y3, (AX)
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y3, Y2, Y2
+	VADDPS       Y5, Y2, Y2
 	VMOVAPS      Y2, Y2
 	SUBQ         $0x10, DX
 	JMP          loop46
@@ -1117,36 +1119,38 @@ rest47:
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y3
-	VMINPS       Y4, Y3, Y3
-	VMOVAPS      Y3, Y4
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y5
-	VFMADD213PS  constRows4b400000<>+0(SB), Y5, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS constRows3f317218<>+0(SB), Y5, Y3
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y5, Y3
-	VMOVUPS      constRows3ab50d46<>+0(SB), Y5
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y3, Y5
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y3, Y5
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y3, Y5
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       constRows3f800000<>+0(SB), Y5, Y3
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
 	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
 	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y3, Y3
-	VMOVUPS      Y3, (AX)
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y3, Y1, Y1
+	VADDPS       Y5, Y1, Y1
 	VMOVAPS      Y1, Y1
 	SUBQ         $0x08, DX
 	TESTQ        DX, DX
@@ -1159,36 +1163,38 @@ rest47:
 	VSUBPS       Y0, Y4, Y0
 	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
 	VMAXPS       Y0, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y0
-	VMINPS       Y4, Y0, Y0
-	VMOVAPS      Y0, Y4
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y5
-	VFMADD213PS  constRows4b400000<>+0(SB), Y5, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y0, Y0
-	VFNMADD231PS constRows3f317218<>+0(SB), Y5, Y0
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y5, Y0
-	VMOVUPS      constRows3ab50d46<>+0(SB), Y5
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y0, Y5
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y0, Y5
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y0, Y5
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y0, Y5
-	VMULPS       Y0, Y0, Y6
-	VFMADD213PS  Y0, Y6, Y5
-	VADDPS       constRows3f800000<>+0(SB), Y5, Y0
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
 	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y0, Y0
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
 	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y0, Y0
-	VMASKMOVPS   Y0, Y3, (AX)
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMASKMOVPS   Y5, Y3, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y0, Y2, Y0
+	VADDPS       Y5, Y2, Y0
 	VBLENDVPS    Y3, Y0, Y2, Y2
 	JMP          end48
 
@@ -1203,36 +1209,38 @@ second49:
 	VSUBPS       Y0, Y4, Y0
 	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
 	VMAXPS       Y0, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y0
-	VMINPS       Y4, Y0, Y0
-	VMOVAPS      Y0, Y4
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y5
-	VFMADD213PS  constRows4b400000<>+0(SB), Y5, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y0, Y0
-	VFNMADD231PS constRows3f317218<>+0(SB), Y5, Y0
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y5, Y0
-	VMOVUPS      constRows3ab50d46<>+0(SB), Y5
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y0, Y5
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y0, Y5
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y0, Y5
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y0, Y5
-	VMULPS       Y0, Y0, Y6
-	VFMADD213PS  Y0, Y6, Y5
-	VADDPS       constRows3f800000<>+0(SB), Y5, Y0
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
 	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y0, Y0
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
 	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y0, Y0
-	VMASKMOVPS   Y0, Y3, (AX)
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMASKMOVPS   Y5, Y3, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y0, Y1, Y0
+	VADDPS       Y5, Y1, Y0
 	VBLENDVPS    Y3, Y0, Y1, Y1
 
 end48:

@@ -30,7 +30,16 @@ func TestSoftmax(t *testing.T) {
 			x := randFloats(r, product(s.Shape))
 			for i := range x {
 				x[i] *= 10
+				switch r.IntN(8) {
+				case 0: // as masks do
+					x[i] -= 10000
+				case 1:
+					x[i] = float32(math.Inf(-1))
+				case 2: // about where results become subnormal, then 0
+					x[i] = -104 + 20*r.Float32()
+				}
 			}
+			x[0] = 12
 			ax := s.Axis
 			if ax < 0 {
 				ax += len(s.Shape)

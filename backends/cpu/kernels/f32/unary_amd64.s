@@ -124,27 +124,26 @@ loop7:
 	CMPQ         DX, $0x10
 	JLT          rest8
 	VMOVUPS      (CX), Z0
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z1
-	VMOVUPS      constUnary42b20000<>+0(SB), Z0
-	VMINPS       Z1, Z0, Z0
-	VMOVAPS      Z0, Z1
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z2
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z2, Z1
-	VSUBPS       constUnary4b400000<>+0(SB), Z1, Z1
-	VMOVAPS      Z0, Z0
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z1, Z0
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z1, Z0
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z2
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z0, Z2
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z0, Z2
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z0, Z2
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z0, Z2
-	VMULPS       Z0, Z0, Z3
-	VFMADD213PS  Z0, Z3, Z2
-	VADDPS       constUnary3f800000<>+0(SB), Z2, Z0
-	VSCALEFPS    Z1, Z0, Z0
-	VMOVUPS      Z0, (AX)
+	VMOVUPS      constUnary42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z1
+	VMOVAPS      Z1, Z2
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z3
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z3, Z2
+	VSUBPS       constUnary4b400000<>+0(SB), Z2, Z2
+	VMOVAPS      Z1, Z1
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z2, Z1
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z2, Z1
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z3
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z1, Z3
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z1, Z3
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z1, Z3
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       constUnary3f800000<>+0(SB), Z3, Z1
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z0, K1
+	VSCALEFPS.Z  Z2, Z1, K1, Z1
+	VMOVUPS      Z1, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
 	SUBQ         $0x10, DX
@@ -158,51 +157,32 @@ rest8:
 	DECQ         BX
 	KMOVW        BX, K1
 	VMOVUPS.Z    (CX), K1, Z0
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z1
-	VMOVUPS      constUnary42b20000<>+0(SB), Z0
-	VMINPS       Z1, Z0, Z0
-	VMOVAPS      Z0, Z1
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z2
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z2, Z1
-	VSUBPS       constUnary4b400000<>+0(SB), Z1, Z1
-	VMOVAPS      Z0, Z0
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z1, Z0
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z1, Z0
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z2
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z0, Z2
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z0, Z2
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z0, Z2
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z0, Z2
-	VMULPS       Z0, Z0, Z3
-	VFMADD213PS  Z0, Z3, Z2
-	VADDPS       constUnary3f800000<>+0(SB), Z2, Z0
-	VSCALEFPS    Z1, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
+	VMOVUPS      constUnary42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z1
+	VMOVAPS      Z1, Z2
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z3
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z3, Z2
+	VSUBPS       constUnary4b400000<>+0(SB), Z2, Z2
+	VMOVAPS      Z1, Z1
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z2, Z1
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z2, Z1
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z3
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z1, Z3
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z1, Z3
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z1, Z3
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       constUnary3f800000<>+0(SB), Z3, Z1
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z0, K2
+	VSCALEFPS.Z  Z2, Z1, K2, Z1
+	VMOVUPS      Z1, K1, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
 
 end9:
 	VZEROUPPER
 	RET
-
-DATA constUnaryc2d00000<>+0(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+4(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+8(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+12(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+16(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+20(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+24(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+28(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+32(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+36(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+40(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+44(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+48(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+52(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+56(SB)/4, $0xc2d00000
-DATA constUnaryc2d00000<>+60(SB)/4, $0xc2d00000
-GLOBL constUnaryc2d00000<>(SB), RODATA|NOPTR, $64
 
 DATA constUnary42b20000<>+0(SB)/4, $0x42b20000
 DATA constUnary42b20000<>+4(SB)/4, $0x42b20000
@@ -401,6 +381,24 @@ DATA constUnary3f800000<>+52(SB)/4, $0x3f800000
 DATA constUnary3f800000<>+56(SB)/4, $0x3f800000
 DATA constUnary3f800000<>+60(SB)/4, $0x3f800000
 GLOBL constUnary3f800000<>(SB), RODATA|NOPTR, $64
+
+DATA constUnaryc2d00000<>+0(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+4(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+8(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+12(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+16(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+20(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+24(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+28(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+32(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+36(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+40(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+44(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+48(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+52(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+56(SB)/4, $0xc2d00000
+DATA constUnaryc2d00000<>+60(SB)/4, $0xc2d00000
+GLOBL constUnaryc2d00000<>(SB), RODATA|NOPTR, $64
 
 // func logAVX512(y *float32, x *float32, n int, p *byte)
 // Requires: AVX, AVX512F, BMI2
@@ -1188,27 +1186,26 @@ loop34:
 	VMULPS       Z2, Z1, Z2
 	VFMADD213PS  Z1, Z2, Z3
 	VADDPS       Z1, Z1, Z2
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z6
-	VMAXPS       Z2, Z6, Z6
-	VMOVUPS      constUnary42b20000<>+0(SB), Z2
-	VMINPS       Z6, Z2, Z2
-	VMOVAPS      Z2, Z6
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z7, Z6
-	VSUBPS       constUnary4b400000<>+0(SB), Z6, Z6
-	VMOVAPS      Z2, Z2
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z6, Z2
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z6, Z2
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z7
-	VMULPS       Z2, Z2, Z8
-	VFMADD213PS  Z2, Z8, Z7
-	VADDPS       constUnary3f800000<>+0(SB), Z7, Z2
-	VSCALEFPS    Z6, Z2, Z2
-	VADDPS       constUnary3f800000<>+0(SB), Z2, Z2
+	VMOVUPS      constUnary42b20000<>+0(SB), Z6
+	VMINPS       Z2, Z6, Z6
+	VMOVAPS      Z6, Z7
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z8
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z8, Z7
+	VSUBPS       constUnary4b400000<>+0(SB), Z7, Z7
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z7, Z6
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z7, Z6
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z8
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z6, Z8
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z6, Z8
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z6, Z8
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z6, Z8
+	VMULPS       Z6, Z6, Z9
+	VFMADD213PS  Z6, Z9, Z8
+	VADDPS       constUnary3f800000<>+0(SB), Z8, Z6
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z2, K1
+	VSCALEFPS.Z  Z7, Z6, K1, Z6
+	VADDPS       constUnary3f800000<>+0(SB), Z6, Z2
 	VMOVUPS      constUnary3f800000<>+0(SB), Z6
 	VMOVUPS      constUnary40000000<>+0(SB), Z7
 	VDIVPS       Z2, Z7, Z2
@@ -1242,27 +1239,26 @@ rest35:
 	VMULPS       Z2, Z1, Z2
 	VFMADD213PS  Z1, Z2, Z3
 	VADDPS       Z1, Z1, Z2
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z4
-	VMAXPS       Z2, Z4, Z4
-	VMOVUPS      constUnary42b20000<>+0(SB), Z2
-	VMINPS       Z4, Z2, Z2
-	VMOVAPS      Z2, Z4
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z6
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z6, Z4
-	VSUBPS       constUnary4b400000<>+0(SB), Z4, Z4
-	VMOVAPS      Z2, Z2
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z4, Z2
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z4, Z2
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z6
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z6
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z6
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z6
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z6
-	VMULPS       Z2, Z2, Z7
-	VFMADD213PS  Z2, Z7, Z6
-	VADDPS       constUnary3f800000<>+0(SB), Z6, Z2
-	VSCALEFPS    Z4, Z2, Z2
-	VADDPS       constUnary3f800000<>+0(SB), Z2, Z2
+	VMOVUPS      constUnary42b20000<>+0(SB), Z4
+	VMINPS       Z2, Z4, Z4
+	VMOVAPS      Z4, Z6
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z7
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z7, Z6
+	VSUBPS       constUnary4b400000<>+0(SB), Z6, Z6
+	VMOVAPS      Z4, Z4
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z6, Z4
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z6, Z4
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z7
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z4, Z7
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z4, Z7
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z4, Z7
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z4, Z7
+	VMULPS       Z4, Z4, Z8
+	VFMADD213PS  Z4, Z8, Z7
+	VADDPS       constUnary3f800000<>+0(SB), Z7, Z4
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z2, K2
+	VSCALEFPS.Z  Z6, Z4, K2, Z4
+	VADDPS       constUnary3f800000<>+0(SB), Z4, Z2
 	VMOVUPS      constUnary3f800000<>+0(SB), Z4
 	VMOVUPS      constUnary40000000<>+0(SB), Z6
 	VDIVPS       Z2, Z6, Z2
@@ -1419,32 +1415,31 @@ loop37:
 	JLT          rest38
 	VMOVUPS      (CX), Z0
 	VPORD        constUnary80000000<>+0(SB), Z0, Z1
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z2
-	VMAXPS       Z1, Z2, Z2
-	VMOVUPS      constUnary42b20000<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z1
-	VMOVAPS      Z1, Z2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z5
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z2
-	VSUBPS       constUnary4b400000<>+0(SB), Z2, Z2
-	VMOVAPS      Z1, Z1
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z2, Z1
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z2, Z1
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z5
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z1, Z5
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z1, Z5
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z1, Z5
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z1, Z5
-	VMULPS       Z1, Z1, Z6
-	VFMADD213PS  Z1, Z6, Z5
-	VADDPS       constUnary3f800000<>+0(SB), Z5, Z1
-	VSCALEFPS    Z2, Z1, Z1
-	VADDPS       constUnary3f800000<>+0(SB), Z1, Z2
-	VMOVUPS      constUnary00000000<>+0(SB), Z5
-	VMOVUPS      constUnary3f800000<>+0(SB), Z6
-	VCMPPS       $0x11, Z5, Z0, K1
-	VBLENDMPS    Z1, Z6, K1, Z3
-	VDIVPS       Z2, Z3, Z0
+	VMOVUPS      constUnary42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z2
+	VMOVAPS      Z2, Z3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z4, Z3
+	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
+	VMOVAPS      Z2, Z2
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z2
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z2
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z7
+	VFMADD213PS  Z2, Z7, Z4
+	VADDPS       constUnary3f800000<>+0(SB), Z4, Z2
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z1, K1
+	VSCALEFPS.Z  Z3, Z2, K1, Z2
+	VADDPS       constUnary3f800000<>+0(SB), Z2, Z1
+	VMOVUPS      constUnary00000000<>+0(SB), Z3
+	VMOVUPS      constUnary3f800000<>+0(SB), Z4
+	VCMPPS       $0x11, Z3, Z0, K1
+	VBLENDMPS    Z2, Z4, K1, Z5
+	VDIVPS       Z1, Z5, Z0
 	VMOVUPS      Z0, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
@@ -1460,32 +1455,31 @@ rest38:
 	KMOVW        BX, K1
 	VMOVUPS.Z    (CX), K1, Z0
 	VPORD        constUnary80000000<>+0(SB), Z0, Z1
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z2
-	VMAXPS       Z1, Z2, Z2
-	VMOVUPS      constUnary42b20000<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z1
-	VMOVAPS      Z1, Z2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z3
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z3, Z2
-	VSUBPS       constUnary4b400000<>+0(SB), Z2, Z2
-	VMOVAPS      Z1, Z1
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z2, Z1
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z2, Z1
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z3
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z1, Z3
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z1, Z3
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z1, Z3
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z1, Z3
-	VMULPS       Z1, Z1, Z5
-	VFMADD213PS  Z1, Z5, Z3
-	VADDPS       constUnary3f800000<>+0(SB), Z3, Z1
-	VSCALEFPS    Z2, Z1, Z1
-	VADDPS       constUnary3f800000<>+0(SB), Z1, Z2
+	VMOVUPS      constUnary42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z2
+	VMOVAPS      Z2, Z3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z4, Z3
+	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
+	VMOVAPS      Z2, Z2
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z2
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z2
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       constUnary3f800000<>+0(SB), Z4, Z2
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z1, K2
+	VSCALEFPS.Z  Z3, Z2, K2, Z2
+	VADDPS       constUnary3f800000<>+0(SB), Z2, Z1
 	VMOVUPS      constUnary00000000<>+0(SB), Z3
-	VMOVUPS      constUnary3f800000<>+0(SB), Z5
+	VMOVUPS      constUnary3f800000<>+0(SB), Z4
 	VCMPPS       $0x11, Z3, Z0, K2
-	VBLENDMPS    Z1, Z5, K2, Z4
-	VDIVPS       Z2, Z4, Z0
+	VBLENDMPS    Z2, Z4, K2, Z6
+	VDIVPS       Z1, Z6, Z0
 	VMOVUPS      Z0, K1, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
@@ -1527,27 +1521,26 @@ loop40:
 	VFMADD213PS  Z2, Z2, Z6
 	VMOVUPS      constUnary3f800000<>+0(SB), Z2
 	VPXORD       constUnary80000000<>+0(SB), Z6, Z6
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z7
-	VMAXPS       Z6, Z7, Z7
-	VMOVUPS      constUnary42b20000<>+0(SB), Z6
-	VMINPS       Z7, Z6, Z6
-	VMOVAPS      Z6, Z7
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z8
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z8, Z7
-	VSUBPS       constUnary4b400000<>+0(SB), Z7, Z7
-	VMOVAPS      Z6, Z6
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z7, Z6
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z7, Z6
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z8
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z6, Z8
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z6, Z8
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z6, Z8
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z6, Z8
-	VMULPS       Z6, Z6, Z9
-	VFMADD213PS  Z6, Z9, Z8
-	VADDPS       constUnary3f800000<>+0(SB), Z8, Z6
-	VSCALEFPS    Z7, Z6, Z6
-	VSUBPS       Z6, Z2, Z2
+	VMOVUPS      constUnary42b20000<>+0(SB), Z7
+	VMINPS       Z6, Z7, Z7
+	VMOVAPS      Z7, Z8
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z9
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z9, Z8
+	VSUBPS       constUnary4b400000<>+0(SB), Z8, Z8
+	VMOVAPS      Z7, Z7
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z8, Z7
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z8, Z7
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z9
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z7, Z9
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z7, Z9
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z7, Z9
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z7, Z9
+	VMULPS       Z7, Z7, Z10
+	VFMADD213PS  Z7, Z10, Z9
+	VADDPS       constUnary3f800000<>+0(SB), Z9, Z7
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z6, K1
+	VSCALEFPS.Z  Z8, Z7, K1, Z7
+	VSUBPS       Z7, Z2, Z2
 	VCMPPS       $0x1e, constUnary3f6e147b<>+0(SB), Z1, K1
 	VBLENDMPS    Z2, Z3, K1, Z4
 	VPANDD       constUnary7fffffff<>+0(SB), Z4, Z1
@@ -1588,27 +1581,26 @@ rest41:
 	VFMADD213PS  Z2, Z2, Z4
 	VMOVUPS      constUnary3f800000<>+0(SB), Z2
 	VPXORD       constUnary80000000<>+0(SB), Z4, Z4
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z6
-	VMAXPS       Z4, Z6, Z6
-	VMOVUPS      constUnary42b20000<>+0(SB), Z4
-	VMINPS       Z6, Z4, Z4
-	VMOVAPS      Z4, Z6
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z7, Z6
-	VSUBPS       constUnary4b400000<>+0(SB), Z6, Z6
-	VMOVAPS      Z4, Z4
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z6, Z4
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z6, Z4
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z4, Z7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z4, Z7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z4, Z7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z4, Z7
-	VMULPS       Z4, Z4, Z8
-	VFMADD213PS  Z4, Z8, Z7
-	VADDPS       constUnary3f800000<>+0(SB), Z7, Z4
-	VSCALEFPS    Z6, Z4, Z4
-	VSUBPS       Z4, Z2, Z2
+	VMOVUPS      constUnary42b20000<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z6
+	VMOVAPS      Z6, Z7
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z8
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z8, Z7
+	VSUBPS       constUnary4b400000<>+0(SB), Z7, Z7
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z7, Z6
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z7, Z6
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z8
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z6, Z8
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z6, Z8
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z6, Z8
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z6, Z8
+	VMULPS       Z6, Z6, Z9
+	VFMADD213PS  Z6, Z9, Z8
+	VADDPS       constUnary3f800000<>+0(SB), Z8, Z6
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z4, K2
+	VSCALEFPS.Z  Z7, Z6, K2, Z6
+	VSUBPS       Z6, Z2, Z2
 	VCMPPS       $0x1e, constUnary3f6e147b<>+0(SB), Z1, K2
 	VBLENDMPS    Z2, Z3, K2, Z5
 	VPANDD       constUnary7fffffff<>+0(SB), Z5, Z1
@@ -2163,32 +2155,31 @@ loop58:
 	JLT          rest59
 	VMOVUPS      (CX), Z0
 	VPORD        constUnary80000000<>+0(SB), Z0, Z1
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z2
-	VMAXPS       Z1, Z2, Z2
-	VMOVUPS      constUnary42b20000<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z1
-	VMOVAPS      Z1, Z2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z5
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z2
-	VSUBPS       constUnary4b400000<>+0(SB), Z2, Z2
-	VMOVAPS      Z1, Z1
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z2, Z1
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z2, Z1
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z5
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z1, Z5
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z1, Z5
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z1, Z5
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z1, Z5
-	VMULPS       Z1, Z1, Z6
-	VFMADD213PS  Z1, Z6, Z5
-	VADDPS       constUnary3f800000<>+0(SB), Z5, Z1
-	VSCALEFPS    Z2, Z1, Z1
-	VADDPS       constUnary3f800000<>+0(SB), Z1, Z2
-	VMOVUPS      constUnary00000000<>+0(SB), Z5
-	VMOVUPS      constUnary3f800000<>+0(SB), Z6
-	VCMPPS       $0x11, Z5, Z0, K1
-	VBLENDMPS    Z1, Z6, K1, Z3
-	VDIVPS       Z2, Z3, Z1
+	VMOVUPS      constUnary42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z2
+	VMOVAPS      Z2, Z3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z4, Z3
+	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
+	VMOVAPS      Z2, Z2
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z2
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z2
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z7
+	VFMADD213PS  Z2, Z7, Z4
+	VADDPS       constUnary3f800000<>+0(SB), Z4, Z2
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z1, K1
+	VSCALEFPS.Z  Z3, Z2, K1, Z2
+	VADDPS       constUnary3f800000<>+0(SB), Z2, Z1
+	VMOVUPS      constUnary00000000<>+0(SB), Z3
+	VMOVUPS      constUnary3f800000<>+0(SB), Z4
+	VCMPPS       $0x11, Z3, Z0, K1
+	VBLENDMPS    Z2, Z4, K1, Z5
+	VDIVPS       Z1, Z5, Z1
 	VMULPS       Z1, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	ADDQ         $0x40, CX
@@ -2205,32 +2196,31 @@ rest59:
 	KMOVW        BX, K1
 	VMOVUPS.Z    (CX), K1, Z0
 	VPORD        constUnary80000000<>+0(SB), Z0, Z1
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z2
-	VMAXPS       Z1, Z2, Z2
-	VMOVUPS      constUnary42b20000<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z1
-	VMOVAPS      Z1, Z2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z3
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z3, Z2
-	VSUBPS       constUnary4b400000<>+0(SB), Z2, Z2
-	VMOVAPS      Z1, Z1
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z2, Z1
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z2, Z1
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z3
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z1, Z3
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z1, Z3
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z1, Z3
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z1, Z3
-	VMULPS       Z1, Z1, Z5
-	VFMADD213PS  Z1, Z5, Z3
-	VADDPS       constUnary3f800000<>+0(SB), Z3, Z1
-	VSCALEFPS    Z2, Z1, Z1
-	VADDPS       constUnary3f800000<>+0(SB), Z1, Z2
+	VMOVUPS      constUnary42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z2
+	VMOVAPS      Z2, Z3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z4, Z3
+	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
+	VMOVAPS      Z2, Z2
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z2
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z2
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       constUnary3f800000<>+0(SB), Z4, Z2
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z1, K2
+	VSCALEFPS.Z  Z3, Z2, K2, Z2
+	VADDPS       constUnary3f800000<>+0(SB), Z2, Z1
 	VMOVUPS      constUnary00000000<>+0(SB), Z3
-	VMOVUPS      constUnary3f800000<>+0(SB), Z5
+	VMOVUPS      constUnary3f800000<>+0(SB), Z4
 	VCMPPS       $0x11, Z3, Z0, K2
-	VBLENDMPS    Z1, Z5, K2, Z4
-	VDIVPS       Z2, Z4, Z1
+	VBLENDMPS    Z2, Z4, K2, Z6
+	VDIVPS       Z1, Z6, Z1
 	VMULPS       Z1, Z0, Z0
 	VMOVUPS      Z0, K1, (AX)
 	ADDQ         $0x40, CX
@@ -2275,27 +2265,26 @@ loop61:
 	VFMADD213PS  Z5, Z5, Z7
 	VMOVUPS      constUnary3f800000<>+0(SB), Z5
 	VPXORD       constUnary80000000<>+0(SB), Z7, Z7
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z8
-	VMAXPS       Z7, Z8, Z8
-	VMOVUPS      constUnary42b20000<>+0(SB), Z7
-	VMINPS       Z8, Z7, Z7
-	VMOVAPS      Z7, Z8
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z9
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z9, Z8
-	VSUBPS       constUnary4b400000<>+0(SB), Z8, Z8
-	VMOVAPS      Z7, Z7
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z8, Z7
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z8, Z7
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z9
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z7, Z9
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z7, Z9
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z7, Z9
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z7, Z9
-	VMULPS       Z7, Z7, Z10
-	VFMADD213PS  Z7, Z10, Z9
-	VADDPS       constUnary3f800000<>+0(SB), Z9, Z7
-	VSCALEFPS    Z8, Z7, Z7
-	VSUBPS       Z7, Z5, Z5
+	VMOVUPS      constUnary42b20000<>+0(SB), Z8
+	VMINPS       Z7, Z8, Z8
+	VMOVAPS      Z8, Z9
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z10
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z10, Z9
+	VSUBPS       constUnary4b400000<>+0(SB), Z9, Z9
+	VMOVAPS      Z8, Z8
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z9, Z8
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z9, Z8
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z10
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z8, Z10
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z8, Z10
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z8, Z10
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z8, Z10
+	VMULPS       Z8, Z8, Z11
+	VFMADD213PS  Z8, Z11, Z10
+	VADDPS       constUnary3f800000<>+0(SB), Z10, Z8
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z7, K1
+	VSCALEFPS.Z  Z9, Z8, K1, Z8
+	VSUBPS       Z8, Z5, Z5
 	VCMPPS       $0x1e, constUnary3f6e147b<>+0(SB), Z4, K1
 	VBLENDMPS    Z5, Z6, K1, Z2
 	VPANDD       constUnary7fffffff<>+0(SB), Z2, Z4
@@ -2340,27 +2329,26 @@ rest62:
 	VFMADD213PS  Z4, Z4, Z6
 	VMOVUPS      constUnary3f800000<>+0(SB), Z4
 	VPXORD       constUnary80000000<>+0(SB), Z6, Z6
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z7
-	VMAXPS       Z6, Z7, Z7
-	VMOVUPS      constUnary42b20000<>+0(SB), Z6
-	VMINPS       Z7, Z6, Z6
-	VMOVAPS      Z6, Z7
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z8
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z8, Z7
-	VSUBPS       constUnary4b400000<>+0(SB), Z7, Z7
-	VMOVAPS      Z6, Z6
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z7, Z6
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z7, Z6
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z8
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z6, Z8
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z6, Z8
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z6, Z8
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z6, Z8
-	VMULPS       Z6, Z6, Z9
-	VFMADD213PS  Z6, Z9, Z8
-	VADDPS       constUnary3f800000<>+0(SB), Z8, Z6
-	VSCALEFPS    Z7, Z6, Z6
-	VSUBPS       Z6, Z4, Z4
+	VMOVUPS      constUnary42b20000<>+0(SB), Z7
+	VMINPS       Z6, Z7, Z7
+	VMOVAPS      Z7, Z8
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z9
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z9, Z8
+	VSUBPS       constUnary4b400000<>+0(SB), Z8, Z8
+	VMOVAPS      Z7, Z7
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z8, Z7
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z8, Z7
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z9
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z7, Z9
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z7, Z9
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z7, Z9
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z7, Z9
+	VMULPS       Z7, Z7, Z10
+	VFMADD213PS  Z7, Z10, Z9
+	VADDPS       constUnary3f800000<>+0(SB), Z9, Z7
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z6, K2
+	VSCALEFPS.Z  Z8, Z7, K2, Z7
+	VSUBPS       Z7, Z4, Z4
 	VCMPPS       $0x1e, constUnary3f6e147b<>+0(SB), Z2, K2
 	VBLENDMPS    Z4, Z5, K2, Z3
 	VPANDD       constUnary7fffffff<>+0(SB), Z3, Z2
@@ -2404,27 +2392,26 @@ loop64:
 	VMULPS       Z5, Z2, Z5
 	VFMADD213PS  Z2, Z5, Z6
 	VADDPS       Z2, Z2, Z5
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z7
-	VMAXPS       Z5, Z7, Z7
-	VMOVUPS      constUnary42b20000<>+0(SB), Z5
-	VMINPS       Z7, Z5, Z5
-	VMOVAPS      Z5, Z7
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z8
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z8, Z7
-	VSUBPS       constUnary4b400000<>+0(SB), Z7, Z7
-	VMOVAPS      Z5, Z5
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z7, Z5
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z7, Z5
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z8
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z5, Z8
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z5, Z8
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z5, Z8
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z5, Z8
-	VMULPS       Z5, Z5, Z9
-	VFMADD213PS  Z5, Z9, Z8
-	VADDPS       constUnary3f800000<>+0(SB), Z8, Z5
-	VSCALEFPS    Z7, Z5, Z5
-	VADDPS       constUnary3f800000<>+0(SB), Z5, Z5
+	VMOVUPS      constUnary42b20000<>+0(SB), Z7
+	VMINPS       Z5, Z7, Z7
+	VMOVAPS      Z7, Z8
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z9
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z9, Z8
+	VSUBPS       constUnary4b400000<>+0(SB), Z8, Z8
+	VMOVAPS      Z7, Z7
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z8, Z7
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z8, Z7
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z9
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z7, Z9
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z7, Z9
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z7, Z9
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z7, Z9
+	VMULPS       Z7, Z7, Z10
+	VFMADD213PS  Z7, Z10, Z9
+	VADDPS       constUnary3f800000<>+0(SB), Z9, Z7
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z5, K1
+	VSCALEFPS.Z  Z8, Z7, K1, Z7
+	VADDPS       constUnary3f800000<>+0(SB), Z7, Z5
 	VMOVUPS      constUnary3f800000<>+0(SB), Z7
 	VMOVUPS      constUnary40000000<>+0(SB), Z8
 	VDIVPS       Z5, Z8, Z5
@@ -2466,27 +2453,26 @@ rest65:
 	VMULPS       Z3, Z2, Z3
 	VFMADD213PS  Z2, Z3, Z5
 	VADDPS       Z2, Z2, Z3
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z6
-	VMAXPS       Z3, Z6, Z6
-	VMOVUPS      constUnary42b20000<>+0(SB), Z3
-	VMINPS       Z6, Z3, Z3
-	VMOVAPS      Z3, Z6
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z7, Z6
-	VSUBPS       constUnary4b400000<>+0(SB), Z6, Z6
-	VMOVAPS      Z3, Z3
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z6, Z3
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z6, Z3
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z3, Z7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z3, Z7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z3, Z7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z3, Z7
-	VMULPS       Z3, Z3, Z8
-	VFMADD213PS  Z3, Z8, Z7
-	VADDPS       constUnary3f800000<>+0(SB), Z7, Z3
-	VSCALEFPS    Z6, Z3, Z3
-	VADDPS       constUnary3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      constUnary42b20000<>+0(SB), Z6
+	VMINPS       Z3, Z6, Z6
+	VMOVAPS      Z6, Z7
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z8
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z8, Z7
+	VSUBPS       constUnary4b400000<>+0(SB), Z7, Z7
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z7, Z6
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z7, Z6
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z8
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z6, Z8
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z6, Z8
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z6, Z8
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z6, Z8
+	VMULPS       Z6, Z6, Z9
+	VFMADD213PS  Z6, Z9, Z8
+	VADDPS       constUnary3f800000<>+0(SB), Z8, Z6
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z3, K2
+	VSCALEFPS.Z  Z7, Z6, K2, Z6
+	VADDPS       constUnary3f800000<>+0(SB), Z6, Z3
 	VMOVUPS      constUnary3f800000<>+0(SB), Z6
 	VMOVUPS      constUnary40000000<>+0(SB), Z7
 	VDIVPS       Z3, Z7, Z3
@@ -2556,31 +2542,30 @@ loop67:
 	VMOVUPS      (CX), Z0
 	VBROADCASTSS (BX), Z1
 	VMOVUPS      constUnary00000000<>+0(SB), Z2
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z3
-	VMAXPS       Z0, Z3, Z3
-	VMOVUPS      constUnary42b20000<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z4
-	VMOVAPS      Z4, Z3
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z7, Z3
-	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z4, Z4
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z4
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z4
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z4, Z7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z4, Z7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z4, Z7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z4, Z7
-	VMULPS       Z4, Z4, Z8
-	VFMADD213PS  Z4, Z8, Z7
-	VADDPS       constUnary3f800000<>+0(SB), Z7, Z4
-	VSCALEFPS    Z3, Z4, Z4
-	VSUBPS       constUnary3f800000<>+0(SB), Z4, Z3
+	VMOVUPS      constUnary42b20000<>+0(SB), Z3
+	VMINPS       Z0, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z5
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z4
+	VSUBPS       constUnary4b400000<>+0(SB), Z4, Z4
+	VMOVAPS      Z3, Z3
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z4, Z3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z4, Z3
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z5
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z8
+	VFMADD213PS  Z3, Z8, Z5
+	VADDPS       constUnary3f800000<>+0(SB), Z5, Z3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z0, K1
+	VSCALEFPS.Z  Z4, Z3, K1, Z3
+	VSUBPS       constUnary3f800000<>+0(SB), Z3, Z3
 	VMULPS       Z1, Z3, Z1
 	VCMPPS       $0x11, Z2, Z0, K1
-	VBLENDMPS    Z1, Z0, K1, Z5
-	VMOVUPS      Z5, (AX)
+	VBLENDMPS    Z1, Z0, K1, Z6
+	VMOVUPS      Z6, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
 	SUBQ         $0x10, DX
@@ -2596,31 +2581,30 @@ rest68:
 	VMOVUPS.Z    (CX), K1, Z0
 	VBROADCASTSS (BX), Z1
 	VMOVUPS      constUnary00000000<>+0(SB), Z2
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z3
-	VMAXPS       Z0, Z3, Z3
-	VMOVUPS      constUnary42b20000<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z4
-	VMOVAPS      Z4, Z3
+	VMOVUPS      constUnary42b20000<>+0(SB), Z3
+	VMINPS       Z0, Z3, Z3
+	VMOVAPS      Z3, Z4
 	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z5
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z3
-	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z4, Z4
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z4
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z4
+	VSUBPS       constUnary4b400000<>+0(SB), Z4, Z4
+	VMOVAPS      Z3, Z3
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z4, Z3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z4, Z3
 	VMOVUPS      constUnary3ab50d46<>+0(SB), Z5
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z4, Z5
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z4, Z5
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z4, Z5
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z4, Z5
-	VMULPS       Z4, Z4, Z7
-	VFMADD213PS  Z4, Z7, Z5
-	VADDPS       constUnary3f800000<>+0(SB), Z5, Z4
-	VSCALEFPS    Z3, Z4, Z4
-	VSUBPS       constUnary3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z6
+	VFMADD213PS  Z3, Z6, Z5
+	VADDPS       constUnary3f800000<>+0(SB), Z5, Z3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z0, K2
+	VSCALEFPS.Z  Z4, Z3, K2, Z3
+	VSUBPS       constUnary3f800000<>+0(SB), Z3, Z3
 	VMULPS       Z1, Z3, Z1
 	VCMPPS       $0x11, Z2, Z0, K2
-	VBLENDMPS    Z1, Z0, K2, Z6
-	VMOVUPS      Z6, K1, (AX)
+	VBLENDMPS    Z1, Z0, K2, Z7
+	VMOVUPS      Z7, K1, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
 
@@ -2642,32 +2626,31 @@ loop70:
 	VMOVUPS      (CX), Z0
 	VBROADCASTSS (BX), Z1
 	VMOVUPS      constUnary00000000<>+0(SB), Z2
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z3
-	VMAXPS       Z0, Z3, Z3
-	VMOVUPS      constUnary42b20000<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z4
-	VMOVAPS      Z4, Z3
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z7, Z3
-	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z4, Z4
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z4
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z4
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z4, Z7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z4, Z7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z4, Z7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z4, Z7
-	VMULPS       Z4, Z4, Z8
-	VFMADD213PS  Z4, Z8, Z7
-	VADDPS       constUnary3f800000<>+0(SB), Z7, Z4
-	VSCALEFPS    Z3, Z4, Z4
-	VSUBPS       constUnary3f800000<>+0(SB), Z4, Z3
+	VMOVUPS      constUnary42b20000<>+0(SB), Z3
+	VMINPS       Z0, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z5
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z4
+	VSUBPS       constUnary4b400000<>+0(SB), Z4, Z4
+	VMOVAPS      Z3, Z3
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z4, Z3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z4, Z3
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z5
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z8
+	VFMADD213PS  Z3, Z8, Z5
+	VADDPS       constUnary3f800000<>+0(SB), Z5, Z3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z0, K1
+	VSCALEFPS.Z  Z4, Z3, K1, Z3
+	VSUBPS       constUnary3f800000<>+0(SB), Z3, Z3
 	VMULPS       Z1, Z3, Z1
 	VCMPPS       $0x11, Z2, Z0, K1
-	VBLENDMPS    Z1, Z0, K1, Z5
+	VBLENDMPS    Z1, Z0, K1, Z6
 	VBROADCASTSS 4(BX), Z0
-	VMULPS       Z0, Z5, Z0
+	VMULPS       Z0, Z6, Z0
 	VMOVUPS      Z0, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
@@ -2684,32 +2667,31 @@ rest71:
 	VMOVUPS.Z    (CX), K1, Z0
 	VBROADCASTSS (BX), Z1
 	VMOVUPS      constUnary00000000<>+0(SB), Z2
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z3
-	VMAXPS       Z0, Z3, Z3
-	VMOVUPS      constUnary42b20000<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z4
-	VMOVAPS      Z4, Z3
+	VMOVUPS      constUnary42b20000<>+0(SB), Z3
+	VMINPS       Z0, Z3, Z3
+	VMOVAPS      Z3, Z4
 	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z5
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z3
-	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z4, Z4
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z4
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z4
+	VSUBPS       constUnary4b400000<>+0(SB), Z4, Z4
+	VMOVAPS      Z3, Z3
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z4, Z3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z4, Z3
 	VMOVUPS      constUnary3ab50d46<>+0(SB), Z5
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z4, Z5
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z4, Z5
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z4, Z5
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z4, Z5
-	VMULPS       Z4, Z4, Z7
-	VFMADD213PS  Z4, Z7, Z5
-	VADDPS       constUnary3f800000<>+0(SB), Z5, Z4
-	VSCALEFPS    Z3, Z4, Z4
-	VSUBPS       constUnary3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z6
+	VFMADD213PS  Z3, Z6, Z5
+	VADDPS       constUnary3f800000<>+0(SB), Z5, Z3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z0, K2
+	VSCALEFPS.Z  Z4, Z3, K2, Z3
+	VSUBPS       constUnary3f800000<>+0(SB), Z3, Z3
 	VMULPS       Z1, Z3, Z1
 	VCMPPS       $0x11, Z2, Z0, K2
-	VBLENDMPS    Z1, Z0, K2, Z6
+	VBLENDMPS    Z1, Z0, K2, Z7
 	VBROADCASTSS 4(BX), Z0
-	VMULPS       Z0, Z6, Z0
+	VMULPS       Z0, Z7, Z0
 	VMOVUPS      Z0, K1, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
@@ -2733,28 +2715,27 @@ loop73:
 	VMOVUPS      constUnary00000000<>+0(SB), Z1
 	VMAXPS       Z0, Z1, Z1
 	VPORD        constUnary80000000<>+0(SB), Z0, Z0
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z2
-	VMAXPS       Z0, Z2, Z2
-	VMOVUPS      constUnary42b20000<>+0(SB), Z0
-	VMINPS       Z2, Z0, Z0
-	VMOVAPS      Z0, Z2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z3
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z3, Z2
-	VSUBPS       constUnary4b400000<>+0(SB), Z2, Z2
-	VMOVAPS      Z0, Z0
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z2, Z0
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z2, Z0
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z3
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z0, Z3
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z0, Z3
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z0, Z3
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z4
-	VFMADD213PS  Z0, Z4, Z3
-	VADDPS       constUnary3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z2, Z0, Z0
-	VADDPS       constUnary40000000<>+0(SB), Z0, Z2
-	VDIVPS       Z2, Z0, Z0
+	VMOVUPS      constUnary42b20000<>+0(SB), Z2
+	VMINPS       Z0, Z2, Z2
+	VMOVAPS      Z2, Z3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z4, Z3
+	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
+	VMOVAPS      Z2, Z2
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z2
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z2
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       constUnary3f800000<>+0(SB), Z4, Z2
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z0, K1
+	VSCALEFPS.Z  Z3, Z2, K1, Z2
+	VADDPS       constUnary40000000<>+0(SB), Z2, Z0
+	VDIVPS       Z0, Z2, Z0
 	VMULPS       Z0, Z0, Z2
 	VMOVUPS      constUnary3e78b9a4<>+0(SB), Z3
 	VFMADD213PS  constUnary3e5b7366<>+0(SB), Z2, Z3
@@ -2782,28 +2763,27 @@ rest74:
 	VMOVUPS      constUnary00000000<>+0(SB), Z1
 	VMAXPS       Z0, Z1, Z1
 	VPORD        constUnary80000000<>+0(SB), Z0, Z0
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z2
-	VMAXPS       Z0, Z2, Z2
-	VMOVUPS      constUnary42b20000<>+0(SB), Z0
-	VMINPS       Z2, Z0, Z0
-	VMOVAPS      Z0, Z2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z3
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z3, Z2
-	VSUBPS       constUnary4b400000<>+0(SB), Z2, Z2
-	VMOVAPS      Z0, Z0
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z2, Z0
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z2, Z0
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z3
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z0, Z3
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z0, Z3
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z0, Z3
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z4
-	VFMADD213PS  Z0, Z4, Z3
-	VADDPS       constUnary3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z2, Z0, Z0
-	VADDPS       constUnary40000000<>+0(SB), Z0, Z2
-	VDIVPS       Z2, Z0, Z0
+	VMOVUPS      constUnary42b20000<>+0(SB), Z2
+	VMINPS       Z0, Z2, Z2
+	VMOVAPS      Z2, Z3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z4, Z3
+	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
+	VMOVAPS      Z2, Z2
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z2
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z2
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       constUnary3f800000<>+0(SB), Z4, Z2
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z0, K2
+	VSCALEFPS.Z  Z3, Z2, K2, Z2
+	VADDPS       constUnary40000000<>+0(SB), Z2, Z0
+	VDIVPS       Z0, Z2, Z0
 	VMULPS       Z0, Z0, Z2
 	VMOVUPS      constUnary3e78b9a4<>+0(SB), Z3
 	VFMADD213PS  constUnary3e5b7366<>+0(SB), Z2, Z3
@@ -2927,118 +2907,27 @@ loop76:
 	VMOVUPS      constUnary00000000<>+0(SB), Z1
 	VMAXPS       Z0, Z1, Z1
 	VPORD        constUnary80000000<>+0(SB), Z0, Z2
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z3
-	VMAXPS       Z2, Z3, Z3
-	VMOVUPS      constUnary42b20000<>+0(SB), Z2
-	VMINPS       Z3, Z2, Z2
-	VMOVAPS      Z2, Z3
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z6
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z6, Z3
-	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z2, Z2
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z2
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z2
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z6
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z6
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z6
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z6
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z6
-	VMULPS       Z2, Z2, Z7
-	VFMADD213PS  Z2, Z7, Z6
-	VADDPS       constUnary3f800000<>+0(SB), Z6, Z2
-	VSCALEFPS    Z3, Z2, Z2
-	VADDPS       constUnary40000000<>+0(SB), Z2, Z3
-	VDIVPS       Z3, Z2, Z2
-	VMULPS       Z2, Z2, Z3
-	VMOVUPS      constUnary3e78b9a4<>+0(SB), Z6
-	VFMADD213PS  constUnary3e5b7366<>+0(SB), Z3, Z6
-	VFMADD213PS  constUnary3e928458<>+0(SB), Z3, Z6
-	VFMADD213PS  constUnary3ecccb58<>+0(SB), Z3, Z6
-	VFMADD213PS  constUnary3f2aaaac<>+0(SB), Z3, Z6
-	VMULPS       Z3, Z2, Z3
-	VADDPS       Z2, Z2, Z2
-	VFMADD213PS  Z2, Z3, Z6
-	VADDPS       Z6, Z1, Z1
-	VPANDD       constUnary7fffffff<>+0(SB), Z1, Z2
-	VMULPS       Z2, Z2, Z3
-	VMOVUPS      constUnarybbbaf0f2<>+0(SB), Z6
-	VFMADD213PS  constUnary3ca91351<>+0(SB), Z3, Z6
-	VFMADD213PS  constUnarybd5c1e2e<>+0(SB), Z3, Z6
-	VFMADD213PS  constUnary3e088393<>+0(SB), Z3, Z6
-	VFMADD213PS  constUnarybeaaaa99<>+0(SB), Z3, Z6
-	VMULPS       Z3, Z2, Z3
-	VFMADD213PS  Z2, Z3, Z6
-	VADDPS       Z2, Z2, Z3
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z7
-	VMAXPS       Z3, Z7, Z7
 	VMOVUPS      constUnary42b20000<>+0(SB), Z3
-	VMINPS       Z7, Z3, Z3
-	VMOVAPS      Z3, Z7
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z8
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z8, Z7
-	VSUBPS       constUnary4b400000<>+0(SB), Z7, Z7
+	VMINPS       Z2, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z5
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z4
+	VSUBPS       constUnary4b400000<>+0(SB), Z4, Z4
 	VMOVAPS      Z3, Z3
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z7, Z3
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z7, Z3
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z8
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z3, Z8
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z3, Z8
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z3, Z8
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z3, Z8
-	VMULPS       Z3, Z3, Z9
-	VFMADD213PS  Z3, Z9, Z8
-	VADDPS       constUnary3f800000<>+0(SB), Z8, Z3
-	VSCALEFPS    Z7, Z3, Z3
-	VADDPS       constUnary3f800000<>+0(SB), Z3, Z3
-	VMOVUPS      constUnary3f800000<>+0(SB), Z7
-	VMOVUPS      constUnary40000000<>+0(SB), Z8
-	VDIVPS       Z3, Z8, Z3
-	VSUBPS       Z3, Z7, Z3
-	VCMPPS       $0x1e, constUnary3f200000<>+0(SB), Z2, K1
-	VBLENDMPS    Z3, Z6, K1, Z4
-	VPANDD       constUnary7fffffff<>+0(SB), Z4, Z2
-	VPANDD       constUnary80000000<>+0(SB), Z1, Z1
-	VPORD        Z1, Z2, Z1
-	VMULPS       Z1, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	ADDQ         $0x40, CX
-	ADDQ         $0x40, AX
-	SUBQ         $0x10, DX
-	JMP          loop76
-
-rest77:
-	TESTQ        DX, DX
-	JZ           end78
-	MOVQ         $0x00000001, BX
-	SHLXQ        DX, BX, BX
-	DECQ         BX
-	KMOVW        BX, K1
-	VMOVUPS.Z    (CX), K1, Z0
-	VMOVUPS      constUnary00000000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z1
-	VPORD        constUnary80000000<>+0(SB), Z0, Z2
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z3
-	VMAXPS       Z2, Z3, Z3
-	VMOVUPS      constUnary42b20000<>+0(SB), Z2
-	VMINPS       Z3, Z2, Z2
-	VMOVAPS      Z2, Z3
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z4
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z4, Z3
-	VSUBPS       constUnary4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z2, Z2
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z3, Z2
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z3, Z2
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z4
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z2, Z4
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z2, Z4
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z2, Z4
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z2, Z4
-	VMULPS       Z2, Z2, Z6
-	VFMADD213PS  Z2, Z6, Z4
-	VADDPS       constUnary3f800000<>+0(SB), Z4, Z2
-	VSCALEFPS    Z3, Z2, Z2
-	VADDPS       constUnary40000000<>+0(SB), Z2, Z3
-	VDIVPS       Z3, Z2, Z2
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z4, Z3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z4, Z3
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z5
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z8
+	VFMADD213PS  Z3, Z8, Z5
+	VADDPS       constUnary3f800000<>+0(SB), Z5, Z3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z2, K1
+	VSCALEFPS.Z  Z4, Z3, K1, Z3
+	VADDPS       constUnary40000000<>+0(SB), Z3, Z2
+	VDIVPS       Z2, Z3, Z2
 	VMULPS       Z2, Z2, Z3
 	VMOVUPS      constUnary3e78b9a4<>+0(SB), Z4
 	VFMADD213PS  constUnary3e5b7366<>+0(SB), Z3, Z4
@@ -3059,34 +2948,121 @@ rest77:
 	VMULPS       Z3, Z2, Z3
 	VFMADD213PS  Z2, Z3, Z4
 	VADDPS       Z2, Z2, Z3
-	VMOVUPS      constUnaryc2d00000<>+0(SB), Z6
-	VMAXPS       Z3, Z6, Z6
+	VMOVUPS      constUnary42b20000<>+0(SB), Z5
+	VMINPS       Z3, Z5, Z5
+	VMOVAPS      Z5, Z8
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z9
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z9, Z8
+	VSUBPS       constUnary4b400000<>+0(SB), Z8, Z8
+	VMOVAPS      Z5, Z5
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z8, Z5
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z8, Z5
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z9
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z5, Z9
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z5, Z9
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z5, Z9
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z5, Z9
+	VMULPS       Z5, Z5, Z10
+	VFMADD213PS  Z5, Z10, Z9
+	VADDPS       constUnary3f800000<>+0(SB), Z9, Z5
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z3, K1
+	VSCALEFPS.Z  Z8, Z5, K1, Z5
+	VADDPS       constUnary3f800000<>+0(SB), Z5, Z3
+	VMOVUPS      constUnary3f800000<>+0(SB), Z5
+	VMOVUPS      constUnary40000000<>+0(SB), Z8
+	VDIVPS       Z3, Z8, Z3
+	VSUBPS       Z3, Z5, Z3
+	VCMPPS       $0x1e, constUnary3f200000<>+0(SB), Z2, K1
+	VBLENDMPS    Z3, Z4, K1, Z6
+	VPANDD       constUnary7fffffff<>+0(SB), Z6, Z2
+	VPANDD       constUnary80000000<>+0(SB), Z1, Z1
+	VPORD        Z1, Z2, Z1
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, AX
+	SUBQ         $0x10, DX
+	JMP          loop76
+
+rest77:
+	TESTQ        DX, DX
+	JZ           end78
+	MOVQ         $0x00000001, BX
+	SHLXQ        DX, BX, BX
+	DECQ         BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMOVUPS      constUnary00000000<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z1
+	VPORD        constUnary80000000<>+0(SB), Z0, Z2
 	VMOVUPS      constUnary42b20000<>+0(SB), Z3
-	VMINPS       Z6, Z3, Z3
-	VMOVAPS      Z3, Z6
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Z7, Z6
-	VSUBPS       constUnary4b400000<>+0(SB), Z6, Z6
+	VMINPS       Z2, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z5
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z5, Z4
+	VSUBPS       constUnary4b400000<>+0(SB), Z4, Z4
 	VMOVAPS      Z3, Z3
-	VFNMADD231PS constUnary3f317218<>+0(SB), Z6, Z3
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Z6, Z3
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Z7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z3, Z7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z3, Z7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z3, Z7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Z3, Z7
-	VMULPS       Z3, Z3, Z8
-	VFMADD213PS  Z3, Z8, Z7
-	VADDPS       constUnary3f800000<>+0(SB), Z7, Z3
-	VSCALEFPS    Z6, Z3, Z3
-	VADDPS       constUnary3f800000<>+0(SB), Z3, Z3
-	VMOVUPS      constUnary3f800000<>+0(SB), Z6
-	VMOVUPS      constUnary40000000<>+0(SB), Z7
-	VDIVPS       Z3, Z7, Z3
-	VSUBPS       Z3, Z6, Z3
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z4, Z3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z4, Z3
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z5
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z3, Z5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z6
+	VFMADD213PS  Z3, Z6, Z5
+	VADDPS       constUnary3f800000<>+0(SB), Z5, Z3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z2, K2
+	VSCALEFPS.Z  Z4, Z3, K2, Z3
+	VADDPS       constUnary40000000<>+0(SB), Z3, Z2
+	VDIVPS       Z2, Z3, Z2
+	VMULPS       Z2, Z2, Z3
+	VMOVUPS      constUnary3e78b9a4<>+0(SB), Z4
+	VFMADD213PS  constUnary3e5b7366<>+0(SB), Z3, Z4
+	VFMADD213PS  constUnary3e928458<>+0(SB), Z3, Z4
+	VFMADD213PS  constUnary3ecccb58<>+0(SB), Z3, Z4
+	VFMADD213PS  constUnary3f2aaaac<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z2, Z3
+	VADDPS       Z2, Z2, Z2
+	VFMADD213PS  Z2, Z3, Z4
+	VADDPS       Z4, Z1, Z1
+	VPANDD       constUnary7fffffff<>+0(SB), Z1, Z2
+	VMULPS       Z2, Z2, Z3
+	VMOVUPS      constUnarybbbaf0f2<>+0(SB), Z4
+	VFMADD213PS  constUnary3ca91351<>+0(SB), Z3, Z4
+	VFMADD213PS  constUnarybd5c1e2e<>+0(SB), Z3, Z4
+	VFMADD213PS  constUnary3e088393<>+0(SB), Z3, Z4
+	VFMADD213PS  constUnarybeaaaa99<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z2, Z3
+	VFMADD213PS  Z2, Z3, Z4
+	VADDPS       Z2, Z2, Z3
+	VMOVUPS      constUnary42b20000<>+0(SB), Z5
+	VMINPS       Z3, Z5, Z5
+	VMOVAPS      Z5, Z6
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Z8
+	VFMADD213PS  constUnary4b400000<>+0(SB), Z8, Z6
+	VSUBPS       constUnary4b400000<>+0(SB), Z6, Z6
+	VMOVAPS      Z5, Z5
+	VFNMADD231PS constUnary3f317218<>+0(SB), Z6, Z5
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Z6, Z5
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Z8
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Z5, Z8
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Z5, Z8
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Z5, Z8
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Z5, Z8
+	VMULPS       Z5, Z5, Z9
+	VFMADD213PS  Z5, Z9, Z8
+	VADDPS       constUnary3f800000<>+0(SB), Z8, Z5
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Z3, K2
+	VSCALEFPS.Z  Z6, Z5, K2, Z5
+	VADDPS       constUnary3f800000<>+0(SB), Z5, Z3
+	VMOVUPS      constUnary3f800000<>+0(SB), Z5
+	VMOVUPS      constUnary40000000<>+0(SB), Z6
+	VDIVPS       Z3, Z6, Z3
+	VSUBPS       Z3, Z5, Z3
 	VCMPPS       $0x1e, constUnary3f200000<>+0(SB), Z2, K2
-	VBLENDMPS    Z3, Z4, K2, Z5
-	VPANDD       constUnary7fffffff<>+0(SB), Z5, Z2
+	VBLENDMPS    Z3, Z4, K2, Z7
+	VPANDD       constUnary7fffffff<>+0(SB), Z7, Z2
 	VPANDD       constUnary80000000<>+0(SB), Z1, Z1
 	VPORD        Z1, Z2, Z1
 	VMULPS       Z1, Z0, Z0
@@ -3202,33 +3178,35 @@ loop85:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y1
-	VMOVUPS      constUnary42b20000<>+0(SB), Y0
-	VMINPS       Y1, Y0, Y0
-	VMOVAPS      Y0, Y1
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y2
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y2, Y1
-	VSUBPS       constUnary4b400000<>+0(SB), Y1, Y2
-	VMOVAPS      Y0, Y0
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y2, Y0
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y2, Y0
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y2
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y0, Y2
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y0, Y2
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y0, Y2
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y0, Y2
-	VMULPS       Y0, Y0, Y3
-	VFMADD213PS  Y0, Y3, Y2
-	VADDPS       constUnary3f800000<>+0(SB), Y2, Y0
+	VMOVUPS      constUnary42b20000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y2
+	VMOVAPS      Y2, Y1
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y3
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y3, Y1
+	VSUBPS       constUnary4b400000<>+0(SB), Y1, Y3
+	VMOVAPS      Y2, Y2
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y3, Y2
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y3, Y2
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y3
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y2, Y3
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y2, Y3
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y2, Y3
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y2, Y3
+	VMULPS       Y2, Y2, Y4
+	VFMADD213PS  Y2, Y4, Y3
+	VADDPS       constUnary3f800000<>+0(SB), Y3, Y2
 	VPSUBD       constUnary4b400000<>+0(SB), Y1, Y1
-	VPSRAD       $0x01, Y1, Y2
-	VPSUBD       Y2, Y1, Y1
-	VPADDD       constUnary0000007f<>+0(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y0, Y0
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
 	VPADDD       constUnary0000007f<>+0(SB), Y1, Y1
 	VPSLLD       $0x17, Y1, Y1
-	VMULPS       Y1, Y0, Y0
-	VMOVUPS      Y0, (AX)
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y1, Y1
+	VMULPS       Y3, Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
 	SUBQ         $0x08, DX
@@ -3244,33 +3222,35 @@ rest86:
 	VMASKMOVPS   (CX), Y0, Y1
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y2
 	VMAXPS       Y1, Y2, Y2
-	VMOVUPS      constUnary42b20000<>+0(SB), Y1
-	VMINPS       Y2, Y1, Y1
-	VMOVAPS      Y1, Y2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y3
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y3, Y2
-	VSUBPS       constUnary4b400000<>+0(SB), Y2, Y3
-	VMOVAPS      Y1, Y1
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y3, Y1
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y3, Y1
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y3
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y1, Y3
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y1, Y3
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y1, Y3
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y1, Y3
-	VMULPS       Y1, Y1, Y4
-	VFMADD213PS  Y1, Y4, Y3
-	VADDPS       constUnary3f800000<>+0(SB), Y3, Y1
+	VMOVUPS      constUnary42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y4, Y2
+	VSUBPS       constUnary4b400000<>+0(SB), Y2, Y4
+	VMOVAPS      Y3, Y3
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y4, Y3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y4, Y3
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y4
+	VADDPS       constUnary3f800000<>+0(SB), Y4, Y3
 	VPSUBD       constUnary4b400000<>+0(SB), Y2, Y2
-	VPSRAD       $0x01, Y2, Y3
-	VPSUBD       Y3, Y2, Y2
-	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y1, Y1
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
 	VPADDD       constUnary0000007f<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (AX)
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y1, Y1
+	VANDPS       Y1, Y2, Y2
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
 
@@ -3706,33 +3686,35 @@ loop112:
 	VADDPS       Y1, Y1, Y2
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y4
 	VMAXPS       Y2, Y4, Y4
-	VMOVUPS      constUnary42b20000<>+0(SB), Y2
-	VMINPS       Y4, Y2, Y2
-	VMOVAPS      Y2, Y4
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y5
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y5, Y4
-	VSUBPS       constUnary4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y2, Y2
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y5, Y2
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y5, Y2
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y5
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y2, Y5
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y2, Y5
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y2, Y5
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y2, Y5
-	VMULPS       Y2, Y2, Y6
-	VFMADD213PS  Y2, Y6, Y5
-	VADDPS       constUnary3f800000<>+0(SB), Y5, Y2
+	VMOVUPS      constUnary42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constUnary4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constUnary3f800000<>+0(SB), Y6, Y5
 	VPSUBD       constUnary4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y2, Y2
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
 	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y2, Y2
-	VADDPS       constUnary3f800000<>+0(SB), Y2, Y2
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y2, Y2
+	VANDPS       Y2, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       constUnary3f800000<>+0(SB), Y5, Y2
 	VMOVUPS      constUnary3f800000<>+0(SB), Y4
 	VMOVUPS      constUnary40000000<>+0(SB), Y5
 	VDIVPS       Y2, Y5, Y2
@@ -3768,33 +3750,35 @@ rest113:
 	VADDPS       Y2, Y2, Y3
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y5
 	VMAXPS       Y3, Y5, Y5
-	VMOVUPS      constUnary42b20000<>+0(SB), Y3
-	VMINPS       Y5, Y3, Y3
-	VMOVAPS      Y3, Y5
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y6, Y5
-	VSUBPS       constUnary4b400000<>+0(SB), Y5, Y6
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y6, Y3
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y6, Y3
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y3, Y6
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y3, Y6
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y3, Y6
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y3, Y6
-	VMULPS       Y3, Y3, Y7
-	VFMADD213PS  Y3, Y7, Y6
-	VADDPS       constUnary3f800000<>+0(SB), Y6, Y3
+	VMOVUPS      constUnary42b20000<>+0(SB), Y6
+	VMINPS       Y5, Y6, Y6
+	VMOVAPS      Y6, Y5
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y7
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y7, Y5
+	VSUBPS       constUnary4b400000<>+0(SB), Y5, Y7
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y7, Y6
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y7, Y6
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y7
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y6, Y7
+	VMULPS       Y6, Y6, Y8
+	VFMADD213PS  Y6, Y8, Y7
+	VADDPS       constUnary3f800000<>+0(SB), Y7, Y6
 	VPSUBD       constUnary4b400000<>+0(SB), Y5, Y5
-	VPSRAD       $0x01, Y5, Y6
-	VPSUBD       Y6, Y5, Y5
-	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y3, Y3
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPADDD       constUnary0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
 	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
 	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
-	VADDPS       constUnary3f800000<>+0(SB), Y3, Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y5, Y5
+	VMULPS       Y7, Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VADDPS       constUnary3f800000<>+0(SB), Y6, Y3
 	VMOVUPS      constUnary3f800000<>+0(SB), Y5
 	VMOVUPS      constUnary40000000<>+0(SB), Y6
 	VDIVPS       Y3, Y6, Y3
@@ -3827,38 +3811,40 @@ loop115:
 	VORPS        constUnary80000000<>+0(SB), Y0, Y1
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y2
 	VMAXPS       Y1, Y2, Y2
-	VMOVUPS      constUnary42b20000<>+0(SB), Y1
-	VMINPS       Y2, Y1, Y1
-	VMOVAPS      Y1, Y2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y3
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y3, Y2
-	VSUBPS       constUnary4b400000<>+0(SB), Y2, Y3
-	VMOVAPS      Y1, Y1
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y3, Y1
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y3, Y1
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y3
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y1, Y3
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y1, Y3
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y1, Y3
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y1, Y3
-	VMULPS       Y1, Y1, Y4
-	VFMADD213PS  Y1, Y4, Y3
-	VADDPS       constUnary3f800000<>+0(SB), Y3, Y1
+	VMOVUPS      constUnary42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y4, Y2
+	VSUBPS       constUnary4b400000<>+0(SB), Y2, Y4
+	VMOVAPS      Y3, Y3
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y4, Y3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y4, Y3
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y4
+	VADDPS       constUnary3f800000<>+0(SB), Y4, Y3
 	VPSUBD       constUnary4b400000<>+0(SB), Y2, Y2
-	VPSRAD       $0x01, Y2, Y3
-	VPSUBD       Y3, Y2, Y2
-	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y1, Y1
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
 	VPADDD       constUnary0000007f<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VADDPS       constUnary3f800000<>+0(SB), Y1, Y2
-	VMOVUPS      constUnary00000000<>+0(SB), Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y1, Y1
+	VANDPS       Y1, Y2, Y2
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VADDPS       constUnary3f800000<>+0(SB), Y3, Y1
+	VMOVUPS      constUnary00000000<>+0(SB), Y2
 	VMOVUPS      constUnary3f800000<>+0(SB), Y4
-	VCMPPS       $0x11, Y3, Y0, Y0
-	VBLENDVPS    Y0, Y1, Y4, Y0
-	VDIVPS       Y2, Y0, Y0
+	VCMPPS       $0x11, Y2, Y0, Y0
+	VBLENDVPS    Y0, Y3, Y4, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
@@ -3876,38 +3862,40 @@ rest116:
 	VORPS        constUnary80000000<>+0(SB), Y1, Y2
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y3
-	VMOVUPS      constUnary42b20000<>+0(SB), Y2
-	VMINPS       Y3, Y2, Y2
-	VMOVAPS      Y2, Y3
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y4
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y4, Y3
-	VSUBPS       constUnary4b400000<>+0(SB), Y3, Y4
-	VMOVAPS      Y2, Y2
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y4, Y2
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y4, Y2
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y4
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y2, Y4
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y2, Y4
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y2, Y4
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VFMADD213PS  Y2, Y5, Y4
-	VADDPS       constUnary3f800000<>+0(SB), Y4, Y2
+	VMOVUPS      constUnary42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
+	VMOVAPS      Y4, Y3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y5
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y5, Y3
+	VSUBPS       constUnary4b400000<>+0(SB), Y3, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y5, Y4
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y5, Y4
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y5
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y5
+	VADDPS       constUnary3f800000<>+0(SB), Y5, Y4
 	VPSUBD       constUnary4b400000<>+0(SB), Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPSUBD       Y4, Y3, Y3
-	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y2, Y2
+	VPSRAD       $0x01, Y3, Y5
+	VPSUBD       Y5, Y3, Y3
+	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
 	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VADDPS       constUnary3f800000<>+0(SB), Y2, Y3
-	VMOVUPS      constUnary00000000<>+0(SB), Y4
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y2, Y2
+	VANDPS       Y2, Y3, Y3
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VADDPS       constUnary3f800000<>+0(SB), Y4, Y2
+	VMOVUPS      constUnary00000000<>+0(SB), Y3
 	VMOVUPS      constUnary3f800000<>+0(SB), Y5
-	VCMPPS       $0x11, Y4, Y1, Y1
-	VBLENDVPS    Y1, Y2, Y5, Y1
-	VDIVPS       Y3, Y1, Y1
+	VCMPPS       $0x11, Y3, Y1, Y1
+	VBLENDVPS    Y1, Y4, Y5, Y1
+	VDIVPS       Y2, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
@@ -3951,33 +3939,35 @@ loop118:
 	VXORPS       constUnary80000000<>+0(SB), Y4, Y4
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y5
-	VMOVUPS      constUnary42b20000<>+0(SB), Y4
-	VMINPS       Y5, Y4, Y4
-	VMOVAPS      Y4, Y5
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y6, Y5
-	VSUBPS       constUnary4b400000<>+0(SB), Y5, Y6
-	VMOVAPS      Y4, Y4
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y6, Y4
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y6, Y4
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y4, Y6
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y4, Y6
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y4, Y6
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y4, Y6
-	VMULPS       Y4, Y4, Y7
-	VFMADD213PS  Y4, Y7, Y6
-	VADDPS       constUnary3f800000<>+0(SB), Y6, Y4
+	VMOVUPS      constUnary42b20000<>+0(SB), Y6
+	VMINPS       Y5, Y6, Y6
+	VMOVAPS      Y6, Y5
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y7
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y7, Y5
+	VSUBPS       constUnary4b400000<>+0(SB), Y5, Y7
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y7, Y6
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y7, Y6
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y7
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y6, Y7
+	VMULPS       Y6, Y6, Y8
+	VFMADD213PS  Y6, Y8, Y7
+	VADDPS       constUnary3f800000<>+0(SB), Y7, Y6
 	VPSUBD       constUnary4b400000<>+0(SB), Y5, Y5
-	VPSRAD       $0x01, Y5, Y6
-	VPSUBD       Y6, Y5, Y5
-	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y4, Y4
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPADDD       constUnary0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
 	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
 	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y4, Y4
-	VSUBPS       Y4, Y2, Y2
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y4, Y4
+	VANDPS       Y4, Y5, Y5
+	VMULPS       Y7, Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VSUBPS       Y6, Y2, Y2
 	VCMPPS       $0x1e, constUnary3f6e147b<>+0(SB), Y1, Y1
 	VBLENDVPS    Y1, Y2, Y3, Y1
 	VANDPS       constUnary7fffffff<>+0(SB), Y1, Y1
@@ -4020,33 +4010,35 @@ rest119:
 	VXORPS       constUnary80000000<>+0(SB), Y5, Y5
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y6
 	VMAXPS       Y5, Y6, Y6
-	VMOVUPS      constUnary42b20000<>+0(SB), Y5
-	VMINPS       Y6, Y5, Y5
-	VMOVAPS      Y5, Y6
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y7, Y6
-	VSUBPS       constUnary4b400000<>+0(SB), Y6, Y7
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y7, Y5
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y7, Y5
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y5, Y7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y5, Y7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y5, Y7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
-	VFMADD213PS  Y5, Y8, Y7
-	VADDPS       constUnary3f800000<>+0(SB), Y7, Y5
+	VMOVUPS      constUnary42b20000<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y7
+	VMOVAPS      Y7, Y6
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y8
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y8, Y6
+	VSUBPS       constUnary4b400000<>+0(SB), Y6, Y8
+	VMOVAPS      Y7, Y7
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y8, Y7
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y8, Y7
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y8
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y7, Y8
+	VMULPS       Y7, Y7, Y9
+	VFMADD213PS  Y7, Y9, Y8
+	VADDPS       constUnary3f800000<>+0(SB), Y8, Y7
 	VPSUBD       constUnary4b400000<>+0(SB), Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       constUnary0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
+	VPSRAD       $0x01, Y6, Y8
+	VPSUBD       Y8, Y6, Y6
+	VPADDD       constUnary0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
 	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
-	VSUBPS       Y5, Y3, Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y5, Y5
+	VANDPS       Y5, Y6, Y6
+	VMULPS       Y8, Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VSUBPS       Y7, Y3, Y3
 	VCMPPS       $0x1e, constUnary3f6e147b<>+0(SB), Y2, Y2
 	VBLENDVPS    Y2, Y3, Y4, Y2
 	VANDPS       constUnary7fffffff<>+0(SB), Y2, Y2
@@ -4297,38 +4289,40 @@ loop136:
 	VORPS        constUnary80000000<>+0(SB), Y0, Y1
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y2
 	VMAXPS       Y1, Y2, Y2
-	VMOVUPS      constUnary42b20000<>+0(SB), Y1
-	VMINPS       Y2, Y1, Y1
-	VMOVAPS      Y1, Y2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y3
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y3, Y2
-	VSUBPS       constUnary4b400000<>+0(SB), Y2, Y3
-	VMOVAPS      Y1, Y1
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y3, Y1
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y3, Y1
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y3
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y1, Y3
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y1, Y3
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y1, Y3
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y1, Y3
-	VMULPS       Y1, Y1, Y4
-	VFMADD213PS  Y1, Y4, Y3
-	VADDPS       constUnary3f800000<>+0(SB), Y3, Y1
+	VMOVUPS      constUnary42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y4, Y2
+	VSUBPS       constUnary4b400000<>+0(SB), Y2, Y4
+	VMOVAPS      Y3, Y3
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y4, Y3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y4, Y3
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y4
+	VADDPS       constUnary3f800000<>+0(SB), Y4, Y3
 	VPSUBD       constUnary4b400000<>+0(SB), Y2, Y2
-	VPSRAD       $0x01, Y2, Y3
-	VPSUBD       Y3, Y2, Y2
-	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y1, Y1
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
 	VPADDD       constUnary0000007f<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VADDPS       constUnary3f800000<>+0(SB), Y1, Y2
-	VMOVUPS      constUnary00000000<>+0(SB), Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y1, Y1
+	VANDPS       Y1, Y2, Y2
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VADDPS       constUnary3f800000<>+0(SB), Y3, Y1
+	VMOVUPS      constUnary00000000<>+0(SB), Y2
 	VMOVUPS      constUnary3f800000<>+0(SB), Y4
-	VCMPPS       $0x11, Y3, Y0, Y3
-	VBLENDVPS    Y3, Y1, Y4, Y1
-	VDIVPS       Y2, Y1, Y1
+	VCMPPS       $0x11, Y2, Y0, Y2
+	VBLENDVPS    Y2, Y3, Y4, Y2
+	VDIVPS       Y1, Y2, Y1
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $0x20, CX
@@ -4347,38 +4341,40 @@ rest137:
 	VORPS        constUnary80000000<>+0(SB), Y1, Y2
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y3
-	VMOVUPS      constUnary42b20000<>+0(SB), Y2
-	VMINPS       Y3, Y2, Y2
-	VMOVAPS      Y2, Y3
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y4
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y4, Y3
-	VSUBPS       constUnary4b400000<>+0(SB), Y3, Y4
-	VMOVAPS      Y2, Y2
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y4, Y2
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y4, Y2
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y4
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y2, Y4
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y2, Y4
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y2, Y4
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VFMADD213PS  Y2, Y5, Y4
-	VADDPS       constUnary3f800000<>+0(SB), Y4, Y2
+	VMOVUPS      constUnary42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
+	VMOVAPS      Y4, Y3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y5
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y5, Y3
+	VSUBPS       constUnary4b400000<>+0(SB), Y3, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y5, Y4
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y5, Y4
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y5
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y5
+	VADDPS       constUnary3f800000<>+0(SB), Y5, Y4
 	VPSUBD       constUnary4b400000<>+0(SB), Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPSUBD       Y4, Y3, Y3
-	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y2, Y2
+	VPSRAD       $0x01, Y3, Y5
+	VPSUBD       Y5, Y3, Y3
+	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
 	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VADDPS       constUnary3f800000<>+0(SB), Y2, Y3
-	VMOVUPS      constUnary00000000<>+0(SB), Y4
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y2, Y2
+	VANDPS       Y2, Y3, Y3
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VADDPS       constUnary3f800000<>+0(SB), Y4, Y2
+	VMOVUPS      constUnary00000000<>+0(SB), Y3
 	VMOVUPS      constUnary3f800000<>+0(SB), Y5
-	VCMPPS       $0x11, Y4, Y1, Y4
-	VBLENDVPS    Y4, Y2, Y5, Y2
-	VDIVPS       Y3, Y2, Y2
+	VCMPPS       $0x11, Y3, Y1, Y3
+	VBLENDVPS    Y3, Y4, Y5, Y3
+	VDIVPS       Y2, Y3, Y2
 	VMULPS       Y2, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 	ADDQ         $0x20, CX
@@ -4425,33 +4421,35 @@ loop139:
 	VXORPS       constUnary80000000<>+0(SB), Y5, Y5
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y6
 	VMAXPS       Y5, Y6, Y6
-	VMOVUPS      constUnary42b20000<>+0(SB), Y5
-	VMINPS       Y6, Y5, Y5
-	VMOVAPS      Y5, Y6
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y7, Y6
-	VSUBPS       constUnary4b400000<>+0(SB), Y6, Y7
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y7, Y5
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y7, Y5
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y5, Y7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y5, Y7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y5, Y7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
-	VFMADD213PS  Y5, Y8, Y7
-	VADDPS       constUnary3f800000<>+0(SB), Y7, Y5
+	VMOVUPS      constUnary42b20000<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y7
+	VMOVAPS      Y7, Y6
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y8
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y8, Y6
+	VSUBPS       constUnary4b400000<>+0(SB), Y6, Y8
+	VMOVAPS      Y7, Y7
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y8, Y7
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y8, Y7
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y8
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y7, Y8
+	VMULPS       Y7, Y7, Y9
+	VFMADD213PS  Y7, Y9, Y8
+	VADDPS       constUnary3f800000<>+0(SB), Y8, Y7
 	VPSUBD       constUnary4b400000<>+0(SB), Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       constUnary0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
+	VPSRAD       $0x01, Y6, Y8
+	VPSUBD       Y8, Y6, Y6
+	VPADDD       constUnary0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
 	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
-	VSUBPS       Y5, Y3, Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y5, Y5
+	VANDPS       Y5, Y6, Y6
+	VMULPS       Y8, Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VSUBPS       Y7, Y3, Y3
 	VCMPPS       $0x1e, constUnary3f6e147b<>+0(SB), Y2, Y2
 	VBLENDVPS    Y2, Y3, Y4, Y2
 	VANDPS       constUnary7fffffff<>+0(SB), Y2, Y2
@@ -4498,33 +4496,35 @@ rest140:
 	VXORPS       constUnary80000000<>+0(SB), Y6, Y6
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y7
 	VMAXPS       Y6, Y7, Y7
-	VMOVUPS      constUnary42b20000<>+0(SB), Y6
-	VMINPS       Y7, Y6, Y6
-	VMOVAPS      Y6, Y7
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y8
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y8, Y7
-	VSUBPS       constUnary4b400000<>+0(SB), Y7, Y8
-	VMOVAPS      Y6, Y6
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y8, Y6
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y8, Y6
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y8
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y6, Y8
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y6, Y8
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y6, Y8
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y6, Y9
-	VFMADD213PS  Y6, Y9, Y8
-	VADDPS       constUnary3f800000<>+0(SB), Y8, Y6
+	VMOVUPS      constUnary42b20000<>+0(SB), Y8
+	VMINPS       Y7, Y8, Y8
+	VMOVAPS      Y8, Y7
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y9
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y9, Y7
+	VSUBPS       constUnary4b400000<>+0(SB), Y7, Y9
+	VMOVAPS      Y8, Y8
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y9, Y8
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y9, Y8
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y9
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y8, Y9
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y8, Y9
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y8, Y9
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y8, Y9
+	VMULPS       Y8, Y8, Y10
+	VFMADD213PS  Y8, Y10, Y9
+	VADDPS       constUnary3f800000<>+0(SB), Y9, Y8
 	VPSUBD       constUnary4b400000<>+0(SB), Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VPSUBD       Y8, Y7, Y7
-	VPADDD       constUnary0000007f<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y6, Y6
+	VPSRAD       $0x01, Y7, Y9
+	VPSUBD       Y9, Y7, Y7
+	VPADDD       constUnary0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
 	VPADDD       constUnary0000007f<>+0(SB), Y7, Y7
 	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y6, Y4, Y4
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y6, Y6
+	VANDPS       Y6, Y7, Y7
+	VMULPS       Y9, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VSUBPS       Y8, Y4, Y4
 	VCMPPS       $0x1e, constUnary3f6e147b<>+0(SB), Y3, Y3
 	VBLENDVPS    Y3, Y4, Y5, Y3
 	VANDPS       constUnary7fffffff<>+0(SB), Y3, Y3
@@ -4570,33 +4570,35 @@ loop142:
 	VADDPS       Y2, Y2, Y3
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y5
 	VMAXPS       Y3, Y5, Y5
-	VMOVUPS      constUnary42b20000<>+0(SB), Y3
-	VMINPS       Y5, Y3, Y3
-	VMOVAPS      Y3, Y5
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y6, Y5
-	VSUBPS       constUnary4b400000<>+0(SB), Y5, Y6
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y6, Y3
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y6, Y3
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y3, Y6
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y3, Y6
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y3, Y6
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y3, Y6
-	VMULPS       Y3, Y3, Y7
-	VFMADD213PS  Y3, Y7, Y6
-	VADDPS       constUnary3f800000<>+0(SB), Y6, Y3
+	VMOVUPS      constUnary42b20000<>+0(SB), Y6
+	VMINPS       Y5, Y6, Y6
+	VMOVAPS      Y6, Y5
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y7
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y7, Y5
+	VSUBPS       constUnary4b400000<>+0(SB), Y5, Y7
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y7, Y6
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y7, Y6
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y7
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y6, Y7
+	VMULPS       Y6, Y6, Y8
+	VFMADD213PS  Y6, Y8, Y7
+	VADDPS       constUnary3f800000<>+0(SB), Y7, Y6
 	VPSUBD       constUnary4b400000<>+0(SB), Y5, Y5
-	VPSRAD       $0x01, Y5, Y6
-	VPSUBD       Y6, Y5, Y5
-	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y3, Y3
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPADDD       constUnary0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
 	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
 	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
-	VADDPS       constUnary3f800000<>+0(SB), Y3, Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y5, Y5
+	VMULPS       Y7, Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VADDPS       constUnary3f800000<>+0(SB), Y6, Y3
 	VMOVUPS      constUnary3f800000<>+0(SB), Y5
 	VMOVUPS      constUnary40000000<>+0(SB), Y6
 	VDIVPS       Y3, Y6, Y3
@@ -4640,33 +4642,35 @@ rest143:
 	VADDPS       Y3, Y3, Y4
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y6
-	VMOVUPS      constUnary42b20000<>+0(SB), Y4
-	VMINPS       Y6, Y4, Y4
-	VMOVAPS      Y4, Y6
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y7, Y6
-	VSUBPS       constUnary4b400000<>+0(SB), Y6, Y7
-	VMOVAPS      Y4, Y4
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y7, Y4
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y7, Y4
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y4, Y7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y4, Y7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y4, Y7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y4, Y7
-	VMULPS       Y4, Y4, Y8
-	VFMADD213PS  Y4, Y8, Y7
-	VADDPS       constUnary3f800000<>+0(SB), Y7, Y4
+	VMOVUPS      constUnary42b20000<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y7
+	VMOVAPS      Y7, Y6
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y8
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y8, Y6
+	VSUBPS       constUnary4b400000<>+0(SB), Y6, Y8
+	VMOVAPS      Y7, Y7
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y8, Y7
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y8, Y7
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y8
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y7, Y8
+	VMULPS       Y7, Y7, Y9
+	VFMADD213PS  Y7, Y9, Y8
+	VADDPS       constUnary3f800000<>+0(SB), Y8, Y7
 	VPSUBD       constUnary4b400000<>+0(SB), Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       constUnary0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y4, Y4
+	VPSRAD       $0x01, Y6, Y8
+	VPSUBD       Y8, Y6, Y6
+	VPADDD       constUnary0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
 	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y4, Y4
-	VADDPS       constUnary3f800000<>+0(SB), Y4, Y4
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y4, Y4
+	VANDPS       Y4, Y6, Y6
+	VMULPS       Y8, Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VADDPS       constUnary3f800000<>+0(SB), Y7, Y4
 	VMOVUPS      constUnary3f800000<>+0(SB), Y6
 	VMOVUPS      constUnary40000000<>+0(SB), Y7
 	VDIVPS       Y4, Y7, Y4
@@ -4724,9 +4728,11 @@ loop145:
 	VPSUBD       Y5, Y3, Y3
 	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
 	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y4, Y4
 	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y0, Y6
+	VANDPS       Y6, Y3, Y3
+	VMULPS       Y5, Y4, Y4
 	VMULPS       Y3, Y4, Y4
 	VSUBPS       constUnary3f800000<>+0(SB), Y4, Y3
 	VMULPS       Y1, Y3, Y1
@@ -4772,9 +4778,11 @@ rest146:
 	VPSUBD       Y6, Y4, Y4
 	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
 	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y1, Y7
+	VANDPS       Y7, Y4, Y4
+	VMULPS       Y6, Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VSUBPS       constUnary3f800000<>+0(SB), Y5, Y4
 	VMULPS       Y2, Y4, Y2
@@ -4826,9 +4834,11 @@ loop148:
 	VPSUBD       Y5, Y3, Y3
 	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
 	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y4, Y4
 	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y0, Y6
+	VANDPS       Y6, Y3, Y3
+	VMULPS       Y5, Y4, Y4
 	VMULPS       Y3, Y4, Y4
 	VSUBPS       constUnary3f800000<>+0(SB), Y4, Y3
 	VMULPS       Y1, Y3, Y1
@@ -4876,9 +4886,11 @@ rest149:
 	VPSUBD       Y6, Y4, Y4
 	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
 	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y1, Y7
+	VANDPS       Y7, Y4, Y4
+	VMULPS       Y6, Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VSUBPS       constUnary3f800000<>+0(SB), Y5, Y4
 	VMULPS       Y2, Y4, Y2
@@ -4911,34 +4923,36 @@ loop151:
 	VORPS        constUnary80000000<>+0(SB), Y0, Y0
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y2
 	VMAXPS       Y0, Y2, Y2
-	VMOVUPS      constUnary42b20000<>+0(SB), Y0
-	VMINPS       Y2, Y0, Y0
-	VMOVAPS      Y0, Y2
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y3
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y3, Y2
-	VSUBPS       constUnary4b400000<>+0(SB), Y2, Y3
-	VMOVAPS      Y0, Y0
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y3, Y0
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y3, Y0
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y3
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y0, Y3
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y0, Y3
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y0, Y3
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y0, Y3
-	VMULPS       Y0, Y0, Y4
-	VFMADD213PS  Y0, Y4, Y3
-	VADDPS       constUnary3f800000<>+0(SB), Y3, Y0
+	VMOVUPS      constUnary42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y4
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y4, Y2
+	VSUBPS       constUnary4b400000<>+0(SB), Y2, Y4
+	VMOVAPS      Y3, Y3
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y4, Y3
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y4, Y3
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y4
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y3, Y4
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y4
+	VADDPS       constUnary3f800000<>+0(SB), Y4, Y3
 	VPSUBD       constUnary4b400000<>+0(SB), Y2, Y2
-	VPSRAD       $0x01, Y2, Y3
-	VPSUBD       Y3, Y2, Y2
-	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y0, Y0
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
 	VPADDD       constUnary0000007f<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y0, Y0
-	VADDPS       constUnary40000000<>+0(SB), Y0, Y2
-	VDIVPS       Y2, Y0, Y0
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y2, Y2
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VADDPS       constUnary40000000<>+0(SB), Y3, Y0
+	VDIVPS       Y0, Y3, Y0
 	VMULPS       Y0, Y0, Y2
 	VMOVUPS      constUnary3e78b9a4<>+0(SB), Y3
 	VFMADD213PS  constUnary3e5b7366<>+0(SB), Y2, Y3
@@ -4968,34 +4982,36 @@ rest152:
 	VORPS        constUnary80000000<>+0(SB), Y1, Y1
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y3
 	VMAXPS       Y1, Y3, Y3
-	VMOVUPS      constUnary42b20000<>+0(SB), Y1
-	VMINPS       Y3, Y1, Y1
-	VMOVAPS      Y1, Y3
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y4
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y4, Y3
-	VSUBPS       constUnary4b400000<>+0(SB), Y3, Y4
-	VMOVAPS      Y1, Y1
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y4, Y1
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y4, Y1
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y4
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y1, Y4
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y1, Y4
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y1, Y4
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y1, Y4
-	VMULPS       Y1, Y1, Y5
-	VFMADD213PS  Y1, Y5, Y4
-	VADDPS       constUnary3f800000<>+0(SB), Y4, Y1
+	VMOVUPS      constUnary42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
+	VMOVAPS      Y4, Y3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y5
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y5, Y3
+	VSUBPS       constUnary4b400000<>+0(SB), Y3, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y5, Y4
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y5, Y4
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y5
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y5
+	VADDPS       constUnary3f800000<>+0(SB), Y5, Y4
 	VPSUBD       constUnary4b400000<>+0(SB), Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPSUBD       Y4, Y3, Y3
-	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y1, Y1
+	VPSRAD       $0x01, Y3, Y5
+	VPSUBD       Y5, Y3, Y3
+	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
 	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y1, Y1
-	VADDPS       constUnary40000000<>+0(SB), Y1, Y3
-	VDIVPS       Y3, Y1, Y1
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y1, Y1
+	VANDPS       Y1, Y3, Y3
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VADDPS       constUnary40000000<>+0(SB), Y4, Y1
+	VDIVPS       Y1, Y4, Y1
 	VMULPS       Y1, Y1, Y3
 	VMOVUPS      constUnary3e78b9a4<>+0(SB), Y4
 	VFMADD213PS  constUnary3e5b7366<>+0(SB), Y3, Y4
@@ -5031,34 +5047,36 @@ loop154:
 	VORPS        constUnary80000000<>+0(SB), Y0, Y2
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y3
-	VMOVUPS      constUnary42b20000<>+0(SB), Y2
-	VMINPS       Y3, Y2, Y2
-	VMOVAPS      Y2, Y3
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y4
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y4, Y3
-	VSUBPS       constUnary4b400000<>+0(SB), Y3, Y4
-	VMOVAPS      Y2, Y2
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y4, Y2
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y4, Y2
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y4
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y2, Y4
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y2, Y4
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y2, Y4
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VFMADD213PS  Y2, Y5, Y4
-	VADDPS       constUnary3f800000<>+0(SB), Y4, Y2
+	VMOVUPS      constUnary42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
+	VMOVAPS      Y4, Y3
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y5
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y5, Y3
+	VSUBPS       constUnary4b400000<>+0(SB), Y3, Y5
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y5, Y4
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y5, Y4
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y5
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y4, Y5
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y5
+	VADDPS       constUnary3f800000<>+0(SB), Y5, Y4
 	VPSUBD       constUnary4b400000<>+0(SB), Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPSUBD       Y4, Y3, Y3
-	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y2, Y2
+	VPSRAD       $0x01, Y3, Y5
+	VPSUBD       Y5, Y3, Y3
+	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
 	VPADDD       constUnary0000007f<>+0(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VADDPS       constUnary40000000<>+0(SB), Y2, Y3
-	VDIVPS       Y3, Y2, Y2
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y2, Y2
+	VANDPS       Y2, Y3, Y3
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VADDPS       constUnary40000000<>+0(SB), Y4, Y2
+	VDIVPS       Y2, Y4, Y2
 	VMULPS       Y2, Y2, Y3
 	VMOVUPS      constUnary3e78b9a4<>+0(SB), Y4
 	VFMADD213PS  constUnary3e5b7366<>+0(SB), Y3, Y4
@@ -5081,33 +5099,35 @@ loop154:
 	VADDPS       Y2, Y2, Y3
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y5
 	VMAXPS       Y3, Y5, Y5
-	VMOVUPS      constUnary42b20000<>+0(SB), Y3
-	VMINPS       Y5, Y3, Y3
-	VMOVAPS      Y3, Y5
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y6, Y5
-	VSUBPS       constUnary4b400000<>+0(SB), Y5, Y6
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y6, Y3
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y6, Y3
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y3, Y6
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y3, Y6
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y3, Y6
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y3, Y6
-	VMULPS       Y3, Y3, Y7
-	VFMADD213PS  Y3, Y7, Y6
-	VADDPS       constUnary3f800000<>+0(SB), Y6, Y3
+	VMOVUPS      constUnary42b20000<>+0(SB), Y6
+	VMINPS       Y5, Y6, Y6
+	VMOVAPS      Y6, Y5
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y7
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y7, Y5
+	VSUBPS       constUnary4b400000<>+0(SB), Y5, Y7
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y7, Y6
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y7, Y6
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y7
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y6, Y7
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y6, Y7
+	VMULPS       Y6, Y6, Y8
+	VFMADD213PS  Y6, Y8, Y7
+	VADDPS       constUnary3f800000<>+0(SB), Y7, Y6
 	VPSUBD       constUnary4b400000<>+0(SB), Y5, Y5
-	VPSRAD       $0x01, Y5, Y6
-	VPSUBD       Y6, Y5, Y5
-	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y3, Y3
+	VPSRAD       $0x01, Y5, Y7
+	VPSUBD       Y7, Y5, Y5
+	VPADDD       constUnary0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
 	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
 	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
-	VADDPS       constUnary3f800000<>+0(SB), Y3, Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y5, Y5
+	VMULPS       Y7, Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VADDPS       constUnary3f800000<>+0(SB), Y6, Y3
 	VMOVUPS      constUnary3f800000<>+0(SB), Y5
 	VMOVUPS      constUnary40000000<>+0(SB), Y6
 	VDIVPS       Y3, Y6, Y3
@@ -5137,34 +5157,36 @@ rest155:
 	VORPS        constUnary80000000<>+0(SB), Y1, Y3
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constUnary42b20000<>+0(SB), Y3
-	VMINPS       Y4, Y3, Y3
-	VMOVAPS      Y3, Y4
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y5
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y5, Y4
-	VSUBPS       constUnary4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y5, Y3
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y5, Y3
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y5
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y3, Y5
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y3, Y5
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y3, Y5
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       constUnary3f800000<>+0(SB), Y5, Y3
+	VMOVUPS      constUnary42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constUnary4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constUnary3f800000<>+0(SB), Y6, Y5
 	VPSUBD       constUnary4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       constUnary0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
 	VPADDD       constUnary0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y3, Y3
-	VADDPS       constUnary40000000<>+0(SB), Y3, Y4
-	VDIVPS       Y4, Y3, Y3
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       constUnary40000000<>+0(SB), Y5, Y3
+	VDIVPS       Y3, Y5, Y3
 	VMULPS       Y3, Y3, Y4
 	VMOVUPS      constUnary3e78b9a4<>+0(SB), Y5
 	VFMADD213PS  constUnary3e5b7366<>+0(SB), Y4, Y5
@@ -5187,33 +5209,35 @@ rest155:
 	VADDPS       Y3, Y3, Y4
 	VMOVUPS      constUnaryc2d00000<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y6
-	VMOVUPS      constUnary42b20000<>+0(SB), Y4
-	VMINPS       Y6, Y4, Y4
-	VMOVAPS      Y4, Y6
-	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y7
-	VFMADD213PS  constUnary4b400000<>+0(SB), Y7, Y6
-	VSUBPS       constUnary4b400000<>+0(SB), Y6, Y7
-	VMOVAPS      Y4, Y4
-	VFNMADD231PS constUnary3f317218<>+0(SB), Y7, Y4
-	VFNMADD231PS constUnaryb102e308<>+0(SB), Y7, Y4
-	VMOVUPS      constUnary3ab50d46<>+0(SB), Y7
-	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y4, Y7
-	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y4, Y7
-	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y4, Y7
-	VFMADD213PS  constUnary3efffffe<>+0(SB), Y4, Y7
-	VMULPS       Y4, Y4, Y8
-	VFMADD213PS  Y4, Y8, Y7
-	VADDPS       constUnary3f800000<>+0(SB), Y7, Y4
+	VMOVUPS      constUnary42b20000<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y7
+	VMOVAPS      Y7, Y6
+	VMOVUPS      constUnary3fb8aa3b<>+0(SB), Y8
+	VFMADD213PS  constUnary4b400000<>+0(SB), Y8, Y6
+	VSUBPS       constUnary4b400000<>+0(SB), Y6, Y8
+	VMOVAPS      Y7, Y7
+	VFNMADD231PS constUnary3f317218<>+0(SB), Y8, Y7
+	VFNMADD231PS constUnaryb102e308<>+0(SB), Y8, Y7
+	VMOVUPS      constUnary3ab50d46<>+0(SB), Y8
+	VFMADD213PS  constUnary3c091fe3<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3d2aac8b<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3e2aaa45<>+0(SB), Y7, Y8
+	VFMADD213PS  constUnary3efffffe<>+0(SB), Y7, Y8
+	VMULPS       Y7, Y7, Y9
+	VFMADD213PS  Y7, Y9, Y8
+	VADDPS       constUnary3f800000<>+0(SB), Y8, Y7
 	VPSUBD       constUnary4b400000<>+0(SB), Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       constUnary0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y4, Y4
+	VPSRAD       $0x01, Y6, Y8
+	VPSUBD       Y8, Y6, Y6
+	VPADDD       constUnary0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
 	VPADDD       constUnary0000007f<>+0(SB), Y6, Y6
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y4, Y4
-	VADDPS       constUnary3f800000<>+0(SB), Y4, Y4
+	VCMPPS       $0x16, constUnaryc2d00000<>+0(SB), Y4, Y4
+	VANDPS       Y4, Y6, Y6
+	VMULPS       Y8, Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VADDPS       constUnary3f800000<>+0(SB), Y7, Y4
 	VMOVUPS      constUnary3f800000<>+0(SB), Y6
 	VMOVUPS      constUnary40000000<>+0(SB), Y7
 	VDIVPS       Y4, Y7, Y4

@@ -128,13 +128,14 @@ func (e emitter) withSign(v, s vec) vec {
 	return e.or(e.abs(v), e.and(s, e.bits(1<<31)))
 }
 
-// Comparisons of VCMPPS, ordered and quiet, but for the last.
+// Comparisons of VCMPPS, ordered and quiet but for the last two.
 const (
 	less      = 0x11
 	lessEqual = 0x12
 	greater   = 0x1e
 	equal     = 0x00
 	isNaN     = 0x03
+	notAtMost = 0x16 // greater, or unordered
 )
 
 // where returns a in lanes where x (predicate) y holds, else b.
@@ -161,9 +162,15 @@ func (e emitter) poly(x vec, c []float32) vec {
 	return p
 }
 
-// exp is fmath.Exp.
+// exp is fmath.Exp. Lanes of ExpLo and below, where the result is 0, are kept
+// from the last product: there it would underflow, which takes some CPUs more
+// than a hundred cycles of microcode, and masked attention scores all lie there.
 func (e emitter) exp(x vec) vec {
-	x = e.hi(e.lo(x, fmath.ExpLo), fmath.ExpHi)
+	in := x
+	if !e.v.is512() {
+		x = e.lo(x, fmath.ExpLo)
+	}
+	x = e.hi(x, fmath.ExpHi)
 	t := e.copy(x)
 	l := e.set(fmath.Log2E)
 	e.fma(t, l, e.c(fmath.RoundMagic))
@@ -175,18 +182,23 @@ func (e emitter) exp(x vec) vec {
 	e.fma(u, e.mul(r, r), r)
 	y := e.add(u, e.c(1))
 	if e.v.is512() {
-		VSCALEFPS(n, y, y)
+		k := K()
+		VCMPPS(Imm(notAtMost), e.c(fmath.ExpLo), in, k)
+		VSCALEFPS_Z(n, y, k, y)
 		return y
 	}
-	k, k1 := YMM(), YMM()
+	k, k1, m := YMM(), YMM(), YMM()
 	VPSUBD(e.bits(0x4b400000), t, k)
 	VPSRAD(Imm(1), k, k1)
 	VPSUBD(k1, k, k)
 	for _, f := range []vec{k1, k} {
 		VPADDD(e.bits(127), f, f)
 		VPSLLD(Imm(23), f, f)
-		VMULPS(f, y, y)
 	}
+	VCMPPS(Imm(notAtMost), e.c(fmath.ExpLo), in, m)
+	VANDPS(m, k, k)
+	VMULPS(k1, y, y)
+	VMULPS(k, y, y)
 	return y
 }
 
