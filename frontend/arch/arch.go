@@ -59,11 +59,7 @@ var rootKeys = []string{"name", "doc", "input", "input_name", "vocabulary", "mas
 func Parse(file string, text []byte, open func(name string) ([]byte, error)) (*ir.Graph, *Info, error) {
 	var doc map[string]any
 	if _, err := toml.Decode(string(text), &doc); err != nil {
-		var pe toml.ParseError
-		if errors.As(err, &pe) {
-			return nil, nil, diag.Errorf(fmt.Sprintf("%s:%d", file, pe.Position.Line), "%s", strings.TrimSpace(pe.Message))
-		}
-		return nil, nil, diag.Errorf(file, "%v", err)
+		return nil, nil, tomlError(file, err)
 	}
 	var errs diag.List
 	at := scan(file, string(text))
@@ -116,6 +112,15 @@ func Parse(file string, text []byte, open func(name string) ([]byte, error)) (*i
 		return nil, nil, &diag.Error{Place: file, Found: "weights that no stage reads: " + strings.Join(n.unused(), ", "), Fix: "name the stages as the weights file does"}
 	}
 	return g, info, nil
+}
+
+// tomlError gives a fault of the text its line.
+func tomlError(file string, err error) error {
+	var pe toml.ParseError
+	if errors.As(err, &pe) {
+		return diag.Errorf(fmt.Sprintf("%s:%d", file, pe.Position.Line), "%s", strings.TrimSpace(pe.Message))
+	}
+	return diag.Errorf(file, "%v", err)
 }
 
 // dedupe drops errors that say the same twice.

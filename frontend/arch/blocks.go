@@ -58,16 +58,20 @@ var pictureBlocks = []block{
 	}},
 }
 
+func blockNames() []string {
+	var names []string
+	for _, b := range blocks {
+		names = append(names, b.name)
+	}
+	return names
+}
+
 // stage builds the repetitions of one stage.
 func (n *net) stage(i int, p *params) {
 	kind := p.str("block", "")
 	k := slices.IndexFunc(blocks, func(b block) bool { return b.name == kind })
 	if k < 0 {
-		var names []string
-		for _, b := range blocks {
-			names = append(names, b.name)
-		}
-		p.fail("block", &diag.Error{Found: fmt.Sprintf("block %q", kind), Wanted: fmt.Sprintf("one of %v", names)})
+		p.fail("block", &diag.Error{Found: fmt.Sprintf("block %q", kind), Wanted: fmt.Sprintf("one of %v", blockNames())})
 		n.broken = true
 		return
 	}

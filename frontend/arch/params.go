@@ -73,7 +73,7 @@ func (p *params) value(key string) (any, bool) {
 			return nil, false
 		} else if is {
 			p.fail(key, &diag.Error{
-				Found: fmt.Sprintf("%s = { choose = %v }: the file is a search space", key, c), Wanted: "one network", Fix: "write one of the values, or sample the space",
+				Found: fmt.Sprintf("%s = { choose = %v }: the file is a search space", key, c), Wanted: "one network", Fix: "write one of the values, or draw networks with nasc space sample",
 			})
 			return c[0], true
 		}
