@@ -22,12 +22,14 @@ const (
 	AVX2                  // AVX2 and FMA
 	AVXVNNI               // AVX2 with VPDPBUSD on 256 bits (VEX)
 	VNNI                  // AVX-512 F, BW, DQ, VL and VNNI
+	NEON                  // arm64's vectors
+	NEONDot               // NEON with products of four bytes (SDOT)
 )
 
 // Env is the environment variable that forces a level.
 const Env = "NASC_ISA"
 
-var names = [...]string{Portable: "portable", AVX2: "avx2", AVXVNNI: "avxvnni", VNNI: "vnni"}
+var names = [...]string{Portable: "portable", AVX2: "avx2", AVXVNNI: "avxvnni", VNNI: "vnni", NEON: "neon", NEONDot: "neondot"}
 
 // String is the name that Parse and NASC_ISA take.
 func (l Level) String() string {
@@ -43,7 +45,9 @@ func (l Level) Has(k Level) bool {
 	case Portable:
 		return true
 	case AVX2:
-		return l >= AVX2
+		return l >= AVX2 && l < NEON
+	case NEON:
+		return l >= NEON
 	}
 	return l == k
 }

@@ -7,13 +7,13 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	for l := Portable; l <= VNNI; l++ {
+	for l := Portable; l <= NEONDot; l++ {
 		got, err := Parse(l.String())
 		if err != nil || got != l {
 			t.Errorf("Parse(%q) = %v, %v", l.String(), got, err)
 		}
 	}
-	if _, err := Parse("sse9"); err == nil || !strings.Contains(err.Error(), "portable, avx2, avxvnni, vnni") {
+	if _, err := Parse("sse9"); err == nil || !strings.Contains(err.Error(), "portable, avx2, avxvnni, vnni, neon, neondot") {
 		t.Errorf("error of an unknown name: %v", err)
 	}
 }
@@ -47,7 +47,7 @@ func TestHas(t *testing.T) {
 	for _, c := range []struct {
 		l, k Level
 		want bool
-	}{{VNNI, AVX2, true}, {VNNI, AVXVNNI, false}, {AVXVNNI, AVX2, true}, {AVX2, AVXVNNI, false}, {Portable, Portable, true}, {Portable, AVX2, false}} {
+	}{{VNNI, AVX2, true}, {VNNI, AVXVNNI, false}, {AVXVNNI, AVX2, true}, {AVX2, AVXVNNI, false}, {Portable, Portable, true}, {Portable, AVX2, false}, {NEON, AVX2, false}, {NEONDot, NEON, true}, {NEON, NEONDot, false}, {VNNI, NEON, false}} {
 		if c.l.Has(c.k) != c.want {
 			t.Errorf("%v.Has(%v) = %v", c.l, c.k, !c.want)
 		}
