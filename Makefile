@@ -28,7 +28,7 @@ check: ## format, vet, staticcheck, go.mod, generated files
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./cmd/nasc ./runtime
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build ./cmd/nasc ./runtime
 	@rm -f nasc nasc.exe
-	@sums() { find backends/cpu/kernels -name '*_amd64.s' -o -name '*_amd64.go' | sort | xargs cat | cksum; }; \
+	@sums() { find backends/cpu/kernels -name '*_amd64.*' -o -name '*_arm64.*' | sort | xargs cat | cksum; }; \
 	a=$$(sums); $(GO) generate ./backends/cpu/kernels/...; b=$$(sums); \
 	if [ "$$a" != "$$b" ]; then echo "generated assembly was not up to date: commit what make generate wrote"; exit 1; fi
 

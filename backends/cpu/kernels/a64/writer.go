@@ -90,9 +90,9 @@ func (w *Writer) Save(path string) error {
 	if err := os.WriteFile(path, w.asm.Bytes(), 0o644); err != nil {
 		return err
 	}
-	src, err := format.Source(bytes.TrimRight(w.stubs.Bytes(), "\n"))
+	src, err := format.Source(append(bytes.TrimRight(w.stubs.Bytes(), "\n"), '\n'))
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(strings.TrimSuffix(path, ".s")+".go", append(src, '\n'), 0o644)
+	return os.WriteFile(strings.TrimSuffix(path, ".s")+".go", src, 0o644)
 }

@@ -140,8 +140,8 @@ func (c *conv) prepare(l isa.Level) {
 func (c *conv) packBlocks(cg, kg, length int) {
 	// x as u8 keeps its zero point, which the bias takes away.
 	zero := int32(0)
-	if c.k.format == bytesFormat {
-		zero = c.XZero + offset(c.XSigned)
+	if c.in.elem == 1 {
+		zero = c.XZero + offset(c.XSigned) - c.k.format.taken()
 	}
 	for g := range c.Groups {
 		for col := 0; col < kg; {

@@ -14,7 +14,7 @@ import (
 //
 //	y[i] = requantized(init + Σ over taps of x[taps[t] + i·xStep] · w[t])
 //
-// taps holds groups of two or four offsets. Weights, init and mult lie in the
+// taps holds groups of one, two or four offsets. Weights, init and mult lie in the
 // order that interleaving four taps' bytes leaves channels in. gen/ knows this
 // layout; TestLayouts compares.
 type dwArgs struct {
@@ -46,11 +46,12 @@ type dwKernel struct {
 	kernel
 	width int // channels of a vector
 	taps  int // taps that it takes; 0: any
-	group int // taps multiplied at once: 4 as bytes, 2 as 16-bit words
+	group int // taps multiplied at once: 4 as bytes, 2 or 1 as 16-bit words
 	// masked: the kernel writes only the channels of args.mask.
 	masked bool
-	pairs  bool // computes two pixels a step
-	sums   bool // writes int32 sums
+	pairs  bool  // computes two pixels a step
+	sums   bool  // writes int32 sums
+	taken  int32 // what it takes from x
 	run    func(*dwArgs)
 }
 
@@ -252,7 +253,7 @@ func (d *depthwise) pack() {
 	}
 	init := make([]int32, d.C)
 	copy(init, d.Bias)
-	zero := d.XZero + offset(d.XSigned)
+	zero := d.XZero + offset(d.XSigned) - d.kern.taken
 	for i, w := range d.Weights {
 		init[i%d.C] -= zero * int32(w)
 	}
@@ -272,8 +273,11 @@ func (d *depthwise) pack() {
 						continue
 					}
 					at, w := ((i/group*pixels+pixel)*width+e)*4+i%group*(4/group), d.Weights[t*d.C+c]
+					if group == 1 {
+						at = 2 * (i*width + e)
+					}
 					v.w[at] = byte(w)
-					if group == 2 {
+					if group != 4 {
 						v.w[at+1] = byte(w >> 7)
 					}
 				}

@@ -103,12 +103,13 @@ func DotGeneral(s DotGeneralSpec, l isa.Level) (Kernel, error) {
 	d.aOff.rowAdd = take(ceilDiv(d.m, d.parts) * 4)
 	d.aOff.sums = take(sumPixels*d.kern.cols*4 + sumSlack)
 	d.aOff.end = at
-	if d.kern.format == bytesFormat {
+	if d.elem == 1 {
 		d.onesRow = aligned[byte](d.kPad)
 		fill(d.onesRow, 1)
 		one := d.kern.fit(1)
 		d.ones = aligned[byte](d.kPad / one.quad * one.stepBytes())
 		one.pack(d.ones, view[int8](base(d.onesRow), d.kPad), 1, 1, d.k, 1, nil)
+		fill(d.onesRow, uint8(1+d.kern.format.taken()))
 	}
 	return &op{
 		name: fmt.Sprintf("%s_%dx%dx%dx%d_%s", name, d.batches, d.m, d.k, d.n, d.kern.name), run: d.run,
@@ -153,7 +154,7 @@ func (d *dotGeneral) run(lo, hi int, a *Args) {
 
 // zeros are the zero points of a and b as the kernel sees them.
 func (d *dotGeneral) zeros() (za, zb int32) {
-	return d.AZero + offset(d.ASigned), d.BZero - 128 + offset(d.BSigned)
+	return d.AZero + offset(d.ASigned) - d.kern.format.taken(), d.BZero - 128 + offset(d.BSigned)
 }
 
 // packB writes b as weights and the sums that the kernel starts from: with a as
@@ -167,7 +168,7 @@ func (d *dotGeneral) packB(ca *convArgs, a *Args, b []byte) {
 		cols := min(k.cols, d.n-c)
 		size := d.kPad / k.quad * k.stepBytes()
 		switch k.format {
-		case bytesFormat:
+		case bytesFormat, signedFormat:
 			d.packBytes(dst[:size], b, c, cols, k.cols)
 			g := &ca.gemm
 			start := init[c : c+k.cols]
@@ -233,6 +234,16 @@ func (d *dotGeneral) packWide(dst, b []byte, c, cols int, k *gemmKernel) {
 	if d.TransposeB {
 		rs, cs = 1, d.k
 	}
+	if k.format == rowsFormat {
+		out := view[int16](base(dst), len(dst)/2)
+		for i := range d.k {
+			o := out[i*k.cols:]
+			for j := range cols {
+				o[j] = int16(int32(b[i*rs+(c+j)*cs]^flip) - zero)
+			}
+		}
+		return
+	}
 	if k.format == wordsFormat {
 		out := view[int16](base(dst), len(dst)/2)
 		for i := range d.k {
@@ -264,7 +275,7 @@ func (d *dotGeneral) rows(ca *convArgs, args *Args, a []byte, batch, m0, m1 int)
 	}
 	g, sums := &ca.gemm, unsafe.Add(base(args.Scratch), d.aOff.sums)
 	var rowAdd unsafe.Pointer
-	if _, zb := d.zeros(); d.kern.format == bytesFormat && zb != 0 {
+	if _, zb := d.zeros(); d.elem == 1 && zb != 0 {
 		rowAdd = unsafe.Add(base(args.Scratch), d.aOff.rowAdd)
 		one := d.kern.fit(1)
 		add := view[int32](rowAdd, m1-m0)

@@ -81,17 +81,27 @@ func newPacking(a *finishArgs, residual bool) *packing {
 type format uint8
 
 const (
-	bytesFormat format = iota // int8, x is u8
-	wordsFormat               // int16, x is int16 with the zero point taken away
-	pairsFormat               // two columns in a 64-bit word, x is int16
+	bytesFormat  format = iota // int8, x is u8
+	wordsFormat                // int16, x is int16 with the zero point taken away
+	pairsFormat                // two columns in a 64-bit word, x is int16
+	signedFormat               // as bytesFormat; the kernel takes 128 from x
+	rowsFormat                 // as wordsFormat, but [quad][column]
 )
 
 // elem is the size of an element of x.
 func (f format) elem() int {
-	if f == bytesFormat {
+	if f == bytesFormat || f == signedFormat {
 		return 1
 	}
 	return 2
+}
+
+// taken is what the kernel takes from x.
+func (f format) taken() int32 {
+	if f == signedFormat {
+		return 128
+	}
+	return 0
 }
 
 // gemmKernel is a row of the table of matrix micro-kernels.
@@ -109,7 +119,7 @@ type gemmKernel struct {
 // wide one that takes 16-bit operands.
 func pickGemm(l isa.Level, wide bool) *gemmKernel {
 	for i := range gemmKernels {
-		if k := &gemmKernels[i]; l.Has(k.level) && (!wide || k.format != bytesFormat) {
+		if k := &gemmKernels[i]; l.Has(k.level) && (!wide || k.format.elem() != 1) {
 			return k
 		}
 	}
@@ -133,7 +143,9 @@ func (k *gemmKernel) speed() float64 {
 	switch {
 	case k.level == isa.Portable:
 		return 4
-	case k.format != bytesFormat:
+	case k.format == rowsFormat:
+		return 20
+	case k.format.elem() != 1:
 		return 90
 	}
 	return 2 * float64(k.cols) * 3
@@ -142,9 +154,9 @@ func (k *gemmKernel) speed() float64 {
 // stepBytes is the size of one packed step.
 func (k *gemmKernel) stepBytes() int {
 	switch k.format {
-	case bytesFormat:
+	case bytesFormat, signedFormat:
 		return k.cols * k.quad
-	case wordsFormat:
+	case wordsFormat, rowsFormat:
 		return 2 * k.cols * k.quad
 	}
 	return 4 * k.cols
@@ -168,7 +180,7 @@ func (k *gemmKernel) pack(dst []byte, w []int8, stride, runs, length, cols int, 
 			}
 			out := dst[(run*steps+step)*size:][:size]
 			switch k.format {
-			case bytesFormat:
+			case bytesFormat, signedFormat:
 				o := view[uint32](base(out), cols)
 				r0, r1, r2, r3 := r[0][:cols], r[1][:cols], r[2][:cols], r[3][:cols]
 				for c := range o {
@@ -186,6 +198,16 @@ func (k *gemmKernel) pack(dst []byte, w []int8, stride, runs, length, cols int, 
 				if step*k.quad+1 >= length { // nothing but 0 behind the run
 					for c := range o {
 						o[c][1] = 0
+					}
+				}
+			case rowsFormat:
+				for j := range min(k.quad, length-step*k.quad) {
+					o := view[int16](base(out[2*j*k.cols:]), cols)
+					for c, v := range r[j] {
+						o[c] = int16(v)
+					}
+					for c, z := range zeros[:min(len(zeros), cols)] {
+						o[c] -= int16(z)
 					}
 				}
 			case pairsFormat:
@@ -206,7 +228,7 @@ func (k *gemmKernel) pack(dst []byte, w []int8, stride, runs, length, cols int, 
 // product with ones.
 func (k *gemmKernel) sumColumns(w []byte, sums []int32) {
 	steps := len(w) / k.stepBytes()
-	ones := bytes.Repeat([]byte{1}, steps*k.quad)
+	ones := bytes.Repeat([]byte{byte(1 + k.format.taken())}, steps*k.quad)
 	g := gemmArgs{x: base(ones), runs: base(noOffset[:]), numRuns: 1, w: base(w), init: base(noSums[:]), sums: base(sums)}
 	g.quads = steps
 	k.rowsOf(&g, base(sums), 1)

@@ -1,10 +1,6 @@
 package int8
 
-import (
-	"unsafe"
-
-	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
-)
+import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 
 //go:generate go run ./gen -set gemm_vnni -out gemm_vnni_amd64.s
 //go:generate go run ./gen -set finish_vnni -out finish_vnni_amd64.s
@@ -133,58 +129,4 @@ func vectorSoftmax() []softmaxKernel {
 
 func vectorWiden() []convertKernel {
 	return []convertKernel{{kernel{"widen_avx2", isa.AVX2}, wholeConvert(widenAVX2, widenPortable, 16, 1, 2)}}
-}
-
-// The kernels on 256 bits take whole vectors; plain Go takes the rest.
-
-func wholeFinish(vectors, rest func(*finishArgs), size int) func(*finishArgs) {
-	return func(a *finishArgs) {
-		vectors(a)
-		done := a.cols &^ 7
-		if done == a.cols {
-			return
-		}
-		a.sums, a.mult = unsafe.Add(a.sums, 4*done), unsafe.Add(a.mult, 4*done)
-		a.y = unsafe.Add(a.y, size*done)
-		if a.x2 != nil {
-			a.x2 = unsafe.Add(a.x2, done)
-		}
-		a.cols -= done
-		rest(a)
-	}
-}
-
-func wholePairs(vectors func(*pairArgs), sum func(p *pairArgs, a, b uint8) int32) func(*pairArgs) {
-	rest := pairBytes(sum)
-	return func(p *pairArgs) {
-		vectors(p)
-		if done := p.n &^ 7; done < p.n {
-			q := *p
-			q.y, q.a, q.b, q.n = unsafe.Add(p.y, done), unsafe.Add(p.a, done), unsafe.Add(p.b, done*p.bStep()), p.n-done
-			*p, q = q, *p
-			rest(p)
-			*p = q
-		}
-	}
-}
-
-func wholeConvert(vectors, rest func(*convertArgs), per, inBytes, outBytes int) func(*convertArgs) {
-	return func(a *convertArgs) {
-		vectors(a)
-		if done := a.n / per * per; done < a.n {
-			a.x, a.y, a.n = unsafe.Add(a.x, done*inBytes), unsafe.Add(a.y, done*outBytes), a.n-done
-			rest(a)
-		}
-	}
-}
-
-func wholeWindow(vectors, rest func(*windowArgs), per, outBytes int) func(*windowArgs) {
-	return func(a *windowArgs) {
-		count := a.count // which the vectors' loop takes to 0
-		vectors(a)
-		if done := a.n / per * per; done < a.n {
-			a.x, a.y, a.n, a.count = unsafe.Add(a.x, done), unsafe.Add(a.y, done*outBytes), a.n-done, count
-			rest(a)
-		}
-	}
 }

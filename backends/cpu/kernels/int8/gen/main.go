@@ -1,7 +1,7 @@
 // Command gen writes the assembly of package int8 and its Go declarations:
-// go run ./gen -set S -out S_amd64.s, for each set S below, run in the package's
-// folder. The argument blocks are laid out as in layout.go. Only here is avo
-// imported.
+// go run ./gen -set S -out S_amd64.s, for each set S below, and S_arm64.s for
+// those of neon.go, run in the package's folder. The argument blocks are laid out
+// as in layout.go. Only here is avo imported.
 package main
 
 import (
@@ -31,6 +31,13 @@ var sets = map[string]func(){
 func main() {
 	set := flag.String("set", "", "the kernels to write")
 	flag.Parse()
+	if neonSets[*set] != nil {
+		if err := writeNEON(*set, flag.Lookup("out").Value.String()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	f := sets[*set]
 	if f == nil {
 		fmt.Fprintf(os.Stderr, "gen: no set %q\n", *set)
