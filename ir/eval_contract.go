@@ -127,22 +127,15 @@ func convTransposeReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 	out := NewTensor(in[0].DType, win.outShape(batch, k)...)
 	y := out.Data.([]T)
 	finish := finisher(n, reals[T](in[2]))
-	from := func(o, a, tap int) int { // the input position that a tap hits, or −1
-		p := o + d.Before[a] - tap*d.Dilation[a]
-		if p < 0 || p%d.Stride[a] != 0 || p/d.Stride[a] >= d.In[a] {
-			return -1
-		}
-		return p / d.Stride[a]
-	}
 	parallel(batch*d.Out[0], func(lo, hi int) {
 		for row := lo; row < hi; row++ {
 			b, oy := row/d.Out[0], row%d.Out[0]
 			for ox := range d.Out[1] {
 				acc := y[(row*d.Out[1]+ox)*k:][:k]
 				for ky := range d.Kernel[0] {
-					iy := from(oy, 0, ky)
+					iy := d.transposedFrom(oy, 0, ky)
 					for kx := range d.Kernel[1] {
-						ix := from(ox, 1, kx)
+						ix := d.transposedFrom(ox, 1, kx)
 						if iy < 0 || ix < 0 {
 							continue
 						}
@@ -160,6 +153,16 @@ func convTransposeReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 		}
 	})
 	return []*Tensor{out}, nil
+}
+
+// transposedFrom gives the input position whose tap reaches output position o
+// of axis a in a transposed convolution, or −1.
+func (w Window) transposedFrom(o, a, tap int) int {
+	p := o + w.Before[a] - tap*w.Dilation[a]
+	if p < 0 || p%w.Stride[a] != 0 || p/w.Stride[a] >= w.In[a] {
+		return -1
+	}
+	return p / w.Stride[a]
 }
 
 // matmulReal multiplies rows [m,k] by [k,n] into y, one chain per element.

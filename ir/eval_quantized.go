@@ -130,6 +130,52 @@ func evalQConv(n *Node, in []*Tensor) ([]*Tensor, error) {
 	return []*Tensor{s.out}, nil
 }
 
+// evalQConvTranspose adds, for each output position, the taps that an input
+// position reaches; exact, so that the order does not matter.
+func evalQConvTranspose(n *Node, in []*Tensor) ([]*Tensor, error) {
+	win, err := TransposedWindowOf(n)
+	if err != nil {
+		return nil, err
+	}
+	shape := n.Outputs[0].Type.Shape
+	s, err := newSink(n, shape)
+	if err != nil {
+		return nil, err
+	}
+	d := win.D2()
+	m, bias := in[3].F32(), optI32(in[2])
+	x, w := centred(in[0], n.Inputs[0].Type.Quant), centred(in[1], n.Inputs[1].Type.Quant)
+	c, k := in[0].Shape[len(in[0].Shape)-1], shape[len(shape)-1]
+	cg, kg := c/d.Groups, k/d.Groups
+	acc := make([]int32, k)
+	for p := range shape[:len(shape)-1].Elems() {
+		ox, oy, b := p%d.Out[1], p/d.Out[1]%d.Out[0], p/d.Out[1]/d.Out[0]
+		clear(acc)
+		copy(acc, bias)
+		for ky := range d.Kernel[0] {
+			iy := d.transposedFrom(oy, 0, ky)
+			for kx := range d.Kernel[1] {
+				ix := d.transposedFrom(ox, 1, kx)
+				if iy < 0 || ix < 0 {
+					continue
+				}
+				px := x[((b*d.In[0]+iy)*d.In[1]+ix)*c:][:c]
+				pw := w[(ky*d.Kernel[1]+kx)*c*kg:][:c*kg]
+				for ci, v := range px {
+					dst := acc[ci/cg*kg:][:kg]
+					for j, wv := range pw[ci*kg:][:kg] {
+						dst[j] += v * wv
+					}
+				}
+			}
+		}
+		for j, a := range acc {
+			s.set(p*k+j, a, m[j])
+		}
+	}
+	return []*Tensor{s.out}, nil
+}
+
 // matSums multiplies rows [m,k] by [k,n].
 func matSums(x []int32, w []int32, rows, k, n int, bias []int32, emit func(i, c int, acc int32)) {
 	acc := make([]int32, n)

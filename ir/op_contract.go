@@ -10,6 +10,8 @@ var activationAttrs = []AttrSpec{
 
 var groupsAttr = []AttrSpec{{Name: "groups", Kind: Int, Default: 1, Doc: "channel groups; Cin of them is a depthwise convolution"}}
 
+var outputPaddingAttr = []AttrSpec{{Name: "output_padding", Kind: Ints, Default: []int{}, Doc: "extra extent at the end of each spatial axis"}}
+
 var transposeAttrs = []AttrSpec{
 	{Name: "transpose_a", Kind: BoolA, Default: false, Doc: "a is [...,K,M]"},
 	{Name: "transpose_b", Kind: BoolA, Default: false, Doc: "b is [...,N,K]"},
@@ -24,10 +26,8 @@ var contractionOps = []Op{
 	},
 	{
 		Name: "convolution_transpose", Class: Contraction, In: convIn, Outs: 1, Grad: Differentiable,
-		Doc: "transposed convolution, x [N,H,W,Cin] with w [KH,KW,Cin,Cout/groups]; ONNX ConvTranspose",
-		Attrs: join(windowAttrs, groupsAttr, []AttrSpec{
-			{Name: "output_padding", Kind: Ints, Default: []int{}, Doc: "extra extent at the end of each spatial axis"},
-		}),
+		Doc:   "transposed convolution, x [N,H,W,Cin] with w [KH,KW,Cin,Cout/groups]; ONNX ConvTranspose",
+		Attrs: join(windowAttrs, groupsAttr, outputPaddingAttr),
 		Infer: inferConvTranspose, MACs: convTransposeMACs, Eval: evalConvolutionTranspose,
 	},
 	{
@@ -107,11 +107,9 @@ func convMACs(n *Node) int64 {
 	return int64(n.Outputs[0].Type.Shape.Elems()) * int64(ws[:len(ws)-1].Elems())
 }
 
-func inferConvTranspose(n *Node) ([]Type, error) {
-	d, err := wantFloat(n)
-	if err != nil {
-		return nil, err
-	}
+// convTransposeShape is the shape rule that float and quantized transposed
+// convolutions share.
+func convTransposeShape(n *Node) (Shape, error) {
 	w, err := TransposedWindowOf(n)
 	if err != nil {
 		return nil, err
@@ -121,7 +119,19 @@ func inferConvTranspose(n *Node) ([]Type, error) {
 	if cin != ws[len(ws)-2] || cin%w.Groups != 0 {
 		return nil, fmt.Errorf("input has %d channels; weight is %v with groups=%d", cin, ws, w.Groups)
 	}
-	return []Type{{DType: d, Shape: w.outShape(x[0], cout)}}, checkBias(n, 2, cout, d)
+	return w.outShape(x[0], cout), nil
+}
+
+func inferConvTranspose(n *Node) ([]Type, error) {
+	d, err := wantFloat(n)
+	if err != nil {
+		return nil, err
+	}
+	s, err := convTransposeShape(n)
+	if err != nil {
+		return nil, err
+	}
+	return []Type{{DType: d, Shape: s}}, checkBias(n, 2, s[len(s)-1], d)
 }
 
 // TransposedWindowOf is WindowOf for convolution_transpose: Out is larger than

@@ -17,6 +17,11 @@ var quantizedOps = []Op{
 		Attrs: join(windowAttrs, groupsAttr, outAttrs), Infer: inferQConv, MACs: convMACs, Eval: evalQConv,
 	},
 	{
+		Name: "q_convolution_transpose", Class: Quantized, In: qconvIn, Outs: 1, Grad: NoGrad,
+		Doc:   "acc = Σ(x−zx)(w−zw) + bias in int32 over the taps that an input reaches; requantized by mult[c]; operands as convolution_transpose, bias i32[Cout], mult f32[Cout]",
+		Attrs: join(windowAttrs, groupsAttr, outputPaddingAttr, outAttrs), Infer: inferQConvTranspose, MACs: convTransposeMACs, Eval: evalQConvTranspose,
+	},
+	{
 		Name: "q_dot", Class: Quantized, In: qconvIn, Outs: 1, Grad: NoGrad,
 		Doc:   "dense layer, acc = Σ(x−zx)(w−zw) + bias in int32; requantized by mult[c]; bias i32[N], mult f32[N]",
 		Attrs: outAttrs, Infer: inferQDot, MACs: dotMACs, Eval: evalQDot,
@@ -117,6 +122,17 @@ func outType(n *Node, s Shape) ([]Type, error) {
 
 func inferQConv(n *Node) ([]Type, error) {
 	s, err := convShape(n)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkWeights(n, s[len(s)-1]); err != nil {
+		return nil, err
+	}
+	return outType(n, s)
+}
+
+func inferQConvTranspose(n *Node) ([]Type, error) {
+	s, err := convTransposeShape(n)
 	if err != nil {
 		return nil, err
 	}

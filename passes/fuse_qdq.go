@@ -173,7 +173,7 @@ func (f *qdqFuser) fuse(q *ir.Node) (*ir.Value, error) {
 	}
 	o := out.Out(lo, hi)
 	switch n.Op.Name {
-	case "convolution", "dot":
+	case "convolution", "convolution_transpose", "dot":
 		return f.contraction(n, o)
 	case "concatenate":
 		return f.concatenate(n, out)
@@ -224,14 +224,17 @@ func weights(v *ir.Value) *ir.Value {
 	return w
 }
 
-// contraction builds q_convolution or q_dot; nil where an operand is not
+// contraction builds q_convolution, q_convolution_transpose or q_dot; nil where an operand is not
 // quantized.
 func (f *qdqFuser) contraction(n *ir.Node, o ir.Out) (*ir.Value, error) {
 	x, w := source(n.Inputs[0]), weights(n.Inputs[1])
 	if x == nil || w == nil {
 		return nil, nil
 	}
-	cout := w.Type.Shape[len(w.Type.Shape)-1]
+	cout := n.Out().Type.Shape[len(n.Out().Type.Shape)-1]
+	if w.Type.Shape[len(w.Type.Shape)-1] != cout && w.Type.Quant.Axis >= 0 {
+		return nil, nil // the groups of a transposed convolution share its scales
+	}
 	sw := make([]float32, cout)
 	for c := range sw {
 		sw[c] = w.Type.Quant.ScaleAt(c)
@@ -299,7 +302,7 @@ func (f *qdqFuser) concatenate(n *ir.Node, out quant.Params) (*ir.Value, error) 
 // fuseFloatEnd makes contractions whose result stays float give it straight
 // from their sums.
 func (f *qdqFuser) fuseFloatEnd(n *ir.Node) (*ir.Value, error) {
-	if n.Op.Name != "convolution" && n.Op.Name != "dot" {
+	if n.Op.Name != "convolution" && n.Op.Name != "convolution_transpose" && n.Op.Name != "dot" {
 		return nil, nil
 	}
 	if u := f.uses[n.Out()]; len(u) == 1 && u[0].Node != nil { // left to fuse
@@ -316,6 +319,9 @@ func (f *qdqFuser) fuseFloatEnd(n *ir.Node) (*ir.Value, error) {
 	y, err := f.contraction(n, ir.Out{DType: ir.F32})
 	if y == nil || err != nil {
 		return nil, err
+	}
+	if n.Op.Attr("activation") == nil {
+		return y, nil
 	}
 	switch n.Str("activation") {
 	case "relu":

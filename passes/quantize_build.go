@@ -277,7 +277,7 @@ func (b *quantBuilder) emit(n *ir.Node, op string, attrs ir.Attrs, in []*ir.Valu
 	return nil
 }
 
-// contraction emits q_convolution or q_dot.
+// contraction emits q_convolution, q_convolution_transpose or q_dot.
 func (b *quantBuilder) contraction(n *ir.Node) error {
 	x, err := b.quantized(n.In(0))
 	if err != nil {

@@ -120,7 +120,7 @@ func (c *channels) node(n *ir.Node) {
 		}
 	}
 	switch n.Op.Name {
-	case "convolution", "dot":
+	case "convolution", "convolution_transpose", "dot":
 		if canContract(n) != "" {
 			pinAll()
 			return
@@ -130,7 +130,7 @@ func (c *channels) node(n *ir.Node) {
 			pinAll()
 			return
 		}
-		if n.Str("activation") == "clamp" {
+		if n.Op.Attr("activation") != nil && n.Str("activation") == "clamp" {
 			c.pin(y)
 		}
 	case "relu", "leaky_relu", "max_pool", "average_pool", "resize":
@@ -320,7 +320,7 @@ func (z *quantizer) scaleChannels(c *channels, scale []float64) {
 		return scale[c.find(b+i)]
 	}
 	for _, n := range z.g.Nodes {
-		if n.Op.Name != "convolution" && n.Op.Name != "dot" || canContract(n) != "" {
+		if n.Op.Name != "convolution" && n.Op.Name != "convolution_transpose" && n.Op.Name != "dot" || canContract(n) != "" {
 			continue
 		}
 		l := layerOf(n)

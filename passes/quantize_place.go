@@ -56,7 +56,7 @@ func roleOf(n *ir.Node, opt *QuantizeOptions) role {
 	}
 	x := n.In(0)
 	switch n.Op.Name {
-	case "convolution", "dot":
+	case "convolution", "convolution_transpose", "dot":
 		return contraction
 	case "dot_general":
 		return product
@@ -147,6 +147,8 @@ func canContract(n *ir.Node) string {
 		return "its type is " + n.Out().Type.DType.String()
 	case w.Const.Len() == 0 || n.Out().Type.Shape.Elems() == 0:
 		return "it is empty"
+	case n.Op.Name == "convolution_transpose" && n.Int("groups") > 1:
+		return "it is a transposed convolution in groups"
 	}
 	if l := layerOf(n); !sumFits(&l) {
 		return "a sum over its inputs could leave int32"
@@ -360,7 +362,7 @@ func (p *plan) wants8(v *ir.Value) bool {
 // weightOperand says whether a use is no data operand.
 func (p *plan) weightOperand(u ir.Use) (int, bool) {
 	switch u.Node.Op.Name {
-	case "convolution", "dot", "gather":
+	case "convolution", "convolution_transpose", "dot", "gather":
 		return u.Index, u.Index > 0
 	}
 	return u.Index, false

@@ -30,6 +30,23 @@ type part struct {
 	moments *quant.Moments
 }
 
+// partRows is how many rows of a layer's weight are rounded together. The taps
+// of a transposed convolution are parts of their own, since an output is
+// reached by some of them only; all see the same rows, the input's pixels.
+func partRows(l *layer) int {
+	switch {
+	case perTap(l.node):
+		s := l.node.In(1).Const.Shape
+		return s[len(s)-2]
+	case l.spec.Groups > 1:
+		return l.spec.K
+	}
+	return maxRows
+}
+
+// perTap says that a layer is rounded tap by tap.
+func perTap(n *ir.Node) bool { return n.Op.Name == "convolution_transpose" }
+
 // round rounds the weights of every layer, in groups whose moments fit the
 // budget: the samples pass once for each group.
 func (z *quantizer) round() error {
@@ -65,10 +82,11 @@ func (z *quantizer) round() error {
 func (z *quantizer) nextGroup(ls []*layer) []*layer {
 	var sum int64
 	for i, l := range ls {
-		k := min(l.spec.K, maxRows)
-		parts := int64((l.spec.K + maxRows - 1) / maxRows)
-		if l.spec.Groups > 1 {
-			k, parts = l.spec.K, 1
+		step := partRows(l)
+		k := min(l.spec.K, step)
+		parts := int64((l.spec.K + step - 1) / step)
+		if perTap(l.node) {
+			parts = 1
 		}
 		sum += parts*quant.MomentBytes(k, l.spec.Groups) + l.node.In(0).Type.Bytes()
 		if i > 0 && sum > z.opt.Budget {
@@ -90,12 +108,14 @@ func (z *quantizer) gatherMoments(group []*layer) error {
 		defer free()
 	}
 	for _, l := range group {
-		step := maxRows
-		if l.spec.Groups > 1 {
-			step = l.spec.K
-		}
+		step := partRows(l)
 		for lo := 0; lo < l.spec.K; lo += step {
 			p := part{lo: lo, hi: min(lo+step, l.spec.K)}
+			if perTap(l.node) && lo > 0 {
+				p.moments = l.parts[0].moments
+				l.parts = append(l.parts, p)
+				continue
+			}
 			p.moments = quant.NewMoments(p.hi-p.lo, l.spec.Groups)
 			p.moments.Gram = gram
 			l.parts = append(l.parts, p)
@@ -212,9 +232,13 @@ func (z *quantizer) gather(l *layer, sample int, x *ir.Tensor) error {
 	var buf, cut []float32
 	for g := range l.spec.Groups {
 		buf = p.rows(x.F32(), g, buf)
-		for _, part := range l.parts {
+		for i, part := range l.parts {
 			rows := buf
-			if len(l.parts) > 1 {
+			if perTap(l.node) {
+				if i > 0 {
+					break // the others share the first one's moments
+				}
+			} else if len(l.parts) > 1 {
 				cut = cut[:0]
 				for r := range p.at {
 					cut = append(cut, buf[r*l.spec.K+part.lo:r*l.spec.K+part.hi]...)
@@ -303,6 +327,10 @@ func (z *quantizer) roundLayer(l *layer) error {
 	bias := l.spec.Bias
 	var noise, signal float64
 	l.q = l.q[:0]
+	share := 1.0 // of the outputs that a part reaches
+	if perTap(l.node) {
+		share = 1 / float64(max(1, ir.Shape(l.node.Ints("strides")).Elems()))
+	}
 	for _, p := range l.parts {
 		spec := l.spec
 		spec.K, spec.Bias = p.hi-p.lo, bias
@@ -321,7 +349,7 @@ func (z *quantizer) roundLayer(l *layer) error {
 			return err
 		}
 		if !z.opt.NoCorrection {
-			bias = p.moments.CorrectedBias(&spec, q, l.scale)
+			bias = blend(bias, p.moments.CorrectedBias(&spec, q, l.scale), share)
 			l.bias = bias
 		}
 		n, s := p.moments.Error(&spec, q, l.scale)
@@ -332,6 +360,21 @@ func (z *quantizer) roundLayer(l *layer) error {
 		l.sqnr = 10 * math.Log10(signal/noise)
 	}
 	return nil
+}
+
+// blend moves the bias by a share of a correction, which not all outputs want.
+func blend(bias, corrected []float32, share float64) []float32 {
+	if share == 1 {
+		return corrected
+	}
+	for i := range corrected {
+		b := 0.0
+		if bias != nil {
+			b = float64(bias[i])
+		}
+		corrected[i] = float32(b + share*(float64(corrected[i])-b))
+	}
+	return corrected
 }
 
 // proveRanges proves from the stored integers that no sum leaves int32.

@@ -38,6 +38,10 @@ type group struct {
 	// inPlace lists operands whose memory the result may take.
 	inPlace []int
 
+	// rest: what another group of the same nodes began is finished here; that
+	// one's step counts their multiply-accumulates.
+	rest bool
+
 	// expand, where set, are the groups that do this one's work.
 	expand []*group
 
@@ -229,7 +233,9 @@ func (g *group) info() backends.Step {
 	inner := map[*ir.Value]bool{}
 	for i, n := range g.nodes {
 		ops[i] = n.Op.Name
-		s.MACs += n.Op.MACs(n)
+		if !g.rest {
+			s.MACs += n.Op.MACs(n)
+		}
 		for _, v := range n.Outputs {
 			if i < len(g.nodes)-1 {
 				inner[v] = true

@@ -14,7 +14,7 @@ import (
 //	convolution_transpose|dot_general + unary
 //	add|subtract|multiply|… + unary
 //	q_convolution|q_dot [+ q_add] [+ q_lookup]
-//	q_add|q_multiply + q_lookup
+//	q_convolution_transpose|q_add|q_multiply + q_lookup
 //	transpose + uniform_quantize
 func (c *compiler) fuse() {
 	claimed := map[*ir.Node]bool{}
@@ -99,6 +99,8 @@ func (c *compiler) chain(n *ir.Node, claimed map[*ir.Node]bool) *group {
 		g.takeUnary(next)
 	case "convolution_transpose", "dot_general", "add", "subtract", "multiply", "divide", "maximum", "minimum":
 		g.takeUnary(next)
+	case "q_convolution_transpose":
+		g.takeLookup(c, n, next)
 	case "q_convolution", "q_dot":
 		if next == nil || !n.Outputs[0].Type.DType.Is8Bit() {
 			break

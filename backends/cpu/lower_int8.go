@@ -485,3 +485,63 @@ func lowerMaxPool(c *compiler, g *group) error {
 	}
 	return lowerPoolF32(c, g)
 }
+
+// lowerQConvTranspose computes the phases to memory of their own and brings
+// them together.
+func lowerQConvTranspose(c *compiler, g *group) error {
+	n := g.nodes[0]
+	d, err := ir.TransposedWindowOf(n)
+	if err != nil {
+		return err
+	}
+	d = d.D2()
+	x := n.Inputs[0]
+	signed, zero, err := perTensor(x)
+	if err != nil {
+		return err
+	}
+	xs, ys := x.Type.Shape, n.Outputs[0].Type.Shape
+	k := ys[len(ys)-1]
+	if q := n.Inputs[1].Type.Quant; q == nil || len(q.Zero) > 1 && d.Groups > 1 {
+		return errNoKernel
+	}
+	w, wzero, err := c.qweights(n.Inputs[1], k)
+	if err != nil {
+		return err
+	}
+	bias, mult, err := c.biasAndMult(n)
+	if err != nil {
+		return err
+	}
+	out, err := outOf(n)
+	if err != nil {
+		return err
+	}
+	_, table, err := c.epilogue(g)
+	if err != nil {
+		return err
+	}
+	s := q8.ConvSpec{
+		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: k,
+		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
+		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: signed, XZero: zero,
+		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Table: table,
+	}
+	order, scattered := s.Interleaving()
+	if !scattered {
+		return setInt8(c, g, "ConvTranspose", q8.ConvTranspose, s, x)
+	}
+	h, wd := s.PhasePixels()
+	y := g.out[0]
+	parts := &ir.Value{Name: y.Name + ".phases", Type: ir.Type{DType: y.Type.DType, Shape: ir.Shape{d.Stride[0], d.Stride[1], xs[0], h, wd, k}}}
+	first := &group{nodes: g.nodes, out: []*ir.Value{parts}}
+	if err := setInt8(c, first, "ConvTranspose", q8.ConvTranspose, s, x); err != nil {
+		return err
+	}
+	second := &group{nodes: g.nodes[len(g.nodes)-1:], out: g.out, rest: true}
+	if err := setInt8(c, second, "Interleave", q8.Interleave, order, parts); err != nil {
+		return err
+	}
+	g.expand = []*group{first, second}
+	return nil
+}

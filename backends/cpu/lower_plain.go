@@ -169,7 +169,7 @@ func lowerDotInteger(c *compiler, g *group) error {
 	if err := setInt8(c, first, "Dot", q8.Dot, s, n.Inputs[0]); err != nil {
 		return err
 	}
-	second := &group{nodes: g.nodes, out: n.Outputs, inPlace: []int{0}}
+	second := &group{nodes: g.nodes, out: n.Outputs, inPlace: []int{0}, rest: true}
 	spec := plain.ZeroPointSpec{M: m, K: k, N: nn, ASigned: as.DType == ir.S8, BSigned: bs.DType == ir.S8, ColSums: sums}
 	if err := setPlain(c, second, "ZeroPoint", plain.ZeroPoint, spec, raw, n.Inputs[0], za, zb); err != nil {
 		return err

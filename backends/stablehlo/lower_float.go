@@ -222,7 +222,10 @@ func lowerConvTranspose(w *writer, n *ir.Node) ([]val, error) {
 		return nil, err
 	}
 	t := n.Outputs[0].Type
-	x, k := w.in(n, 0), w.in(n, 1)
+	return []val{w.activated(n, w.convTranspose(w.in(n, 0), w.in(n, 1), t.DType, win, t.Shape))}, nil
+}
+
+func (w *writer) convTranspose(x, k val, d ir.DType, win ir.Window, out ir.Shape) val {
 	r := len(win.In)
 	spatial := make([]int, r)
 	low, high := make([]int, r), make([]int, r)
@@ -241,7 +244,7 @@ func lowerConvTranspose(w *writer, n *ir.Node) ([]val, error) {
 	}
 	dilated := win.Stride
 	win.Stride = ones(r)
-	return []val{w.activated(n, w.conv(x, k, t.DType, win, t.Shape, dilated, low, high))}, nil
+	return w.conv(x, k, d, win, out, dilated, low, high)
 }
 
 func lowerDot(w *writer, n *ir.Node) val {

@@ -7,18 +7,19 @@ import (
 )
 
 var quantizedOps = map[string]lowering{
-	"uniform_quantize":   lowerQuantize,
-	"uniform_dequantize": one(lowerDequantize),
-	"q_convolution":      lowerQConv,
-	"q_dot":              lowerQDot,
-	"q_dot_general":      lowerQDotGeneral,
-	"q_add":              lowerQAdd,
-	"q_multiply":         lowerQMultiply,
-	"q_average_pool":     lowerQAveragePool,
-	"q_reduce_mean":      lowerQReduceMean,
-	"q_lookup":           one(lowerQLookup),
-	"q_softmax":          lowerQSoftmax,
-	"q_resize":           lowerQResize,
+	"uniform_quantize":        lowerQuantize,
+	"uniform_dequantize":      one(lowerDequantize),
+	"q_convolution":           lowerQConv,
+	"q_convolution_transpose": lowerQConvTranspose,
+	"q_dot":                   lowerQDot,
+	"q_dot_general":           lowerQDotGeneral,
+	"q_add":                   lowerQAdd,
+	"q_multiply":              lowerQMultiply,
+	"q_average_pool":          lowerQAveragePool,
+	"q_reduce_mean":           lowerQReduceMean,
+	"q_lookup":                one(lowerQLookup),
+	"q_softmax":               lowerQSoftmax,
+	"q_resize":                lowerQResize,
 }
 
 // requant writes the rounding step: clamp in float, round half to even, add
@@ -136,6 +137,20 @@ func lowerQConv(w *writer, n *ir.Node) ([]val, error) {
 		return w.perChannel(n, acc)
 	}
 	acc := w.conv(w.padSpatial(w.centred(n, 0), win, 0), w.centred(n, 1), ir.I32, win, out, ones(r), none, none)
+	return w.perChannel(n, w.addBias(n, acc))
+}
+
+// lowerQConvTranspose takes the zero points away first: the dilated input has
+// zeros between its pixels.
+func lowerQConvTranspose(w *writer, n *ir.Node) ([]val, error) {
+	win, err := ir.TransposedWindowOf(n)
+	if err != nil {
+		return nil, err
+	}
+	if q := n.Inputs[1].Type.Quant; len(q.Zero) > 1 && win.Groups > 1 {
+		return nil, fmt.Errorf("weights of %d groups have zero points of their own", win.Groups)
+	}
+	acc := w.convTranspose(w.centred(n, 0), w.centred(n, 1), ir.I32, win, n.Outputs[0].Type.Shape)
 	return w.perChannel(n, w.addBias(n, acc))
 }
 

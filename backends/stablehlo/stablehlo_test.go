@@ -103,6 +103,13 @@ graph @main(%x: u8[1,9,8,6]<0.02:3>) {
   %y = q_convolution %x @w _ @m padding=[1,1,1,1] strides=[2,2] groups=6 out_scale=0.05 out_zero=128
   return %y
 }`,
+		"transposed": `const @w: s8[3,2,4,5]<axis=3> scale=[1,1,1,1,1] zero=[0] = randint(5,-127,127)
+const @b: i32[5] = [1,2,-3000,4,5]
+const @m: f32[5] = [0.001,0.002,0.0005,0.0011,0.0013]
+graph @main(%x: u8[2,5,4,4]<0.02:3>) {
+  %y = q_convolution_transpose %x @w @b @m padding=[1,0,0,1] strides=[2,2] output_padding=[1,0] out_scale=0.05 out_zero=128
+  return %y
+}`,
 		"signed dot": `const @w: s8[13,6]<axis=1> scale=[1,1,1,1,1,1] zero=[0] = randint(6,-127,127)
 const @b: i32[6] = [1,2,3,4,5,-6000]
 const @m: f32[6] = [0.001,0.002,0.0005,0.0011,0.0013,0.0007]

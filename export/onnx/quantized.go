@@ -24,14 +24,15 @@ var quantizedOps = map[string]writer{
 		e.put(n.Out(), e.real(x, first), first)
 		return nil
 	},
-	"q_convolution":  qconv,
-	"q_dot":          qdot,
-	"q_dot_general":  qdotGeneral,
-	"q_add":          qbinary("Add"),
-	"q_multiply":     qbinary("Mul"),
-	"q_average_pool": qpool,
-	"q_reduce_mean":  qmean,
-	"q_lookup":       qlookup,
+	"q_convolution":           qconv,
+	"q_convolution_transpose": qconvTranspose,
+	"q_dot":                   qdot,
+	"q_dot_general":           qdotGeneral,
+	"q_add":                   qbinary("Add"),
+	"q_multiply":              qbinary("Mul"),
+	"q_average_pool":          qpool,
+	"q_reduce_mean":           qmean,
+	"q_lookup":                qlookup,
 	"q_softmax": func(e *exporter, n *ir.Node) error {
 		return e.quantized(n, e.emit("Softmax", n.Out().Name+"_real", attrs{"axis": -1}, e.real(n.Inputs[0], false)), false)
 	},
@@ -165,6 +166,35 @@ func qconv(e *exporter, n *ir.Node) error {
 	a := window(w)
 	a["group"] = w.Groups
 	y := e.emit("Conv", n.Out().Name+"_real", a, e.real(n.Inputs[0], true), e.storedWeight(k, turned(k.Const, perm), 0), bias)
+	return e.quantized(n, y, true)
+}
+
+func qconvTranspose(e *exporter, n *ir.Node) error {
+	w, err := ir.TransposedWindowOf(n)
+	if err != nil {
+		return err
+	}
+	k := n.Inputs[1]
+	if !k.IsConst() {
+		return fmt.Errorf("its weight is computed while the model runs")
+	}
+	if w.Groups > 1 {
+		return fmt.Errorf("a quantized transposed convolution of %d groups has no QDQ form here", w.Groups)
+	}
+	r := len(k.Type.Shape)
+	perm := []int{r - 2, r - 1}
+	for a := range r - 2 {
+		perm = append(perm, a)
+	}
+	bias, err := e.biasReal(n)
+	if err != nil {
+		return err
+	}
+	a := window(w)
+	if x := n.Ints("output_padding"); len(x) > 0 {
+		a["output_padding"] = x
+	}
+	y := e.emit("ConvTranspose", n.Out().Name+"_real", a, e.real(n.Inputs[0], true), e.storedWeight(k, turned(k.Const, perm), 1), bias)
 	return e.quantized(n, y, true)
 }
 

@@ -8,7 +8,7 @@ import (
 
 // quantRows are the draws of a quantized graph.
 var quantRows = []func(*gen){
-	drawQConv, drawQConv, drawQConv, drawQConv, drawQDepthwise, drawQDepthwise, drawQDot, drawQDot, drawQDotGeneral,
+	drawQConv, drawQConv, drawQConv, drawQConv, drawQDepthwise, drawQDepthwise, drawQConvTranspose, drawQDot, drawQDot, drawQDotGeneral,
 	drawQAdd, drawQAdd, drawQAdd, drawQMultiply, drawQPool, drawQMean, drawQLookup, drawQLookup, drawQSoftmax, drawQResize,
 	drawQConcat, drawQMove, drawQMove, drawQMaxPool, drawIsland, drawIsland, drawDynamic, drawQuantize,
 }
@@ -134,6 +134,23 @@ func drawQDepthwise(g *gen) {
 	}
 	c := x.Type.Shape[3]
 	g.contract("q_convolution", ir.Attrs{"strides": s, "padding": p, "dilation": d, "groups": c}, x, g.qweights(k[0], k[1], 1, c), k[0]*k[1])
+}
+
+func drawQConvTranspose(g *gen) {
+	x := g.qimage()
+	s := x.Type.Shape
+	if s.Elems() > 2048 {
+		return
+	}
+	k := []int{1 + g.IntN(4), 1 + g.IntN(4)}
+	a := ir.Attrs{"strides": []int{1 + g.IntN(3), 1 + g.IntN(3)}, "output_padding": []int{g.IntN(2), g.IntN(2)}}
+	if g.IntN(2) == 0 {
+		k = []int{2, 2}
+		a = ir.Attrs{"strides": []int{2, 2}}
+	} else if k[0] > 1 && k[1] > 1 && s[1] > 1 && s[2] > 1 {
+		a["padding"] = []int{g.IntN(2), g.IntN(2), g.IntN(2), g.IntN(2)}
+	}
+	g.contract("q_convolution_transpose", a, x, g.qweights(k[0], k[1], s[3], g.channels()), s[3])
 }
 
 func drawQDot(g *gen) {

@@ -511,11 +511,42 @@ func TestNoAllocation(t *testing.T) {
 		if n := testing.AllocsPerRun(20, func() { d.Run(0, d.Tiles(), a) }); n != 0 {
 			t.Errorf("a matrix product allocates %v times in a run", n)
 		}
+		s = r.convTranspose()
+		k, err = ConvTranspose(s, l)
+		must(t, k, err)
+		a = &Args{X: r.bytes(s.N * s.H * s.W * s.C), Y: make([]byte, 4*s.N*(s.OH+s.SH)*(s.OW+s.SW)*s.K), Scratch: aligned[byte](k.ScratchBytes())}
+		if n := testing.AllocsPerRun(20, func() { k.Run(0, k.Tiles(), a) }); n != 0 {
+			t.Errorf("a transposed convolution allocates %v times in a run", n)
+		}
 		p, err := Add(PairSpec{AShape: []int{500}, BShape: []int{500}, FactorA: 1, FactorB: 1, Mult: 1}, l)
 		must(t, p, err)
 		a = &Args{X: r.bytes(500), X2: r.bytes(500), Y: make([]byte, 500)}
 		if n := testing.AllocsPerRun(20, func() { p.Run(0, p.Tiles(), a) }); n != 0 {
 			t.Errorf("an addition allocates %v times in a run", n)
+		}
+	})
+}
+
+// Phases and their interleaving give the definition's transposed convolution.
+func TestConvTranspose(t *testing.T) {
+	levels(t, func(t *testing.T, l isa.Level) {
+		for seed := range uint64(300) {
+			r := newRNG(seed)
+			s := r.convTranspose()
+			x := r.bytes(s.N * s.H * s.W * s.C)
+			want := refConvTranspose(s, x)
+			k, err := ConvTranspose(s, l)
+			must(t, k, err)
+			h, w := s.PhasePixels()
+			got := runAll(t, r, k, x, nil, min(s.SH, s.OH)*min(s.SW, s.OW)*s.N*h*w*s.K*s.Out.DType.bytes())
+			if order, scattered := s.Interleaving(); scattered {
+				i, err := Interleave(order, l)
+				must(t, i, err)
+				got = runAll(t, r, i, got, nil, len(want))
+			}
+			brief := s
+			brief.Weights, brief.Bias, brief.Mult, brief.Table = nil, nil, nil, nil
+			compare(t, k.Name(), got, want, brief)
 		}
 	})
 }

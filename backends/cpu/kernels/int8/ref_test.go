@@ -296,3 +296,71 @@ func must(t testing.TB, k Kernel, err error) Kernel {
 	}
 	return k
 }
+
+// convTranspose draws a transposed convolution.
+func (r rng) convTranspose() ConvSpec {
+	s := ConvSpec{N: r.in(1, 2), KH: r.in(1, 5), KW: r.in(1, 5), SH: r.in(1, 3), SW: r.in(1, 3), DH: r.in(1, 2), DW: r.in(1, 2), Groups: 1}
+	s.C, s.K = r.in(1, 40), r.in(1, 40)
+	switch r.IntN(5) {
+	case 0, 1:
+		s.KH, s.KW, s.SH, s.SW, s.DH, s.DW = 2, 2, 2, 2, 1, 1
+	case 2:
+		s.Groups = r.in(2, 4)
+		s.C, s.K = s.Groups*r.in(1, 10), s.Groups*r.in(1, 10)
+	}
+	groups := s.Groups
+	s.OH, s.OW = 1, 1
+	s = r.finishConv(s)
+	s.Residual = nil
+	s.H, s.W = r.in(1, 7), r.in(1, 9)
+	s.PT, s.PL = r.in(0, s.KH-1), r.in(0, s.KW-1)
+	if r.bool() {
+		s.PT, s.PL = 0, 0
+	}
+	s.OH = max(1, (s.H-1)*s.SH+(s.KH-1)*s.DH+1-s.PT-r.in(0, 2)+r.in(0, s.SH-1))
+	s.OW = max(1, (s.W-1)*s.SW+(s.KW-1)*s.DW+1-s.PL-r.in(0, 2)+r.in(0, s.SW-1))
+	if groups > 1 {
+		s.WZero = nil
+	}
+	return s
+}
+
+func refConvTranspose(s ConvSpec, x []byte) []byte {
+	cg, kg := s.C/s.Groups, s.K/s.Groups
+	acc := make([]int32, s.N*s.OH*s.OW*s.K)
+	for n := range s.N {
+		for p := range s.H * s.W * s.KH * s.KW {
+			ih, iw, kh, kw := p/s.KW/s.KH/s.W, p/s.KW/s.KH%s.W, p/s.KW%s.KH, p%s.KW
+			oh, ow := ih*s.SH-s.PT+kh*s.DH, iw*s.SW-s.PL+kw*s.DW
+			if oh < 0 || ow < 0 || oh >= s.OH || ow >= s.OW {
+				continue
+			}
+			for c := range s.C {
+				v := get8(x, ((n*s.H+ih)*s.W+iw)*s.C+c, s.XSigned) - s.XZero
+				for j := range kg {
+					k := c/cg*kg + j
+					w := int32(s.Weights[((kh*s.KW+kw)*s.C+c)*kg+j])
+					if s.WZero != nil {
+						w -= s.WZero[k]
+					}
+					acc[((n*s.OH+oh)*s.OW+ow)*s.K+k] += v * w
+				}
+			}
+		}
+	}
+	y := make([]byte, len(acc)*s.Out.DType.bytes())
+	for i, a := range acc {
+		if s.Bias != nil {
+			a += s.Bias[i%s.K]
+		}
+		var m float32
+		if s.Mult != nil {
+			m = s.Mult[i%s.K]
+		}
+		refPut(y, i, a, m, s.Out)
+		if s.Table != nil {
+			y[i] = s.Table[y[i]^xored(s.Out.DType == S8)]
+		}
+	}
+	return y
+}
