@@ -100,6 +100,19 @@ func denseNet(t *testing.T) *ir.Graph {
 	return m.graph(t, m.conv(d, 3, 5, 1, 1, nil))
 }
 
+// segmenter goes up again by transposed convolutions: stride and kernel 2, and
+// phases of unlike windows with a residual behind.
+func segmenter(t *testing.T) *ir.Graph {
+	m := newNet("segmenter", 4)
+	x := m.Input("x", ir.T(ir.F32, ir.Batch, 8, 8, 3))
+	a := m.conv(x, 3, 12, 1, 1, ir.Attrs{"activation": "relu"})
+	b := m.conv(a, 3, 16, 1, 2, ir.Attrs{"activation": "relu"})
+	c := m.Op("convolution_transpose", ir.Attrs{"strides": []int{2, 2}, "padding": []int{1, 1, 1, 1}, "output_padding": []int{1, 1}}, b, m.random(0.2, 3, 3, 16, 12), m.random(0.1, 12))
+	c = m.Op("add", nil, m.Op("relu", nil, c), a)
+	d := m.Op("convolution_transpose", ir.Attrs{"strides": []int{2, 2}}, c, m.random(0.3, 2, 2, 12, 1), m.random(0.1, 1))
+	return m.graph(t, m.Op("logistic", nil, d))
+}
+
 func ones(n int) *ir.Tensor {
 	t := ir.NewTensor(ir.F32, n)
 	for i := range t.F32() {
@@ -206,6 +219,9 @@ func TestQuantizeNetworks(t *testing.T) {
 		{"dense", denseNet(t), 25, map[string]int{
 			"q_convolution": 5, "concatenate": 1, "q_add": 1, "q_average_pool": 1, "q_resize": 1, "pad": 1,
 			"uniform_quantize": 1, "uniform_dequantize": 0, "relu": 0, "batch_norm_inference": 0,
+		}},
+		{"segmenter", segmenter(t), 25, map[string]int{
+			"q_convolution": 2, "q_convolution_transpose": 2, "q_add": 1, "relu": 0, "logistic": 1, "uniform_dequantize": 0,
 		}},
 		{"encoder", encoder(t), 22, map[string]int{
 			"q_dot": 6, "q_dot_general": 2, "softmax": 1, "layer_norm": 3, "gelu": 0, "q_lookup": 1,

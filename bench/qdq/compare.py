@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime as ort
 
 ROOT = Path(__file__).resolve().parents[2]
-EXACT = {"q_convolution", "q_dot"}
+EXACT = {"q_convolution", "q_convolution_transpose", "q_dot"}
 
 
 def run(path, folder):

@@ -3,6 +3,7 @@ package int8
 import (
 	"fmt"
 	"sync"
+	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 )
@@ -263,15 +264,42 @@ func (s *InterleaveSpec) row(r int, a *Args) {
 // copyPixels copies up to n pixels of size bytes from every step of src to
 // every pitch of dst, as many as fit.
 func copyPixels(dst, src []byte, n, size, pitch, step int) {
-	for i := range n {
-		d := dst[i*pitch:]
-		if len(d) < size {
-			copy(d, src[i*step:][:size]) // the last pixels of an odd row
-			return
+	whole := min(n, (len(dst)-size)/pitch+1) // below n: the last is cut in an odd row
+	if len(dst) < size {
+		whole = 0
+	}
+	if whole > 0 {
+		_, _ = dst[(whole-1)*pitch+size-1], src[(whole-1)*step+size-1]
+		d, s := base(dst), base(src)
+		switch {
+		case size%8 == 0:
+			movePixels[uint64](d, s, whole, size, pitch, step)
+		case size%4 == 0:
+			movePixels[uint32](d, s, whole, size, pitch, step)
+		case size%2 == 0:
+			movePixels[uint16](d, s, whole, size, pitch, step)
+		default:
+			movePixels[uint8](d, s, whole, size, pitch, step)
 		}
-		copy(d[:size], src[i*step:][:size])
-		if (i+1)*pitch >= len(dst) {
-			return
+	}
+	if whole < n && whole*pitch < len(dst) {
+		copy(dst[whole*pitch:], src[whole*step:][:size])
+	}
+}
+
+// movePixels copies n pixels word by word: they are too short for copy.
+func movePixels[T uint8 | uint16 | uint32 | uint64](d, s unsafe.Pointer, n, size, pitch, step int) {
+	word := int(unsafe.Sizeof(T(0)))
+	if size == word {
+		for i := range n {
+			*(*T)(unsafe.Add(d, i*pitch)) = *(*T)(unsafe.Add(s, i*step))
+		}
+		return
+	}
+	for i := range n {
+		from, to := unsafe.Add(s, i*step), unsafe.Add(d, i*pitch)
+		for j := 0; j < size; j += word {
+			*(*T)(unsafe.Add(to, j)) = *(*T)(unsafe.Add(from, j))
 		}
 	}
 }
