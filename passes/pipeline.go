@@ -19,17 +19,19 @@ type Promise uint8
 
 // The promises. Exact: the same bits from the interpreter. Close: within
 // Tolerance of the output's largest magnitude in f32, since arithmetic was
-// merged or reordered. Changes: the function is another one.
+// merged or reordered. Changes: the function is another one. Keeps: the network
+// is another one, its function the same within KeptTolerance.
 const (
 	Exact Promise = iota + 1
 	Close
 	Changes
+	Keeps
 )
 
 // Tolerance is what Close promises, relative to the greatest |output|.
 const Tolerance = 1e-4
 
-func (p Promise) String() string { return [...]string{"", "exact", "close", "changes"}[p] }
+func (p Promise) String() string { return [...]string{"", "exact", "close", "changes", "keeps"}[p] }
 
 // Pass is one row of the list: it rewrites a graph in place and says whether
 // it did anything.
@@ -38,8 +40,10 @@ type Pass struct {
 	Doc     string
 	Promise Promise
 	Run     func(g *ir.Graph, a Args) (changed bool, err error)
-	Takes   []string // the arguments it takes
-	After   []string // passes that must come earlier in the default pipeline, with reasons in the list
+	// Grow takes the place of Run in transforms, which are always checked.
+	Grow  func(g *ir.Graph, a Args) (*Grown, error)
+	Takes []string // the arguments it takes
+	After []string // passes that must come earlier in the default pipeline, with reasons in the list
 	// Optional passes run where they are named only: what is good for one
 	// target is bad for another.
 	Optional bool
@@ -57,8 +61,9 @@ func whole(f func(g *ir.Graph) (bool, error)) func(*ir.Graph, Args) (bool, error
 
 func removeDead(g *ir.Graph) (bool, error) { return g.RemoveDead(), nil }
 
-// List is every pass, in the order of the default pipeline (Default).
-var List = []Pass{
+// List is every pass, in the order of the default pipeline (Default), and the
+// transforms.
+var List = append([]Pass{
 	{Name: "remove-identity", Doc: "ops that give their operand back", Promise: Exact, Run: whole(removeIdentity)},
 	{Name: "fold-constants", Doc: "ops on constants only", Promise: Exact, Run: whole(foldConstants)},
 	{Name: "fold-shapes", Doc: "chains of reshapes, transposes and broadcasts", Promise: Exact, Run: whole(foldShapes)},
@@ -81,7 +86,7 @@ var List = []Pass{
 	{Name: "recognize-attention", Doc: "scaled dot-product attention written out", Promise: Close, Run: recognizeAttention, Takes: node, After: []string{"layout"}, Optional: true},
 	{Name: "cse", Doc: "equal ops on equal operands once", Promise: Exact, Run: whole(cse)},
 	{Name: "remove-dead", Doc: "ops nobody reads", Promise: Exact, Run: whole(removeDead)},
-}
+}, transforms...)
 
 // Default is the list without the optional passes.
 func Default() []Pass {
@@ -132,6 +137,10 @@ type Options struct {
 	Dump      io.Writer
 	// Disable lists passes to leave out.
 	Disable []string
+	// Inputs are what a transform is checked on, instead of random numbers, for
+	// the graph at the batch they have; Unchecked leaves the check to the caller.
+	Inputs    [][]*ir.Tensor
+	Unchecked bool
 	// ReproDir, where set, gets a file with the graph that a failing pass was
 	// given: PASS.repro.nasc.
 	ReproDir string
@@ -144,8 +153,13 @@ type Step struct {
 	Nodes   int // after it
 	Took    time.Duration
 	// MaxAbs is the greatest difference that VerifyEach saw, relative to the
-	// greatest |output|; −1 where it was not run.
+	// greatest |output| (of transforms: to 1 where that is less); −1 where it was
+	// not run.
 	MaxAbs float64
+	// Places and Refused are where a transform changed the network, and where it
+	// could not.
+	Places  []string  `json:",omitempty"`
+	Refused []Refusal `json:",omitempty"`
 }
 
 // Run applies passes in order, with the verifier after each. The graph is
@@ -160,7 +174,7 @@ func Run(ctx context.Context, g *ir.Graph, list []Pass, o Options) ([]Step, erro
 			return steps, err
 		}
 		var before *ir.Graph
-		if o.VerifyEach || o.ReproDir != "" {
+		if o.VerifyEach || o.ReproDir != "" || p.Grow != nil {
 			before = g.Clone()
 		}
 		s, err := runOne(ctx, g, before, p, o)
@@ -182,6 +196,13 @@ func runOne(ctx context.Context, g, before *ir.Graph, p Pass, o Options) (Step, 
 		return Step{}, err
 	}
 	start := time.Now()
+	if p.Grow != nil {
+		grown, worst, err := p.grow(ctx, g, before, o)
+		if err != nil {
+			return Step{}, err
+		}
+		return Step{Name: p.Name, Changed: len(grown.Places) > 0, Took: time.Since(start), Nodes: len(g.Nodes), MaxAbs: worst, Places: grown.Places, Refused: grown.Refused}, nil
+	}
 	changed, err := p.Run(g, p.Args)
 	s := Step{Name: p.Name, Changed: changed, Took: time.Since(start), MaxAbs: -1}
 	if err != nil {

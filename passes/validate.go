@@ -13,22 +13,61 @@ import (
 // validate runs both graphs by the interpreter on the same seeded inputs and
 // compares by the promise. It gives the greatest |Δ| over the greatest |output|.
 func validate(ctx context.Context, before, after *ir.Graph, p Promise) (float64, error) {
-	a, err := ir.Specialize(before, 2)
+	return validateOn(ctx, before, after, p, nil, nil)
+}
+
+// validateOn is validate on given inputs, where there are any; adapt turns
+// inputs of after into those of before.
+func validateOn(ctx context.Context, before, after *ir.Graph, p Promise, adapt func([]*ir.Tensor) ([]*ir.Tensor, error), given [][]*ir.Tensor) (float64, error) {
+	batch, worst := 2, 0.0
+	if len(given) > 0 {
+		batch = 1
+	}
+	a, err := ir.Specialize(before, batch)
 	if err != nil {
 		return 0, err
 	}
-	b, err := ir.Specialize(after, 2)
+	b, err := ir.Specialize(after, batch)
 	if err != nil {
 		return 0, err
 	}
-	in := RandomInputs(a, 1)
-	ra, err := eval.Run(ctx, a, in, eval.Options{})
+	if len(given) == 0 || adapt != nil {
+		given = [][]*ir.Tensor{RandomInputs(b, 1)}
+	}
+	for _, in := range given {
+		d, err := compared(ctx, a, b, in, adapt, p)
+		if err != nil {
+			return 0, err
+		}
+		worst = max(worst, d)
+	}
+	limit := map[Promise]float64{Exact: 0, Close: Tolerance, Changes: math.Inf(1), Keeps: KeptTolerance}[p]
+	if worst > limit || math.IsNaN(worst) {
+		return worst, fmt.Errorf("promised %v, but outputs differ by %.3g of their greatest magnitude", p, worst)
+	}
+	return worst, nil
+}
+
+// compared gives the greatest |Δ| of two graphs over the greatest |output|, by
+// Keeps over max(1, greatest |output|).
+func compared(ctx context.Context, a, b *ir.Graph, in []*ir.Tensor, adapt func([]*ir.Tensor) ([]*ir.Tensor, error), p Promise) (float64, error) {
+	was, err := in, error(nil)
+	if adapt != nil {
+		if was, err = adapt(in); err != nil {
+			return 0, err
+		}
+	}
+	ra, err := eval.Run(ctx, a, was, eval.Options{})
 	if err != nil {
 		return 0, fmt.Errorf("before: %w", err)
 	}
 	rb, err := eval.Run(ctx, b, in, eval.Options{})
 	if err != nil {
 		return 0, fmt.Errorf("after: %w", err)
+	}
+	least := 1e-30
+	if p == Keeps {
+		least = 1
 	}
 	worst := 0.0
 	for i, x := range ra.Outputs {
@@ -46,12 +85,8 @@ func validate(ctx context.Context, before, after *ir.Graph, p Promise) (float64,
 			top, diff = max(top, math.Abs(u)), max(diff, math.Abs(u-v))
 		}
 		if diff > 0 {
-			worst = max(worst, diff/max(top, 1e-30))
+			worst = max(worst, diff/max(top, least))
 		}
-	}
-	limit := map[Promise]float64{Exact: 0, Close: Tolerance, Changes: math.Inf(1)}[p]
-	if worst > limit || math.IsNaN(worst) {
-		return worst, fmt.Errorf("promised %v, but outputs differ by %.3g of their greatest magnitude", p, worst)
 	}
 	return worst, nil
 }

@@ -1,0 +1,19 @@
+package passes
+
+// transforms are the passes that change a network and keep its function. They
+// run where they are named only.
+var transforms = []Pass{
+	{Name: "widen", Doc: "copies channels, factor= times as many or to= of them", Promise: Keeps, Grow: widen, Takes: []string{"node", "factor", "to", "noise", "seed"}, Optional: true},
+	{Name: "deepen", Doc: "an identity layer behind a layer", Promise: Keeps, Grow: deepen, Takes: []string{"node", "kernel", "noise", "seed"}, Optional: true},
+	{Name: "widen-kernel", Doc: "rings of zeros around kernels", Promise: Keeps, Grow: widenKernel, Takes: []string{"node", "by", "kernel"}, Optional: true},
+	{Name: "add-skip", Doc: "a layer's input added to its result", Promise: Keeps, Grow: addSkip, Takes: node, Optional: true},
+	{Name: "add-branch", Doc: "a path replicated, each replica with its share", Promise: Keeps, Grow: addBranch, Takes: []string{"node", "from", "copies", "noise", "seed"}, Optional: true},
+	{Name: "split", Doc: "a layer cut into parallel ones", Promise: Keeps, Grow: split, Takes: []string{"node", "parts", "along"}, Optional: true},
+	{Name: "merge", Doc: "parallel layers joined to one", Promise: Keeps, Grow: merge, Takes: node, Optional: true},
+	{Name: "add-se", Doc: "squeeze-and-excite gates that are open", Promise: Keeps, Grow: addSE, Takes: []string{"node", "reduction", "seed"}, Optional: true},
+	{Name: "sort-channels", Doc: "channels with the greatest weights first", Promise: Keeps, Grow: sortChannels, Takes: node, Optional: true},
+	{Name: "reparam", Doc: "parallel layers that are added to one", Promise: Keeps, Grow: reparam, Takes: node, Optional: true},
+	{Name: "expand-branches", Doc: "one layer to parallel ones that are added", Promise: Keeps, Grow: expandBranches, Takes: []string{"node", "dilation", "noise", "seed"}, Optional: true},
+	{Name: "insert-identity", Doc: "layers that do nothing yet", Promise: Keeps, Grow: insertIdentity, Takes: []string{"node", "kernel"}, Optional: true},
+	{Name: "raise-resolution", Doc: "factor= times larger pictures, their means read", Promise: Keeps, Grow: raiseResolution, Takes: []string{"node", "factor"}, Optional: true},
+}
