@@ -16,10 +16,7 @@ import (
 // Weights that make channels, those that sum over them and all between are
 // permuted alike. Safe within rounding: sums come in another order.
 func sortChannels(g *ir.Graph, a Args) (*Grown, error) {
-	an, err := coupling.Analyze(g)
-	if err != nil {
-		return nil, err
-	}
+	an := coupling.Analyze(g)
 	grown := &Grown{}
 	plan := coupling.Plan{Place: map[coupling.Unit]coupling.Unit{}}
 	score := magnitudes(an)
@@ -66,7 +63,7 @@ func sortChannels(g *ir.Graph, a Args) (*Grown, error) {
 		}
 		return grown, grown.named(a)
 	}
-	if _, err = an.Rewrite(plan); err != nil {
+	if _, err := an.Rewrite(plan); err != nil {
 		return nil, &diag.Error{Err: err, Fix: "name the places one by one with node="}
 	}
 	return grown, nil

@@ -30,10 +30,7 @@ func widen(g *ir.Graph, a Args) (*Grown, error) {
 	if err != nil {
 		return nil, err
 	}
-	an, err := coupling.Analyze(g)
-	if err != nil {
-		return nil, err
-	}
+	an := coupling.Analyze(g)
 	grown := &Grown{}
 	plan := coupling.Plan{Copies: map[coupling.Unit]int{}}
 	for _, group := range an.Groups() {

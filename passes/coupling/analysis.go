@@ -3,7 +3,6 @@ package coupling
 import (
 	"fmt"
 
-	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
 )
 
@@ -42,7 +41,7 @@ type producer struct {
 }
 
 // Analyze labels every axis of every value of a verified graph.
-func Analyze(g *ir.Graph) (*Analysis, error) {
+func Analyze(g *ir.Graph) *Analysis {
 	a := &Analysis{g: g, axes: map[*ir.Value][]axis{}, fixed: map[atom]string{}, single: map[atom]string{}, uses: g.Uses()}
 	a.findShuffles()
 	for _, v := range g.Inputs {
@@ -69,7 +68,7 @@ func Analyze(g *ir.Graph) (*Analysis, error) {
 			a.fix(a.of(v)[i], "it is an output of the network")
 		}
 	}
-	return a, nil
+	return a
 }
 
 func fixedAxes(v *ir.Value, why string) []axis {

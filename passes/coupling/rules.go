@@ -14,12 +14,12 @@ type rule struct {
 	// contracts lists operand axes over which the op sums: copies there share
 	// their weight.
 	contracts func(n *ir.Node) []place
-	// makes are the results whose last axis the node's weights make.
-	makes func(n *ir.Node) []place
 }
 
 // place is an axis of an operand (or result).
 type place struct{ at, axis int }
+
+const derivatives = "belongs to a step of training; change the network that is trained"
 
 const integers = "computes with integers whose scales belong to this network; change it before it is quantized"
 
@@ -73,9 +73,13 @@ var rules = map[string]*rule{
 	"iota":        {barrier: "counts positions"},
 
 	"uniform_quantize": {barrier: integers}, "uniform_dequantize": {barrier: integers},
-	"q_convolution": {barrier: integers}, "q_dot": {barrier: integers}, "q_dot_general": {barrier: integers},
+	"q_convolution": {barrier: integers}, "q_convolution_transpose": {barrier: integers}, "q_dot": {barrier: integers}, "q_dot_general": {barrier: integers},
 	"q_add": {barrier: integers}, "q_multiply": {barrier: integers}, "q_average_pool": {barrier: integers},
 	"q_reduce_mean": {barrier: integers}, "q_lookup": {barrier: integers}, "q_softmax": {barrier: integers}, "q_resize": {barrier: integers},
+	"average_pool_grad": {barrier: derivatives}, "batch_norm_grad": {barrier: derivatives}, "batch_norm_training": {barrier: derivatives},
+	"clamp_grad": {barrier: derivatives}, "convolution_weight_grad": {barrier: derivatives}, "gather_grad": {barrier: derivatives},
+	"max_pool_grad": {barrier: derivatives},
+
 	"dynamic_quantize_linear": {barrier: "takes its scale from all channels"},
 	"dot_integer":             {barrier: integers}, "convolution_integer": {barrier: integers},
 }
