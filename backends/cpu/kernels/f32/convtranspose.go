@@ -3,6 +3,7 @@ package f32
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -18,6 +19,10 @@ import (
 func ConvTranspose(s ConvSpec, l isa.Level) (Kernel, error) {
 	if err := s.check("convolution_transpose"); err != nil {
 		return nil, err
+	}
+	if s.KH == s.SH && s.KW == s.SW && s.DH == 1 && s.DW == 1 && s.PT == 0 && s.PL == 0 &&
+		s.OH == s.H*s.SH && s.OW == s.W*s.SW && s.Groups == 1 && !s.Residual {
+		return enlarge(s, l)
 	}
 	ep, err := s.Act.epilogue(l)
 	if err != nil {
@@ -38,6 +43,73 @@ type convTranspose struct {
 	top, left int // zeros around the input
 	ph, pw    int // padded extent
 	phases    []phase
+}
+
+// enlarge prepares a transposed convolution whose stride is its kernel: every
+// pixel becomes SH×SW of its own, by one dense product with the weights of all
+// taps; a row of input pixels at a time, whose results then go to their places.
+func enlarge(s ConvSpec, l isa.Level) (Kernel, error) {
+	taps := s.SH * s.SW
+	d := DotSpec{M: s.W, K: s.C, N: taps * s.K, Act: s.Act, Weights: make([]float32, 0, taps*s.C*s.K)}
+	for c := range s.C {
+		for t := range taps {
+			d.Weights = append(d.Weights, s.Weights[(t*s.C+c)*s.K:][:s.K]...)
+		}
+	}
+	if s.Bias != nil {
+		for range taps {
+			d.Bias = append(d.Bias, s.Bias...)
+		}
+	}
+	ep, err := s.Act.epilogue(l)
+	if err != nil {
+		return nil, err
+	}
+	if ep.then != nil { // on whole rows, not on each pixel's few channels
+		d.Act = Act{}
+	}
+	k, err := Dot(d, l)
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("enlarge_f32_%s_%s%s", s.dims(), gemmFor(l).name, ep.suffix())
+	size, run, own := s.W*d.N, s.SW*s.K, align64(k.ScratchBytes())
+	return &op{name: name, tiles: s.N * s.H, scratch: own + size*4, run: func(lo, hi int, a *Args) {
+		part := argsPool.Get().(*Args)
+		y := floats(a.Y)
+		for row := lo; row < hi; row++ { // of N·H
+			*part = Args{X: a.X[row*s.W*s.C*4:][:s.W*s.C*4], Y: a.Scratch[own:][:size*4], Scratch: a.Scratch[:own]}
+			k.Run(0, k.Tiles(), part)
+			buf := floats(part.Y)
+			if ep.then != nil {
+				ep.then(buf)
+			}
+			for p := range s.SH {
+				out := y[(row*s.SH+p)*s.OW*s.K:][:s.OW*s.K]
+				spread(out, buf[p*run:], run, d.N)
+			}
+		}
+		*part = Args{}
+		argsPool.Put(part)
+	}}, nil
+}
+
+// argsPool holds the arguments that kernels pass on: they would be allocated.
+var argsPool = sync.Pool{New: func() any { return new(Args) }}
+
+// spread fills dst with runs of n values that lie step apart in src.
+func spread(dst, src []float32, n, step int) {
+	if n == 2 {
+		for i := 0; i+1 < len(dst); i += 2 {
+			dst[i], dst[i+1] = src[0], src[1]
+			src = src[min(step, len(src)):]
+		}
+		return
+	}
+	for i := 0; i < len(dst); i += n {
+		copy(dst[i:i+n], src)
+		src = src[min(step, len(src)):]
+	}
 }
 
 // phase is the outputs oh = h mod SH, ow = w mod SW.

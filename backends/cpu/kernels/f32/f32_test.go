@@ -230,12 +230,16 @@ func TestConvTranspose(t *testing.T) {
 	levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(2, 1))
 		one := func(n int) int { return 1 + r.IntN(n) }
-		for range 60 {
+		for i := range 90 {
 			g := []int{1, 1, 2}[r.IntN(3)]
 			s := ConvSpec{N: one(2), H: one(7), W: one(9), C: g * one(12), K: g * one(40), KH: one(4), KW: one(4), SH: one(3), SW: one(3), DH: one(2), DW: one(2), Groups: g}
 			s.PT, s.PL = r.IntN(s.KH), r.IntN(s.KW)
 			s.OH = max(1, (s.H-1)*s.SH+(s.KH-1)*s.DH+1-2*s.PT+r.IntN(s.SH))
 			s.OW = max(1, (s.W-1)*s.SW+(s.KW-1)*s.DW+1-2*s.PL+r.IntN(s.SW))
+			if i%3 == 0 { // each pixel becomes a block of its own
+				s.KH, s.KW, s.DH, s.DW, s.PT, s.PL = s.SH, s.SW, 1, 1, 0, 0
+				s.OH, s.OW = s.H*s.SH, s.W*s.SW
+			}
 			s.Weights, s.Bias, s.Act = randFloats(r, s.KH*s.KW*s.C*s.K/g), randFloats(r, s.K), randAct(r)
 			x := randFloats(r, s.N*s.H*s.W*s.C)
 			k, err := ConvTranspose(s, l)
