@@ -3,10 +3,10 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: help build demo test check fmt xla bench bench-peers fuzz models generate agreement qdq quality soak peak
+.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers fuzz models generate agreement qdq quality soak peak
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 build: ## the command, ./nasc
 	$(GO) build -o nasc ./cmd/nasc
@@ -17,6 +17,9 @@ demo: ## the main job: the digits network to int8, proven and measured
 
 test: xla ## every test, with the real XLA where pip can bring it
 	$(GO) test $(PKGS)
+
+test-arm64: ## the kernels of arm64, through qemu-user where this machine is another
+	.ci/arm64.sh
 
 check: ## format, vet, staticcheck, go.mod, generated files
 	@out=$$($(GO) tool gofumpt -l . | grep -v '^\.cache/'); if [ -n "$$out" ]; then echo "not formatted (make fmt):"; echo "$$out"; exit 1; fi

@@ -10,12 +10,12 @@ type target struct{ name, doc string }
 
 // F32 is the target cpu-f32: float graphs.
 func F32() backends.Target {
-	return target{"cpu-f32", "nasc's own engine in float32: fused kernels in Go assembly (AVX-512, AVX2) or portable Go"}
+	return target{"cpu-f32", "nasc's own engine in float32: fused kernels in Go assembly (AVX-512, AVX2, NEON) or portable Go"}
 }
 
 // Int8 is the target cpu-int8: quantized graphs, with float islands.
 func Int8() backends.Target {
-	return target{"cpu-int8", "nasc's own engine for int8: fused kernels in Go assembly (AVX512-VNNI, AVX-VNNI, AVX2) or portable Go"}
+	return target{"cpu-int8", "nasc's own engine for int8: fused kernels in Go assembly (AVX512-VNNI, AVX-VNNI, AVX2, NEON) or portable Go"}
 }
 
 func (t target) Name() string     { return t.name }

@@ -259,14 +259,15 @@ type Size struct {
 	bytes  uint32
 	offset uint32 // load with an unsigned offset
 	post   uint32 // load that moves the address on
+	index  uint32 // load at the sum of two registers
 }
 
 // The sizes: 16, 8 and 4 bytes and one.
 var (
-	Q = Size{"q", 16, 0x3dc00000, 0x3cc00400}
-	D = Size{"d", 8, 0xfd400000, 0xfc400400}
-	S = Size{"s", 4, 0xbd400000, 0xbc400400}
-	B = Size{"b", 1, 0x3d400000, 0x3c400400}
+	Q = Size{"q", 16, 0x3dc00000, 0x3cc00400, 0x3ce06800}
+	D = Size{"d", 8, 0xfd400000, 0xfc400400, 0xfc606800}
+	S = Size{"s", 4, 0xbd400000, 0xbc400400, 0xbc606800}
+	B = Size{"b", 1, 0x3d400000, 0x3c400400, 0x3c606800}
 )
 
 const store = 1 << 22 // cleared in stores
@@ -298,9 +299,14 @@ func StorePost(s Size, d V, base X, step int) Inst {
 	return Inst{s.post&^store | uint32(step)&0x1ff<<12 | uint32(base)<<5 | uint32(d), fmt.Sprintf("str %s%d, [x%d], #%d", s.letter, d, base, step)}
 }
 
-// LoadAt reads 16 bytes at base plus index.
-func LoadAt(d V, base, index X) Inst {
-	return Inst{0x3ce06800 | uint32(index)<<16 | uint32(base)<<5 | uint32(d), fmt.Sprintf("ldr q%d, [x%d, x%d]", d, base, index)}
+// LoadAt reads memory at base plus index.
+func LoadAt(s Size, d V, base, index X) Inst {
+	return Inst{s.index | uint32(index)<<16 | uint32(base)<<5 | uint32(d), fmt.Sprintf("ldr %s%d, [x%d, x%d]", s.letter, d, base, index)}
+}
+
+// StoreAt writes memory at base plus index.
+func StoreAt(s Size, d V, base, index X) Inst {
+	return Inst{s.index&^store | uint32(index)<<16 | uint32(base)<<5 | uint32(d), fmt.Sprintf("str %s%d, [x%d, x%d]", s.letter, d, base, index)}
 }
 
 // LoadDup fills d with the value at base.

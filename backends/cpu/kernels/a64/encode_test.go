@@ -61,9 +61,9 @@ func samples() []Inst {
 	}
 	is = append(is, DupX(S4, 30, 9), DupX(H8, 30, 9), DupX(B16, 30, 9), Movi(31, 0x80), Movi(1, 0x7f), Movi(2, 0))
 	for _, s := range []Size{Q, D, S, B} {
-		is = append(is, Load(s, 17, 26, 0), Load(s, 17, 26, 7*s.bytes), Store(s, 17, 26, 7*s.bytes), LoadPost(s, 18, 25, int(s.bytes)), LoadPost(s, 18, 25, -256), StorePost(s, 18, 25, int(s.bytes)))
+		is = append(is, Load(s, 17, 26, 0), Load(s, 17, 26, 7*s.bytes), Store(s, 17, 26, 7*s.bytes), LoadPost(s, 18, 25, int(s.bytes)), LoadPost(s, 18, 25, -256), StorePost(s, 18, 25, int(s.bytes)), LoadAt(s, 9, 20, 17), StoreAt(s, 9, 20, 17))
 	}
-	return append(is, LoadAt(9, 20, 17), LoadDup(S4, 8, 21), LoadDup(B16, 8, 21), LoadDup(H8, 8, 21), LoadDupPost(S4, 29, 16, 9))
+	return append(is, LoadDup(S4, 8, 21), LoadDup(B16, 8, 21), LoadDup(H8, 8, 21), LoadDupPost(S4, 29, 16, 9))
 }
 
 // Every encoding is the one that GNU as gives its text; testdata/encodings.txt

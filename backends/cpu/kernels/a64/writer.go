@@ -30,6 +30,9 @@ func (w *Writer) Func(name, block, doc string) {
 	w.Op("MOVD a+0(FP), R0")
 }
 
+// Declare writes to the Go file.
+func (w *Writer) Declare(form string, args ...any) { fmt.Fprintf(&w.stubs, form, args...) }
+
 // Op writes a line of Go's assembler.
 func (w *Writer) Op(form string, args ...any) {
 	fmt.Fprintf(&w.asm, "\t"+form+"\n", args...)

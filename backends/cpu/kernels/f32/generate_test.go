@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -18,14 +19,18 @@ func TestGenerated(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", tool, "./gen").CombinedOutput(); err != nil {
 		t.Skipf("the generator does not build here: %v\n%s", err, out)
 	}
-	for _, family := range []string{"gemm", "depthwise", "dwrow", "unary", "binary", "rows"} {
-		s := family + "_amd64.s"
+	for _, family := range []string{"gemm", "depthwise", "dwrow", "unary", "binary", "rows", "gemm_neon", "depthwise_neon"} {
+		arch := "_amd64"
+		if strings.HasSuffix(family, "_neon") {
+			arch = "_arm64"
+		}
+		s := family + arch + ".s"
 		cmd := exec.Command(tool, "-family", family, "-out", s)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", family, err, out)
 		}
-		for _, f := range []string{s, family + "_amd64.go"} {
+		for _, f := range []string{s, family + arch + ".go"} {
 			want, err := os.ReadFile(filepath.Join(dir, f))
 			if err != nil {
 				t.Fatal(err)

@@ -1,6 +1,6 @@
 // Command gen writes the assembly of package f32 and its Go declarations:
-// go run ./gen -family F -out F_amd64.s, for each family F below, run in the
-// package's folder. It owns the kernels' instructions; only here is avo imported.
+// go run ./gen -family F -out F_amd64.s, for each family F below, and -family F
+// for those of neon.go, which end in _arm64.s; run in the package's folder. It owns the kernels' instructions; only here is avo imported.
 package main
 
 import (
@@ -18,6 +18,13 @@ func main() {
 	family := flag.String("family", "", "gemm, depthwise, dwrow, unary, binary or rows")
 	flag.Parse()
 	families := map[string]func(){"gemm": gemm, "depthwise": depthwise, "dwrow": dwRows, "unary": unary, "binary": binary, "rows": rows}
+	if neonFamilies[*family] != nil {
+		if err := writeNEON(*family); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	f, ok := families[*family]
 	familyName = strings.ToUpper((*family + " ")[:1]) + (*family + " ")[1:]
 	familyName = strings.TrimSpace(familyName)

@@ -78,7 +78,7 @@ func depthwiseWords(w *Writer, acc [][]V) {
 	w.Op("MOVD.P 8(R%d), R13", dwTap)
 	w.Put(LoadPost(Q, w0, dwTapW, 16), LoadPost(Q, w1, dwTapW, 16))
 	for i, s := range acc {
-		w.Put(LoadAt(x, dwPixel+X(i), 13), Extend("ushll", B8, lo, x), Extend("ushll", B16, hi, x))
+		w.Put(LoadAt(Q, x, dwPixel+X(i), 13), Extend("ushll", B8, lo, x), Extend("ushll", B16, hi, x))
 		w.Put(Long("smlal", H4, s[0], lo, w0), Long("smlal", H8, s[1], lo, w0))
 		w.Put(Long("smlal", H4, s[2], hi, w1), Long("smlal", H8, s[3], hi, w1))
 	}
@@ -96,7 +96,7 @@ func depthwiseDots(w *Writer, acc [][]V) {
 	w.Put(Movi(flip, 0x80))
 	for i, s := range acc {
 		for t, r := range offsets {
-			w.Put(LoadAt(x[t], dwPixel+X(i), r), Three("eor", B16, x[t], x[t], flip))
+			w.Put(LoadAt(Q, x[t], dwPixel+X(i), r), Three("eor", B16, x[t], x[t], flip))
 		}
 		for t := range 2 {
 			w.Put(Three("zip1", B16, z[t], x[2*t], x[2*t+1]), Three("zip2", B16, z[2+t], x[2*t], x[2*t+1]))
