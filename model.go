@@ -25,7 +25,8 @@ type Model struct {
 	Path     string
 	Module   *ir.Module
 	Manifest *nascfile.Manifest
-	Compiled bool     // a .nasc file: passes and quantization are done
+	Compiled bool     // a .nasc file for a target: passes and quantization are done
+	Random   bool     // the weights are random: an architecture without any
 	Notes    []string // what was assumed while reading
 
 	close func() error
@@ -54,7 +55,7 @@ func Open(path string, shapes []map[string]ir.Shape) (*Model, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Model{Path: path, Module: f.Module, Manifest: f.Manifest, Compiled: true, close: f.Close}, nil
+		return &Model{Path: path, Module: f.Module, Manifest: f.Manifest, Compiled: f.Manifest.Target != "", close: f.Close}, nil
 	case ".onnx":
 		return openONNX(path, shapes)
 	case ".toml":

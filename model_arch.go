@@ -16,7 +16,7 @@ func openArch(path string, shapes []map[string]ir.Shape) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{
-		Path: path, Module: &ir.Module{Graphs: []*ir.Graph{g}}, Notes: info.Notes,
+		Path: path, Module: &ir.Module{Graphs: []*ir.Graph{g}}, Notes: info.Notes, Random: info.Random,
 		Manifest: &nascfile.Manifest{Preprocess: info.Preprocess, Labels: info.Labels},
 	}
 	return m, m.source()

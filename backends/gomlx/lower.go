@@ -17,6 +17,7 @@ type node = graph.Node
 type lowerer struct {
 	p      *program
 	slices bool
+	diff   bool // gomlx will differentiate: only what it can
 	values map[*ir.Value]*node
 }
 
@@ -131,9 +132,9 @@ var elementwise = map[string]lowering{
 		return graph.Where(stretch(l.in(n, 0), s), stretch(l.in(n, 1), s), stretch(l.in(n, 2), s))
 	}),
 	"negate": plain(graph.Neg), "abs": plain(graph.Abs), "sign": plain(graph.Sign), "exponential": plain(graph.Exp), "log": plain(graph.Log),
-	"sqrt": plain(graph.Sqrt), "rsqrt": plain(graph.Rsqrt), "sine": plain(graph.Sin), "cosine": plain(graph.Cos), "tanh": plain(graph.Tanh),
-	"logistic": plain(graph.Logistic), "erf": plain(graph.Erf), "floor": plain(graph.Floor), "ceil": plain(graph.Ceil),
-	"round_nearest_even": plain(graph.Round), "not": plain(graph.LogicalNot),
+	"sqrt": plain(graph.Sqrt), "rsqrt": plain(rsqrt), "sine": plain(graph.Sin), "cosine": plain(graph.Cos), "tanh": plain(graph.Tanh),
+	"logistic": plain(graph.Logistic), "erf": plain(graph.Erf), "floor": flat(graph.Floor), "ceil": flat(graph.Ceil),
+	"round_nearest_even": flat(graph.Round), "not": plain(graph.LogicalNot),
 	"reciprocal": plain(func(x *node) *node { return graph.Div(like(x, 1), x) }),
 	"relu":       plain(func(x *node) *node { return graph.Max(x, like(x, 0)) }),
 	"clamp":      fn(func(x *node, n *ir.Node) *node { return clamp(x, n.Float("min"), n.Float("max")) }),
@@ -157,13 +158,21 @@ var elementwise = map[string]lowering{
 // positive is a where x >= 0, else b.
 func positive(x, a, b *node) *node { return graph.Where(graph.GreaterOrEqual(x, like(x, 0)), a, b) }
 
+// rsqrt is 1/√x: gomlx cannot differentiate its own.
+func rsqrt(x *node) *node { return graph.Div(like(x, 1), graph.Sqrt(x)) }
+
+// flat wraps a function whose gradient is zero, which gomlx does not know.
+func flat(f func(*node) *node) lowering {
+	return plain(func(x *node) *node { return f(graph.StopGradient(x)) })
+}
+
 func hardSigmoid(x *node, alpha, beta float64) *node {
 	return clamp(shifted(scaled(x, alpha), beta), 0, 1)
 }
 
 func elu(x *node, alpha float64) *node {
 	// The branch that is not taken must not overflow.
-	return positive(x, x, scaled(graph.Expm1(graph.Min(x, like(x, 0))), alpha))
+	return positive(x, x, scaled(shifted(graph.Exp(graph.Min(x, like(x, 0))), -1), alpha))
 }
 
 // softplus is max(x,0) + log1p(e^-|x|).

@@ -50,7 +50,7 @@ func (l *lowerer) conv(x, k *node, win ir.Window) *node {
 	if win.Groups > 1 && ks[r] == 1 && ks[r+1] == win.Groups {
 		return depthwise(l.padSpatial(x, win, 0), k, win)
 	}
-	if l.slices {
+	if l.slices || l.diff && !plainWindow(win) {
 		return l.convBySlices(l.padSpatial(x, win, 0), k, win)
 	}
 	axes := compute.ConvolveAxesConfig{InputBatch: 0, InputChannels: r + 1, KernelInputChannels: r, KernelOutputChannels: r + 1, OutputBatch: 0, OutputChannels: r + 1}
@@ -158,8 +158,8 @@ func lowerConvTranspose(l *lowerer, n *ir.Node) ([]*node, error) {
 		pads[i+1] = compute.PadAxis{Start: max(low, 0), End: max(extent-low-spread, 0), Interior: win.Stride[i] - 1}
 		cuts[i+1] = graph.AxisRange(max(-low, 0), max(-low, 0)+extent)
 	}
-	x = graph.Slice(graph.Pad(x, graph.ScalarZero(x.Graph(), x.DType()), pads...), cuts...)
-	k = graph.Reverse(k, spatial...)
+	x = graph.Slice(l.pad(x, 0, pads), cuts...)
+	k = l.reverse(k, spatial...)
 	if g := win.Groups; g > 1 { // [k…,Cin,Cout/g] becomes [k…,Cin/g,Cout]
 		ks := k.Shape().Dimensions
 		cin, cg := ks[r], ks[r+1]

@@ -55,7 +55,7 @@ func lowerSlice(l *lowerer, n *ir.Node) ([]*node, error) {
 		axes[i] = graph.AxisRange(start, start+(extent-1)*stride+1).Stride(stride)
 	}
 	if len(turned) > 0 {
-		x = graph.Reverse(x, turned...)
+		x = l.reverse(x, turned...)
 	}
 	return []*node{graph.Slice(x, axes...)}, nil
 }
@@ -69,7 +69,7 @@ func lowerPad(l *lowerer, n *ir.Node) ([]*node, error) {
 			axes[i] = compute.PadAxis{Start: max(low[i], 0), End: max(high[i], 0)}
 			cuts[i] = graph.AxisRange(max(-low[i], 0), max(-low[i], 0)+n.Outputs[0].Type.Shape[i])
 		}
-		x = graph.Pad(x, graph.Scalar(x.Graph(), x.DType(), n.Float("value")), axes...)
+		x = l.pad(x, n.Float("value"), axes)
 		return []*node{graph.Slice(x, cuts...)}, nil
 	}
 	for a := range low {

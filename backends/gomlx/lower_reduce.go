@@ -16,6 +16,7 @@ var reductions = map[string]lowering{
 	"layer_norm":           one(func(l *lowerer, n *ir.Node) *node { return l.layerNorm(n, true) }),
 	"rms_norm":             one(func(l *lowerer, n *ir.Node) *node { return l.layerNorm(n, false) }),
 	"batch_norm_inference": one(lowerBatchNorm),
+	"batch_norm_training":  lowerBatchNormTraining,
 	"group_norm":           one(func(l *lowerer, n *ir.Node) *node { return l.groupNorm(n, n.Int("groups")) }),
 	"instance_norm": one(func(l *lowerer, n *ir.Node) *node {
 		s := n.Inputs[0].Type.Shape
@@ -61,7 +62,7 @@ func standard(x *node, axes []int, epsilon float64, centre bool) *node {
 		x = graph.Sub(x, kept(graph.ReduceMean, x, axes...))
 	}
 	v := kept(graph.ReduceMean, graph.Mul(x, x), axes...)
-	return graph.Mul(x, graph.Rsqrt(shifted(v, epsilon)))
+	return graph.Mul(x, rsqrt(shifted(v, epsilon)))
 }
 
 // affine multiplies by operand 1 and adds operand 2, where present.
@@ -96,9 +97,22 @@ func (l *lowerer) groupNorm(n *ir.Node, groups int) *node {
 
 func lowerBatchNorm(l *lowerer, n *ir.Node) *node {
 	x, v := l.in(n, 0), l.in(n, 4)
-	scale := graph.Mul(l.in(n, 1), graph.Rsqrt(shifted(v, n.Float("epsilon"))))
+	scale := graph.Mul(l.in(n, 1), rsqrt(shifted(v, n.Float("epsilon"))))
 	y := graph.Mul(graph.Sub(x, channels(l.in(n, 3), x)), channels(scale, x))
 	return graph.Add(y, channels(l.in(n, 2), x))
+}
+
+func lowerBatchNormTraining(l *lowerer, n *ir.Node) ([]*node, error) {
+	x := l.in(n, 0)
+	var rows []int
+	for a := range x.Rank() - 1 {
+		rows = append(rows, a)
+	}
+	mean := graph.ReduceMean(x, rows...)
+	d := graph.Sub(x, channels(mean, x))
+	variance := graph.ReduceMean(graph.Mul(d, d), rows...)
+	y := graph.Mul(d, channels(graph.Mul(l.in(n, 1), rsqrt(shifted(variance, n.Float("epsilon")))), x))
+	return []*node{graph.Add(y, channels(l.in(n, 2), x)), mean, variance}, nil
 }
 
 func reduced(f func(x *node, axes ...int) *node) lowering {
@@ -117,7 +131,7 @@ func reduced(f func(x *node, axes ...int) *node) lowering {
 
 func lowerArgMax(l *lowerer, n *ir.Node) *node {
 	x, t := l.in(n, 0), n.Outputs[0].Type
-	return graph.Reshape(graph.ConvertDType(graph.ArgMax(x, axisOf(x, n)), dtypeOf[t.DType]), dims(t.Shape)...)
+	return graph.Reshape(graph.ConvertDType(graph.ArgMax(graph.StopGradient(x), axisOf(x, n)), dtypeOf[t.DType]), dims(t.Shape)...)
 }
 
 // padSpatial surrounds the spatial axes with a number, as a window asks.
@@ -130,12 +144,12 @@ func (l *lowerer) padSpatial(x *node, win ir.Window, v float64) *node {
 	if !any {
 		return x
 	}
-	return graph.Pad(x, graph.Scalar(x.Graph(), x.DType(), v), axes...)
+	return l.pad(x, v, axes)
 }
 
 // pooled folds the windows of x, padded with init.
 func (l *lowerer) pooled(x *node, win ir.Window, init float64, kind compute.ReduceOpType, fold func(a, b *node) *node) *node {
-	if l.slices {
+	if l.slices || l.diff {
 		var acc *node
 		taps(l.padSpatial(x, win, init), win, func(_ int, part *node) {
 			if acc == nil {

@@ -45,6 +45,7 @@ type program struct {
 	g       *ir.Graph
 	graph   *graph.Graph
 	weights []*tensors.Tensor
+	wrt     []*ir.Value // inputs for which the first output is differentiated
 }
 
 func shapeOf(t ir.Type) (shapes.Shape, error) {
@@ -81,7 +82,7 @@ func compile(b compute.Backend, g *ir.Graph, slices bool) (*program, error) {
 
 func (p *program) build(b compute.Backend, slices bool) error {
 	p.graph = graph.NewGraph(b, p.g.Name+"-nasc")
-	l := &lowerer{p: p, slices: slices, values: map[*ir.Value]*graph.Node{}}
+	l := &lowerer{p: p, slices: slices, diff: len(p.wrt) > 0, values: map[*ir.Value]*graph.Node{}}
 	for i, v := range p.g.Inputs {
 		s, err := shapeOf(v.Type)
 		if err != nil {
@@ -111,7 +112,7 @@ func (p *program) build(b compute.Backend, slices bool) error {
 		}
 		out = append(out, x)
 	}
-	if err := p.graph.Compile(out...); err != nil {
+	if err := p.graph.Compile(l.gradients(out, p.wrt)...); err != nil {
 		return err
 	}
 	// Now, and not in the first run: two first runs at once would both move the

@@ -28,6 +28,7 @@ type Info struct {
 	Preprocess *nascfile.Preprocess // nil: raw tensors only
 	Labels     []string
 	Notes      []string // what was assumed: random weights, ...
+	Random     bool     // no weights were given
 }
 
 // Load reads a file and the weights that it names, relative to it.
@@ -106,7 +107,7 @@ func Parse(file string, text []byte, open func(name string) ([]byte, error)) (*i
 	if err != nil {
 		return nil, nil, diag.At(file, err)
 	}
-	if n.weights == nil {
+	if info.Random = n.weights == nil; info.Random {
 		info.Notes = append(info.Notes, "no weights given: seeded random ones")
 	} else if len(n.unused()) > 0 {
 		return nil, nil, &diag.Error{Place: file, Found: "weights that no stage reads: " + strings.Join(n.unused(), ", "), Fix: "name the stages as the weights file does"}

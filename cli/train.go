@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/train"
+)
+
+func (a *app) train() *cobra.Command {
+	o := nasc.TrainOptions{Config: train.Default()}
+	var (
+		pre   preFlags
+		curve string
+	)
+	c := &cobra.Command{
+		Use: "train MODEL --data DATA -o OUT.nasc", Short: "train a float network",
+		Long: "train fits the weights of an .onnx, .toml or .nasc float model to labelled data and writes a .nasc file,\n" +
+			"which compiles like any other model. A step's forward, loss and gradient are one graph that the target runs.\n" +
+			"A checkpoint beside OUT.nasc is replaced after each epoch (and each minute): --resume goes on from it to the same bits.",
+		Example: "  nasc train zoo/digits-cnn.toml --data digits[0:1200] --val digits[1200:] --epochs 20 --random-crop 1 -o digits.nasc",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := nasc.Open(args[0], nil)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			for _, f := range [][2]string{{"-o", o.Out}, {"--curve", curve}} {
+				if f[1] == "" {
+					continue
+				}
+				if err := writable(f[0], f[1]); err != nil {
+					return err
+				}
+			}
+			pictures := strings.HasPrefix(o.Data, "images") || strings.HasPrefix(o.Data, "cifar")
+			if o.Preprocess, err = pre.apply(a, m.Manifest.Preprocess, pictures); err != nil {
+				return err
+			}
+			for _, n := range m.Notes {
+				a.note("note: %s", n)
+			}
+			o.Warn = func(s string) { a.note("note: %s", s) }
+			update, finish := a.progress()
+			o.Progress = func(done, total int) { update("train", done, total) }
+			o.Report = func(k int, e train.Epoch) { a.note("%s", epochText(k, o.Epochs, e)) }
+			start := time.Now()
+			r, err := nasc.Train(cmd.Context(), m, o)
+			finish()
+			if err != nil {
+				return err
+			}
+			if curve != "" {
+				if err := os.WriteFile(curve, train.CurveSVG(m.Path, r.Epochs), 0o644); err != nil {
+					return &diag.Error{Place: "--curve " + curve, Err: err}
+				}
+			}
+			return a.show(r, func(w io.Writer) { trainText(w, r, time.Since(start)) })
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Data, "data", "", "labelled DATA to train on: "+data.Kinds)
+	f.StringVar(&o.Val, "val", "", "labelled DATA to validate on after each epoch")
+	f.Float64Var(&o.ValSplit, "val-split", 0, "without --val: the share of --data kept for validation")
+	f.StringVarP(&o.Out, "output", "o", "", "the .nasc file to write")
+	f.StringVar(&o.Target, "target", "cpu-f32", "what runs the steps: cpu-f32, or xla-cpu or go, where gomlx differentiates")
+	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the data")
+	f.IntVar(&o.Batch, "batch", o.Batch, "samples a step")
+	f.Float64Var(&o.LR, "lr", 0, "highest learning rate (0: the optimizer's own)")
+	f.StringVar(&o.Optimizer, "optimizer", o.Optimizer, strings.Join(train.Optimizers(), ", "))
+	f.StringVar(&o.Schedule, "schedule", o.Schedule, strings.Join(train.Schedules(), ", "))
+	f.Float64Var(&o.Warmup, "warmup", 0, "epochs in which the learning rate rises")
+	f.Float64Var(&o.Hyper.Momentum, "momentum", o.Hyper.Momentum, "of sgd")
+	f.BoolVar(&o.Hyper.Nesterov, "nesterov", o.Hyper.Nesterov, "Nesterov's form of the momentum")
+	f.Float64Var(&o.Hyper.WeightDecay, "weight-decay", o.Hyper.WeightDecay, "of weights; biases and norms have none")
+	f.Float64Var(&o.Clip, "clip", 0, "greatest norm of the gradients (0: any)")
+	f.Float64Var(&o.EMA, "ema", 0, "keep a running average of the weights with this decay, such as 0.999")
+	f.Float64Var(&o.Smoothing, "smoothing", 0, "of labels")
+	f.StringVar(&o.Options.Loss, "loss", "cross-entropy", strings.Join(train.Losses, ", "))
+	f.Float64Var(&o.Options.Dropout, "dropout", 0, "before the last dense layer")
+	f.Float64Var(&o.Options.DropPath, "drop-path", 0, "chance that the last residual branch is left out; earlier ones less")
+	f.BoolVar(&o.Options.FreezeNorm, "freeze-norm", false, "keep the batch norms' statistics")
+	f.Float64Var(&o.GradNoise, "grad-noise", 0, "variance of noise on the gradients, falling with (1+step)^-0.55")
+	f.IntVar(&o.Augment.Crop, "random-crop", 0, "shift pictures by up to so many pixels")
+	f.BoolVar(&o.Augment.Flip, "flip", false, "mirror every second picture")
+	f.IntVar(&o.Augment.Cutout, "cutout", 0, "blank a square of so many pixels")
+	f.Float64Var(&o.Augment.Mixup, "mixup", 0, "alpha of mixed pairs of pictures")
+	f.Float64Var(&o.Augment.Cutmix, "cutmix", 0, "alpha of rectangles pasted from another picture")
+	f.BoolVar(&o.Reinit, "reinit", false, "draw the weights anew first; without, those of the model are trained on")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "of the order, the augmentation, the masks and --reinit")
+	f.IntVar(&o.Threads, "threads", 2, "threads of a step")
+	f.StringVar(&o.Checkpoint, "checkpoint", "", "file that keeps the state (OUT.nasc.ckpt)")
+	f.DurationVar(&o.Every, "checkpoint-every", time.Minute, "time between checkpoints within an epoch")
+	f.BoolVar(&o.Resume, "resume", false, "go on from the checkpoint, where there is one")
+	f.StringVar(&curve, "curve", "", "write the learning curve here, as SVG")
+	pre.flags(f)
+	return c
+}
+
+func epochText(k, of int, e train.Epoch) string {
+	s := fmt.Sprintf("epoch %d/%d: loss %.4f, top-1 %.2f %%", k, of, e.Loss, 100*e.Top1)
+	if e.Valid {
+		s += fmt.Sprintf("; validation loss %.4f, top-1 %.2f %%", e.VLoss, 100*e.VTop1)
+	}
+	return s + fmt.Sprintf("; %.1f ms a step", e.MS)
+}
+
+func trainText(w io.Writer, r *nasc.TrainResult, took time.Duration) {
+	fmt.Fprint(w, train.CurveText(r.Epochs))
+	fmt.Fprintf(w, "%d steps in %s, %.1f ms each on %s; %s parameters\n", r.Steps, took.Round(100*time.Millisecond), r.MS, r.Target, countText(r.Params))
+	if k := len(r.Epochs); k > 0 && r.Epochs[k-1].Valid {
+		fmt.Fprintf(w, "validation top-1 %.2f %%\n", 100*r.Top1)
+	}
+	if r.Out != "" {
+		fmt.Fprintf(w, "wrote %s\n", r.Out)
+	}
+}

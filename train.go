@@ -1,0 +1,129 @@
+package nasc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes"
+	"github.com/nasc-dev/nasc/train"
+)
+
+// TrainOptions steer Train.
+type TrainOptions struct {
+	train.Config
+	Out        string // .nasc file to write; "" writes none
+	Data, Val  string // DATA
+	Preprocess *nascfile.Preprocess
+	Reinit     bool // draw the weights anew first
+	Threads    int
+	Checkpoint string // "": Out with .ckpt
+	Every      time.Duration
+	Resume     bool
+	Progress   func(done, total int)
+	Report     func(epoch int, e train.Epoch)
+	Warn       func(text string)
+}
+
+// TrainResult is what a training gave.
+type TrainResult struct {
+	train.Result
+	Model  string  `json:"model"`
+	Target string  `json:"target"`
+	Params int64   `json:"params"`
+	Top1   float64 `json:"top1,omitempty"` // on the validation data, at the end
+	Out    string  `json:"out,omitempty"`
+}
+
+// untrainable are the passes that merge what training keeps apart: batch
+// norms and the weights before them, factors and biases.
+var untrainable = []string{"fold-bn", "fuse-bias", "fold-scale"}
+
+// Trainable brings a model's first graph to the form that is trained: the
+// canonical one, with batch norms on their own.
+func Trainable(ctx context.Context, m *Model) (*ir.Graph, error) {
+	g := m.Graph().Clone()
+	for range 4 {
+		steps, err := passes.Run(ctx, g, passes.Default(), passes.Options{Disable: untrainable})
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(steps, func(s passes.Step) bool { return s.Changed }) {
+			break
+		}
+	}
+	return g, nil
+}
+
+// Train trains a model and writes the file, which compiles like any source.
+func Train(ctx context.Context, m *Model, o TrainOptions) (*TrainResult, error) {
+	if o.Data == "" {
+		return nil, &diag.Error{Place: "--data", Found: "nothing", Wanted: data.Kinds}
+	}
+	g, err := Trainable(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	n, err := train.New(g)
+	if err != nil {
+		return nil, diag.At(m.Path, err)
+	}
+	if o.Reinit || m.Random {
+		n.Init(o.Seed)
+	}
+	man := *m.Manifest
+	man.Producer, man.Target, man.Calibration = "nasc "+Version(), "", nascfile.Calibration{}
+	if o.Preprocess != nil {
+		man.Preprocess = o.Preprocess
+	}
+	feed := func(arg string) (*data.Feed, error) {
+		s, err := data.Open(arg)
+		if err != nil {
+			return nil, err
+		}
+		return data.NewFeed(s, g.Inputs, man.Preprocess)
+	}
+	j := &train.Job{
+		Config: o.Config, Network: n, Preprocess: man.Preprocess, Threads: o.Threads,
+		Checkpoint: o.Checkpoint, Every: o.Every, Resume: o.Resume, Progress: o.Progress, Report: o.Report, Warn: o.Warn,
+	}
+	if j.Data, err = feed(o.Data); err != nil {
+		return nil, err
+	}
+	if o.Val != "" {
+		if j.Valid, err = feed(o.Val); err != nil {
+			return nil, err
+		}
+	}
+	if j.Backend, err = train.Backends(o.Target); err != nil {
+		return nil, err
+	}
+	if j.Checkpoint == "" && o.Out != "" {
+		j.Checkpoint = o.Out + ".ckpt"
+	}
+	r, err := j.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &TrainResult{Result: *r, Model: m.Path, Target: o.Target, Params: r.Graph.Params(), Out: o.Out}
+	if k := len(r.Epochs); k > 0 && r.Epochs[k-1].Valid {
+		out.Top1 = r.Epochs[k-1].VTop1
+	}
+	if o.Out == "" {
+		return out, nil
+	}
+	if man.Notes == nil {
+		man.Notes = map[string]string{}
+	}
+	man.Notes["training"] = fmt.Sprintf("%d epochs of %s, batch %d, %s, %s, seed %d", o.Epochs, o.Data, o.Batch, o.Optimizer, o.Schedule, o.Seed)
+	mod := &ir.Module{Graphs: []*ir.Graph{r.Graph}}
+	if err := mod.Verify(); err != nil {
+		return nil, fmt.Errorf("BUG: the trained module is bad: %w", err)
+	}
+	return out, nascfile.Write(o.Out, mod, &man)
+}

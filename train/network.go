@@ -1,0 +1,327 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// Param is one trained tensor.
+type Param struct {
+	Name  string
+	Value []float32
+	Shape ir.Shape
+	// Decay says that weight decay applies: it leaves out what has one axis
+	// (biases, scales of norms), where it only hurts.
+	Decay bool
+}
+
+// norm is the running statistics of a batch norm, which steps update and
+// inference uses.
+type norm struct {
+	meanName, varName string
+	mean, variance    []float32
+}
+
+// Network is a float graph (batch symbolic or not) and what is trained of it.
+type Network struct {
+	graph  *ir.Graph
+	Params []*Param
+	norms  []*norm
+	// Classes is the extent of the output's last axis.
+	Classes int
+}
+
+// New finds the trained parts of a graph: its float constants of one axis or
+// more that a gradient reaches, but for the statistics of batch norms. The
+// graph is copied.
+func New(g *ir.Graph) (*Network, error) {
+	n := &Network{graph: g.Clone()}
+	if len(g.Outputs) == 0 || len(g.Outputs[0].Type.Shape) != 2 || g.Outputs[0].Type.DType != ir.F32 {
+		found := "no output"
+		if len(g.Outputs) > 0 {
+			found = g.Outputs[0].Type.String()
+		}
+		return nil, &diag.Error{Place: "network @" + g.Name, Found: "output " + found, Wanted: "f32[N,classes]"}
+	}
+	n.Classes = g.Outputs[0].Type.Shape[1]
+	stats := map[*ir.Value]bool{}
+	for _, d := range n.graph.Nodes {
+		if d.Op.Name != "batch_norm_inference" {
+			if d.Op.Class == ir.Quantized {
+				return nil, &diag.Error{Place: d.Op.Name + " " + d.Label(), Found: "a quantized network", Wanted: "a float one", Fix: "train the model before it is compiled for int8"}
+			}
+			continue
+		}
+		m, v := d.Inputs[3], d.Inputs[4]
+		if !m.IsConst() || !v.IsConst() {
+			return nil, &diag.Error{Place: d.Label(), Found: "a batch norm with computed statistics", Wanted: "constants"}
+		}
+		stats[m], stats[v] = true, true
+		n.norms = append(n.norms, &norm{m.Name, v.Name, slices.Clone(m.Const.F32()), slices.Clone(v.Const.F32())})
+	}
+	live := reached(n.graph)
+	for _, v := range n.graph.Constants() {
+		if v.Type.DType != ir.F32 || len(v.Type.Shape) == 0 || stats[v] || !live[v] {
+			continue
+		}
+		w := v.Const.F32()
+		if slices.ContainsFunc(w, func(f float32) bool { return math.IsInf(float64(f), 0) }) {
+			continue // a mask
+		}
+		n.Params = append(n.Params, &Param{Name: v.Name, Value: slices.Clone(w), Shape: v.Type.Shape, Decay: axes(v.Type.Shape) > 1})
+	}
+	if len(n.Params) == 0 {
+		return nil, &diag.Error{Place: "network @" + g.Name, Found: "nothing to train", Wanted: "weights that are constants"}
+	}
+	return n, nil
+}
+
+// axes counts those of more than one element.
+func axes(s ir.Shape) int {
+	k := 0
+	for _, d := range s {
+		if d != 1 {
+			k++
+		}
+	}
+	return k
+}
+
+// reached are the constants from which a path of differentiable ops leads to
+// the first output.
+func reached(g *ir.Graph) map[*ir.Value]bool {
+	live := map[*ir.Value]bool{g.Outputs[0]: true}
+	for _, n := range slices.Backward(g.Nodes) {
+		if !slices.ContainsFunc(n.Outputs, func(v *ir.Value) bool { return live[v] }) {
+			continue
+		}
+		for _, v := range n.Inputs {
+			if v != nil && v.Type.DType == ir.F32 {
+				live[v] = true
+			}
+		}
+	}
+	return live
+}
+
+// Inference gives the network with the given values of its parameters and its
+// present running statistics; nil stands for the present values.
+func (n *Network) Inference(values [][]float32) *ir.Graph {
+	g := n.graph.Clone()
+	data := map[string][]float32{}
+	for i, p := range n.Params {
+		data[p.Name] = p.Value
+		if values != nil {
+			data[p.Name] = values[i]
+		}
+	}
+	for _, s := range n.norms {
+		data[s.meanName], data[s.varName] = s.mean, s.variance
+	}
+	for _, v := range g.Constants() {
+		if d, ok := data[v.Name]; ok {
+			v.Const = ir.From(slices.Clone(d), v.Type.Shape...)
+		}
+	}
+	return g
+}
+
+// Options of the loss and of what is random within the network.
+type Options struct {
+	Loss     string  // cross-entropy (default) or mse
+	Dropout  float64 // share of the last layer's operand set to zero
+	DropPath float64 // chance that a residual branch is left out, growing to this at the last
+	// FreezeNorm keeps batch norms as they are in inference.
+	FreezeNorm bool
+}
+
+// Losses lists the losses.
+var Losses = []string{"cross-entropy", "mse"}
+
+// mask is an input of the step that is drawn anew each time: 0 with chance
+// rate, else 1/(1−rate).
+type mask struct {
+	value *ir.Value
+	rate  float64
+}
+
+// step is a training step as a graph. Its inputs are those of the network,
+// the targets f32[N,classes], masks, then the parameters; its outputs are the
+// loss, the output before the loss, and mean and variance of each norm.
+type step struct {
+	graph  *ir.Graph
+	data   int // how many inputs are the network's
+	target *ir.Value
+	masks  []mask
+	params []*ir.Value
+	norms  int // how many outputs after the first two are statistics, two each
+}
+
+// Step builds the training step for a batch.
+func (n *Network) step(batch int, o Options) (*step, error) {
+	g, err := ir.Specialize(n.graph, batch)
+	if err != nil {
+		return nil, err
+	}
+	if got := g.Outputs[0].Type.Shape[0]; got != batch {
+		return nil, &diag.Error{Place: "network @" + g.Name, Found: fmt.Sprintf("a fixed batch of %d", got), Wanted: fmt.Sprintf("%d, or a symbolic one", batch), Fix: fmt.Sprintf("train with --batch %d", got)}
+	}
+	s := &step{graph: g, data: len(g.Inputs)}
+	byName := map[string]*ir.Value{}
+	for _, v := range g.Constants() {
+		byName[v.Name] = v
+	}
+	s.target = g.Input("target", ir.T(ir.F32, batch, n.Classes))
+	if err := s.drops(o, batch); err != nil {
+		return nil, err
+	}
+	var stats []*ir.Value
+	if !o.FreezeNorm {
+		if stats, err = trainNorms(g); err != nil {
+			return nil, err
+		}
+	}
+	y := g.Outputs[0]
+	if d := y.Def; d != nil && d.Op.Name == "softmax" && o.Loss != "mse" {
+		y = d.Inputs[0] // the loss takes its logarithm
+	}
+	b := &ir.Builder{G: g}
+	var loss *ir.Value
+	switch o.Loss {
+	case "", "cross-entropy":
+		p := b.Op("log_softmax", nil, y)
+		loss = b.Op("reduce_sum", ir.Attrs{"axes": []int{0, 1}, "keep_dims": false}, b.Op("multiply", nil, p, s.target))
+		loss = b.Op("multiply", nil, loss, b.Const("scale", ir.Scalar(float32(-1/float64(batch)))))
+	case "mse":
+		d := b.Op("subtract", nil, y, s.target)
+		loss = b.Op("reduce_mean", ir.Attrs{"axes": []int{0, 1}, "keep_dims": false}, b.Op("multiply", nil, d, d))
+	default:
+		return nil, &diag.Error{Place: "loss", Found: fmt.Sprintf("%q", o.Loss), Wanted: strings.Join(Losses, " or ")}
+	}
+	if err := b.Err(); err != nil {
+		return nil, err
+	}
+	for _, p := range n.Params {
+		v := byName[p.Name]
+		in := g.Input(p.Name, v.Type)
+		g.ReplaceUses(v, in)
+		if y == v {
+			y = in
+		}
+		s.params = append(s.params, in)
+	}
+	g.Outputs = append([]*ir.Value{loss, y}, stats...)
+	s.norms = len(stats) / 2
+	if err := g.Sort(); err != nil {
+		return nil, err
+	}
+	g.RemoveDead()
+	return s, g.Verify()
+}
+
+// trainNorms gives batch norms their training form and returns the mean and
+// variance of each, in order.
+func trainNorms(g *ir.Graph) ([]*ir.Value, error) {
+	var stats []*ir.Value
+	for _, d := range slices.Clone(g.Nodes) {
+		if d.Op.Name != "batch_norm_inference" {
+			continue
+		}
+		t, err := g.AddNamed("batch_norm_training", d.Outputs[0].Name, ir.Attrs{"epsilon": d.Float("epsilon")}, d.Inputs[0], d.Inputs[1], d.Inputs[2])
+		if err != nil {
+			return nil, err
+		}
+		t.Name = d.Name
+		g.ReplaceUses(d.Outputs[0], t.Outputs[0])
+		stats = append(stats, t.Outputs[1], t.Outputs[2])
+	}
+	return stats, g.Sort()
+}
+
+// drops puts the masks of dropout and drop path in.
+func (s *step) drops(o Options, batch int) error {
+	g := s.graph
+	if o.Dropout > 0 {
+		for _, d := range slices.Backward(g.Nodes) {
+			if d.Op.Name != "dot" {
+				continue
+			}
+			x := d.Inputs[0]
+			m := g.Input("dropout", x.Type)
+			v, err := g.Add("multiply", nil, x, m)
+			if err != nil {
+				return err
+			}
+			d.Inputs[0] = v
+			s.masks = append(s.masks, mask{m, o.Dropout})
+			break
+		}
+	}
+	if o.DropPath == 0 {
+		return g.Sort()
+	}
+	at := residuals(g, batch)
+	for i, r := range at {
+		x := r.node.Inputs[r.branch]
+		shape := ir.Shape{batch}
+		for range len(x.Type.Shape) - 1 {
+			shape = append(shape, 1)
+		}
+		m := g.Input(fmt.Sprintf("drop_path%d", i), ir.Type{DType: ir.F32, Shape: shape})
+		v, err := g.Add("multiply", nil, x, m)
+		if err != nil {
+			return err
+		}
+		r.node.Inputs[r.branch] = v
+		s.masks = append(s.masks, mask{m, o.DropPath * float64(i+1) / float64(len(at))})
+	}
+	return g.Sort()
+}
+
+// residual is an addition of a branch to the value it began with.
+type residual struct {
+	node   *ir.Node
+	branch int // the operand that is the branch
+}
+
+// residuals finds additions one operand of which is computed from the other.
+func residuals(g *ir.Graph, batch int) []residual {
+	var out []residual
+	for _, n := range g.Nodes {
+		if n.Op.Name != "add" || !n.Inputs[0].Type.Equal(n.Inputs[1].Type) || n.Inputs[0].IsConst() || n.Inputs[1].IsConst() {
+			continue
+		}
+		if s := n.Inputs[0].Type.Shape; len(s) < 2 || s[0] != batch {
+			continue
+		}
+		switch a, b := n.Inputs[0], n.Inputs[1]; {
+		case from(b, a):
+			out = append(out, residual{n, 1})
+		case from(a, b):
+			out = append(out, residual{n, 0})
+		}
+	}
+	return out
+}
+
+// from says whether v is computed from x.
+func from(v, x *ir.Value) bool {
+	seen := map[*ir.Node]bool{}
+	var walk func(v *ir.Value) bool
+	walk = func(v *ir.Value) bool {
+		if v == x {
+			return true
+		}
+		if v == nil || v.Def == nil || seen[v.Def] {
+			return false
+		}
+		seen[v.Def] = true
+		return slices.ContainsFunc(v.Def.Inputs, walk)
+	}
+	return walk(v)
+}

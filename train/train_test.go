@@ -1,0 +1,308 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nasc-dev/nasc/frontend/arch"
+	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/zoo"
+)
+
+func network(t *testing.T, name string) *Network {
+	t.Helper()
+	g, _, err := arch.LoadFS(zoo.FS, name, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := New(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func feed(t *testing.T, n *Network, arg string) *data.Feed {
+	t.Helper()
+	s, err := data.Open(arg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := data.NewFeed(s, n.graph.Inputs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// digits is a job that trains the digits network from scratch.
+func digits(t *testing.T, arg string) *Job {
+	n := network(t, "digits-cnn.toml")
+	n.Init(3)
+	c := Default()
+	c.Epochs, c.Batch, c.LR, c.ValSplit = 4, 50, 3e-3, 0.2
+	c.Augment.Crop, c.EMA, c.Smoothing = 1, 0.98, 0.05
+	return &Job{Config: c, Network: n, Data: feed(t, n, arg)}
+}
+
+func TestDigits(t *testing.T) {
+	r, err := digits(t, "digits[0:1000]").Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := r.Epochs[3]; last.VTop1 < 0.8 || last.Loss > r.Epochs[0].Loss {
+		t.Errorf("after 4 epochs: %+v", r.Epochs)
+	}
+}
+
+// TestResume: a training that was cut off at a step and goes on from its
+// checkpoint ends with the same bits.
+func TestResume(t *testing.T) {
+	const arg = "digits[0:250]"
+	whole, err := digits(t, arg).Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "state")
+	for _, cut := range []int{3, 5} { // in the first epoch and in the second
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		j := digits(t, arg)
+		ctx, cancel := context.WithCancel(context.Background())
+		j.Checkpoint, j.Every = path, 1
+		j.Progress = func(done, _ int) {
+			if done == cut {
+				cancel()
+			}
+		}
+		if _, err := j.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatalf("cut off at step %d: %v", cut, err)
+		}
+		j = digits(t, arg)
+		j.Checkpoint, j.Resume = path, true
+		again, err := j.Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.Epochs[3].Loss != whole.Epochs[3].Loss {
+			t.Errorf("cut at %d: the last loss is %v, wanted %v", cut, again.Epochs[3].Loss, whole.Epochs[3].Loss)
+		}
+		a, b := whole.Graph.Constants(), again.Graph.Constants()
+		for i := range a {
+			if !ir.SameData(a[i].Const, b[i].Const) {
+				t.Errorf("cut at %d: %s differs", cut, a[i].Name)
+			}
+		}
+	}
+	j := digits(t, arg)
+	j.Checkpoint, j.Resume, j.LR = path, true, 1e-3
+	if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "another LR") {
+		t.Errorf("another learning rate: %v", err)
+	}
+}
+
+// constant is a source of one picture with a label.
+type constant struct {
+	n, label int
+	value    float32
+}
+
+func (c constant) Len() int { return c.n }
+
+func (c constant) Sample(int) (data.Sample, error) {
+	x := ir.NewTensor(ir.F32, 8, 8, 1)
+	for i := range x.F32() {
+		x.F32()[i] = c.value
+	}
+	return data.Sample{Tensors: map[string]*ir.Tensor{"": x}, Label: c.label}, nil
+}
+
+// poisoned gives NaN for one sample.
+type poisoned struct {
+	data.Source
+	at int
+}
+
+func (p poisoned) Sample(i int) (data.Sample, error) {
+	s, err := p.Source.Sample(i)
+	if i == p.at {
+		s.Tensors = map[string]*ir.Tensor{"": ir.NewTensor(ir.F32, 8, 8, 1)}
+		s.Tensors[""].F32()[3] = float32(math.NaN())
+	}
+	return s, err
+}
+
+func TestBadInput(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	for _, c := range []struct {
+		name  string
+		set   func(j *Job)
+		words []string
+	}{
+		{"label out of range", func(j *Job) { j.Data.Source = constant{100, 10, 1} }, []string{"sample 0", "label 10", "0 to 9"}},
+		{"no label", func(j *Job) { j.Data.Source = constant{100, -1, 1} }, []string{"no label"}},
+		{"no data", func(j *Job) { j.Data.Source = constant{0, 1, 1} }, []string{"no samples"}},
+		{"NaN in the data", func(j *Job) { j.Data.Source = constant{100, 1, float32(math.NaN())} }, []string{"step 1:", "loss of NaN", `convolution "conv1"`}},
+		{"NaN in one sample", func(j *Job) { j.Data.Source = poisoned{j.Data.Source, 7} }, []string{"step ", "--lr", "the last good state is in " + path}},
+		{"too little memory", func(j *Job) { j.free = 1 << 20 }, []string{"memory", "GB", "--batch"}},
+		{"few samples", func(j *Job) { j.Batch = 500 }, []string{"--batch", "samples to train on"}},
+		{"an optimizer that is not had", func(j *Job) { j.Optimizer = "adm" }, []string{"adm", "lamb"}},
+		{"a schedule that is not had", func(j *Job) { j.Schedule = "x" }, []string{"one-cycle"}},
+		{"dropout of all", func(j *Job) { j.Options.Dropout = 1 }, []string{"--dropout", "0.99"}},
+	} {
+		j := digits(t, "digits[0:150]")
+		j.ValSplit, j.Checkpoint, j.Every, j.EMA = 0, path, 1, 0
+		c.set(j)
+		_, err := j.Run(context.Background())
+		for _, w := range c.words {
+			if err == nil || !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %v; wanted an error with %q", c.name, err, w)
+			}
+		}
+	}
+}
+
+// TestStep: norms in training form, masks and all losses make a graph that
+// verifies, and drop path finds the residuals of a network.
+func TestStep(t *testing.T) {
+	n := network(t, "resnet20.toml")
+	s, err := n.step(2, Options{Dropout: 0.1, DropPath: 0.2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.norms != len(n.norms) || len(n.norms) != 21 {
+		t.Errorf("%d of %d norms are trained", s.norms, len(n.norms))
+	}
+	if len(s.masks) != 1+7 { // two blocks begin with a projection
+		t.Errorf("%d masks", len(s.masks))
+	}
+	if c := s.graph.OpCounts(); c["batch_norm_training"] != 21 || c["batch_norm_inference"] != 0 {
+		t.Errorf("ops are %v", c)
+	}
+	if _, err := n.step(2, Options{Loss: "mse", FreezeNorm: true}); err != nil {
+		t.Error(err)
+	}
+	if _, err := n.step(2, Options{Loss: "hinge"}); err == nil {
+		t.Error("an unknown loss is taken")
+	}
+}
+
+// TestOptimizers: each finds the least of a bowl.
+func TestOptimizers(t *testing.T) {
+	for _, o := range optimizers {
+		h := Default().Hyper
+		w := []float32{3, -2}
+		m := make([][]float32, o.moments)
+		for i := range m {
+			m[i] = make([]float32, 2)
+		}
+		for s := range 2000 {
+			g := []float32{2 * (w[0] - 1), 20 * (w[1] - 0.5)}
+			o.step(&h, s+1, 0.01*(1-float64(s)/2000), 0, w, g, m)
+		}
+		if math.Abs(float64(w[0]-1)) > 2e-2 || math.Abs(float64(w[1]-0.5)) > 2e-2 {
+			t.Errorf("%s ends at %v, wanted [1 0.5]", o.name, w)
+		}
+	}
+	// The first step of Adam is the rate whatever the gradient; decay is added.
+	w := []float32{2}
+	h := Default().Hyper
+	adam(&h, 1, 0.1, 0.5, w, []float32{1e-3}, [][]float32{{0}, {0}})
+	if want := 2 - 0.1*(1+0.5*2); math.Abs(float64(w[0])-want) > 1e-4 {
+		t.Errorf("AdamW's first step gives %v, wanted %v", w[0], want)
+	}
+	// Nesterov: v = g, w −= lr (g + µ v).
+	w = []float32{1}
+	sgd(&h, 1, 0.1, 0, w, []float32{1}, [][]float32{{0}})
+	if want := 1 - 0.1*1.9; math.Abs(float64(w[0])-want) > 1e-6 {
+		t.Errorf("SGD's first step gives %v, wanted %v", w[0], want)
+	}
+}
+
+func TestSchedules(t *testing.T) {
+	for _, s := range schedules {
+		if r := s.rate(0, 100, 10); r > 0.1 {
+			t.Errorf("%s begins warm-up at %v", s.name, r)
+		}
+		for i := range 100 {
+			if r := s.rate(i, 100, 10); !(r >= 0 && r <= 1) {
+				t.Errorf("%s: rate %v at step %d", s.name, r, i)
+			}
+		}
+	}
+	c, _ := findSchedule("cosine")
+	if r := c.rate(50, 100, 0); math.Abs(r-0.5) > 1e-9 {
+		t.Errorf("cosine is %v half way", r)
+	}
+}
+
+// TestAugment: shifts and flips move pixels to where they say, mixed targets
+// sum to one.
+func TestAugment(t *testing.T) {
+	for _, planar := range []bool{false, true} {
+		p := picture{h: 3, w: 4, c: 2, planar: planar}
+		at := func(y, x, c int) int {
+			if planar {
+				return (c*p.h+y)*p.w + x
+			}
+			return (y*p.w+x)*p.c + c
+		}
+		src, dst := make([]float32, 24), make([]float32, 24)
+		for i := range src {
+			src[i] = float32(i + 1)
+		}
+		p.moved(dst, src, 1, -1, true)
+		for y := range 3 {
+			for x := range 4 {
+				for c := range 2 {
+					want := float32(0)
+					if sy, sx := y-1, 3-(x+1); sy >= 0 && sx >= 0 {
+						want = src[at(sy, sx, c)]
+					}
+					if got := dst[at(y, x, c)]; got != want {
+						t.Errorf("planar %v: (%d,%d,%d) is %v, wanted %v", planar, y, x, c, got, want)
+					}
+				}
+			}
+		}
+		r := rand.New(rand.NewPCG(1, 2))
+		for _, a := range []Augment{{Mixup: 0.3}, {Cutmix: 1}} {
+			x, tg := make([]float32, 4*24), []float32{1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0}
+			for i := range x {
+				x[i] = float32(i / 24)
+			}
+			a.mix(r, p, x, tg, 4)
+			for i := range 4 {
+				if s := tg[3*i] + tg[3*i+1] + tg[3*i+2]; math.Abs(float64(s)-1) > 1e-6 {
+					t.Errorf("%+v: targets sum to %v", a, s)
+				}
+			}
+			if !slices.ContainsFunc(tg, func(v float32) bool { return v > 0 && v < 1 }) {
+				t.Errorf("%+v mixed nothing: %v", a, tg)
+			}
+		}
+	}
+}
+
+// TestCurve draws without dividing by zero.
+func TestCurve(t *testing.T) {
+	es := []Epoch{{Loss: 2, Top1: 0.1}, {Loss: 1, Top1: 0.5, Valid: true, VLoss: 1.5, VTop1: 0.4}}
+	if s := string(CurveSVG("a<b", es)); !strings.Contains(s, "a&lt;b") || strings.Contains(s, "NaN") || !strings.HasSuffix(s, "</svg>\n") {
+		t.Error(s)
+	}
+	if s := CurveText(es); !strings.Contains(s, "loss █▁ 2.0000 → 1.0000") {
+		t.Error(s)
+	}
+	if s := CurveText(es[:1]); s != "" {
+		t.Error(s)
+	}
+}

@@ -1,0 +1,90 @@
+package train
+
+import (
+	"context"
+	"math"
+
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/backends/cpu"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+// evaluate runs the network in the form that inference has, on the engine.
+func (n *Network) evaluate(ctx context.Context, values [][]float32, s *samples, batch, threads int) (loss, top1 float64, err error) {
+	g := n.Inference(values)
+	if _, err := passes.Canonicalize(ctx, g, passes.Options{}); err != nil {
+		return 0, 0, err
+	}
+	right := 0
+	total := len(s.index)
+	for first := 0; first < total; {
+		size := min(batch, total-first)
+		static, err := ir.Specialize(g, size)
+		if err != nil {
+			return 0, 0, err
+		}
+		exe, err := cpu.F32().Compile(static, backends.Options{Threads: threads})
+		if err != nil {
+			return 0, 0, err
+		}
+		// All whole batches with one program, then the rest with another.
+		out := backends.NewOutputs(static)
+		for ; first+size <= total; first += size {
+			in := make([]*ir.Tensor, len(static.Inputs))
+			for k, v := range static.Inputs {
+				in[k] = ir.NewTensor(v.Type.DType, v.Type.Shape...)
+			}
+			labels := make([]int, size)
+			for i := range size {
+				x, err := s.at(first + i)
+				if err != nil {
+					return 0, 0, err
+				}
+				labels[i] = x.label
+				for k, t := range x.in {
+					row := in[k].RawBytes()
+					copy(row[i*len(row)/size:], t.RawBytes())
+				}
+			}
+			if err := exe.Run(ctx, in, out); err != nil {
+				return 0, 0, err
+			}
+			l, r := score(static, out[0].F32(), labels)
+			loss, right = loss+l, right+r
+		}
+		if err := exe.Close(); err != nil {
+			return 0, 0, err
+		}
+	}
+	return loss / float64(total), float64(right) / float64(total), nil
+}
+
+// score sums the cross entropy and counts right answers; y are logits, or
+// probabilities where a softmax ends the graph.
+func score(g *ir.Graph, y []float32, labels []int) (loss float64, right int) {
+	c := len(y) / len(labels)
+	d := g.Outputs[0].Def
+	soft := d != nil && d.Op.Name == "softmax"
+	for i, l := range labels {
+		row := y[i*c : (i+1)*c]
+		best, sum := 0, 0.0
+		for k, v := range row {
+			if v > row[best] {
+				best = k
+			}
+		}
+		for _, v := range row {
+			sum += math.Exp(float64(v - row[best]))
+		}
+		if soft {
+			loss -= math.Log(max(float64(row[l]), 1e-30))
+		} else {
+			loss += math.Log(sum) - float64(row[l]-row[best])
+		}
+		if best == l {
+			right++
+		}
+	}
+	return loss, right
+}
