@@ -76,6 +76,8 @@ const (
 	// bandBytes bounds the copied input of a band: with a block of weights it
 	// stays in the second level cache.
 	bandBytes = 192 << 10
+	// weightBytesPerNS is the speed of reading weights that no cache of the core holds.
+	weightBytesPerNS = 30
 	// wantUnits is how many units a large kernel is cut into at least.
 	wantUnits = 16
 )
@@ -99,10 +101,11 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	if c.k.level == isa.Portable {
 		perOutput = 3
 	}
+	products := outputs * (float64(s.KH*s.KW*s.C/s.Groups)/c.k.speed() + perOutput)
 	return &op{
 		name: fmt.Sprintf("conv_%s_%s", s.dims(), c.k.name), run: c.run,
 		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.sumBytes,
-		cost: outputs * (float64(s.KH*s.KW*s.C/s.Groups)/c.k.speed() + perOutput) / units,
+		cost: max(products, float64(s.KH*s.KW*s.C/s.Groups*s.K)/weightBytesPerNS) / units,
 	}, nil
 }
 
@@ -174,6 +177,17 @@ func (c *conv) packBlocks(cg, kg, length int) {
 func (c *conv) cutBands(ktotal int) {
 	macs := c.N * c.OH * c.OW * c.K * ktotal
 	want := ceilDiv(min(wantUnits, 1+macs>>20), len(c.blocks)*c.N)
+	// Two threads want halves: of the pixels, so that each finds its own in its
+	// cache; or of the channels where the weights are more than the pixels.
+	byRows := c.OH*c.OW*(c.C+c.K) >= c.K*ktotal
+	if byRows || len(c.blocks)%2 != 0 && len(c.blocks) < 8 {
+		want = max(want, 2)
+	} else if want == 2 {
+		want = 1
+	}
+	if c.N%2 != 0 {
+		want = evened(want)
+	}
 	if c.OH == 1 {
 		parts := max(want, ceilDiv(c.in.pw*c.C*c.in.elem, bandBytes))
 		parts = max(1, min(parts, c.OW/leastPixels))
