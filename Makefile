@@ -53,6 +53,13 @@ peak: ## what this machine can do at most: int8 and f32 arithmetic, cache and me
 bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peers)
 	bench/peers/run.sh
 
+SOAKTIME ?= 10m
+RACETIME ?= 2m
+
+soak: ## models shared by many goroutines, with cancellations: SOAKTIME, then RACETIME under the race detector on plain Go kernels
+	$(GO) run ./bench/soak -time $(SOAKTIME) -report bench/reports/soak-$$(date +%F).md
+	NASC_ISA=portable $(GO) run -race ./bench/soak -small -time $(RACETIME) -report bench/reports/soak-$$(date +%F).md
+
 quality: ## what int8 costs a model: make quality ARGS="-model M.onnx -data DATA -calib 100"
 	$(GO) run ./bench/quality $(ARGS)
 

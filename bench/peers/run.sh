@@ -9,5 +9,7 @@ if ! [ -x $venv/bin/python ] || ! cmp -s bench/peers/requirements.txt $venv/inst
 	$venv/bin/pip install --quiet -r bench/peers/requirements.txt
 	cp bench/peers/requirements.txt $venv/installed.txt
 fi
-go build -o .cache/nasc ./cmd/nasc
-exec $venv/bin/python bench/peers/peers.py --nasc .cache/nasc "$@"
+go build -trimpath -buildvcs=false -o .cache/tools/nasc ./cmd/nasc
+go build -trimpath -buildvcs=false -o .cache/tools/peers-worker ./bench/peers/worker
+go build -trimpath -buildvcs=false -o .cache/tools/peak ./bench/peak
+exec $venv/bin/python bench/peers/peers.py --tools .cache/tools "$@"
