@@ -63,7 +63,7 @@ func removeDead(g *ir.Graph) (bool, error) { return g.RemoveDead(), nil }
 
 // List is every pass, in the order of the default pipeline (Default), and the
 // transforms.
-var List = append([]Pass{
+var List = slices.Concat([]Pass{
 	{Name: "remove-identity", Doc: "ops that give their operand back", Promise: Exact, Run: whole(removeIdentity)},
 	{Name: "fold-constants", Doc: "ops on constants only", Promise: Exact, Run: whole(foldConstants)},
 	{Name: "fold-shapes", Doc: "chains of reshapes, transposes and broadcasts", Promise: Exact, Run: whole(foldShapes)},
@@ -86,7 +86,7 @@ var List = append([]Pass{
 	{Name: "recognize-attention", Doc: "scaled dot-product attention written out", Promise: Close, Run: recognizeAttention, Takes: node, After: []string{"layout"}, Optional: true},
 	{Name: "cse", Doc: "equal ops on equal operands once", Promise: Exact, Run: whole(cse)},
 	{Name: "remove-dead", Doc: "ops nobody reads", Promise: Exact, Run: whole(removeDead)},
-}, transforms...)
+}, transforms, shrinking)
 
 // Default is the list without the optional passes.
 func Default() []Pass {

@@ -17,3 +17,10 @@ var transforms = []Pass{
 	{Name: "insert-identity", Doc: "layers that do nothing yet", Promise: Keeps, Grow: insertIdentity, Takes: []string{"node", "kernel"}, Optional: true},
 	{Name: "raise-resolution", Doc: "factor= times larger pictures, their means read", Promise: Keeps, Grow: raiseResolution, Takes: []string{"node", "factor"}, Optional: true},
 }
+
+// shrinking are the passes that make a network smaller and change its function
+// (Prune is no pass: it needs a cost and data).
+var shrinking = []Pass{
+	{Name: "factorize", Doc: "two thin layers of one, by singular values", Promise: Changes, Run: factorize, Takes: []string{"node", "share", "rank", "energy"}, Optional: true},
+	{Name: "drop-block", Doc: "residual blocks away, their shortcuts stay", Promise: Changes, Run: dropBlock, Takes: node, Optional: true},
+}

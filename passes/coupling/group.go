@@ -130,3 +130,35 @@ func (a *Analysis) Of(v *ir.Value, at int) []Unit {
 	}
 	return out
 }
+
+// LeastKept gives those of the units to be removed that must stay so that
+// something is left of every axis: for each axis that would be empty, the unit
+// of the highest score.
+func (a *Analysis) LeastKept(gone map[Unit]bool, score map[Unit]float64) []Unit {
+	var back []Unit
+	kept := map[Unit]bool{}
+	for _, n := range a.g.Nodes {
+		for _, v := range append(n.Inputs[:len(n.Inputs):len(n.Inputs)], n.Outputs...) {
+			if v == nil {
+				continue
+			}
+			for _, x := range a.of(v) {
+				best, empty := Unit(-1), len(x.ids) > 0
+				for _, id := range x.ids {
+					u := a.unit.find(id)
+					if !gone[u] || kept[u] {
+						empty = false
+						break
+					}
+					if best < 0 || score[u] > score[best] {
+						best = u
+					}
+				}
+				if empty {
+					back, kept[best] = append(back, best), true
+				}
+			}
+		}
+	}
+	return back
+}

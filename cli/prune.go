@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+func (a *app) prune() *cobra.Command {
+	var (
+		o       nasc.PruneOptions
+		targets = make([]string, len(nasc.PruneGoals))
+		shapes  shapeFlag
+		pre     preFlags
+	)
+	c := &cobra.Command{
+		Use: "prune MODEL --target-macs 0.5x -o OUT.nasc", Short: "remove channels, heads and hidden units until the model costs what is asked for",
+		Long: "prune removes whole channels (what belongs together goes together), so that the model is smaller and\nfaster and not only sparse. It prints what it cost before and after, measured; the result is a float .nasc,\nto be fine-tuned or compiled.",
+		Example: "  nasc prune net.onnx --target-macs 0.5x --data images:labels.tsv[0:100] -o half.nasc\n" +
+			"  nasc prune net.onnx --target-latency 0.6x --target cpu-int8 --table device.csv -o fast.nasc",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for i, amount := range targets {
+				switch {
+				case amount != "" && o.Goal != "":
+					return &diag.Error{Place: "--target-" + nasc.PruneGoals[i], Found: "a second target beside --target-" + o.Goal, Wanted: "one"}
+				case amount != "":
+					o.Goal, o.Amount = nasc.PruneGoals[i], amount
+				}
+			}
+			if o.Goal == "" {
+				return &diag.Error{Place: "prune", Found: "no target", Wanted: "--target-macs, --target-params, --target-bytes or --target-latency", Fix: "0.5x is half of what it is now"}
+			}
+			if o.Table != "" && o.Goal != "latency" {
+				return &diag.Error{Place: "--table", Found: "--target-" + o.Goal, Wanted: "--target-latency, which reads it"}
+			}
+			if o.Round < 0 || o.Blocks < 0 || o.Samples < 1 {
+				return &diag.Error{Place: "--round, --blocks, --samples", Found: fmt.Sprint(o.Round, ", ", o.Blocks, ", ", o.Samples), Wanted: "whole numbers, of samples 1 or more"}
+			}
+			if o.Out != "" {
+				if err := writable("-o", o.Out); err != nil {
+					return err
+				}
+			}
+			m, err := nasc.Open(args[0], shapes.sets)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			if o.Preprocess, err = pre.apply(a, m.Manifest.Preprocess, o.Data != ""); err != nil {
+				return err
+			}
+			var finish func()
+			o.Progress, finish = a.progress()
+			o.Warn = func(s string) { a.note("note: %s", s) }
+			r, err := nasc.Prune(cmd.Context(), m, o)
+			finish()
+			if err != nil {
+				return err
+			}
+			return a.show(r, func(w io.Writer) { pruneText(w, args[0], r) })
+		},
+	}
+	f := c.Flags()
+	for i, goal := range nasc.PruneGoals {
+		f.StringVar(&targets[i], "target-"+goal, "", "what "+goal+" to come down to: a share (0.5x) or a number")
+	}
+	f.StringVarP(&o.Out, "output", "o", "", "the .nasc file to write")
+	f.StringVar(&o.Target, "target", "cpu-f32", "the target whose time counts (cpu-int8 is timed with scales from noise)")
+	f.IntVar(&o.Threads, "threads", 1, "threads of one run")
+	f.StringVar(&o.Table, "table", "", "latency table to predict from; rows that it lacks are measured and added")
+	f.StringVar(&o.Data, "data", "", "DATA whose means go into biases; taylor and activation rank by it")
+	f.IntVar(&o.Samples, "samples", 32, "samples of --data to use")
+	f.StringVar(&o.Criterion, "criterion", "l2", "what ranks channels: "+strings.Join(passes.Criteria, ", "))
+	f.StringVar(&o.Scope, "scope", "global", "what is ranked together: "+strings.Join(passes.Scopes, ", "))
+	f.IntVar(&o.Round, "round", 0, "widths become multiples of this (0: any; for --target-latency the step that the device measures)")
+	f.Float64Var(&o.Keep, "keep", 0.1, "the least share of every group of channels that stays")
+	f.IntVar(&o.Blocks, "blocks", 0, "remove so many residual blocks first, those that change the outputs least")
+	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
+	shapes.flag(f)
+	pre.flags(f)
+	return c
+}
+
+func pruneText(w io.Writer, name string, r *nasc.PruneResult) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "%s\tparameters\tMACs\tweights\tmedian on %s\t\n", name, r.Target)
+	for _, row := range []struct {
+		name string
+		s    nasc.Size
+	}{{"before", r.Before}, {"after", r.After}} {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.4f ms\t\n", row.name, countText(row.s.Params), countText(row.s.MACs), bytesText(row.s.Bytes), row.s.MS)
+	}
+	t.Flush()
+	fmt.Fprintln(w, r.Describe())
+	if r.Predicted[0] > 0 {
+		fmt.Fprintf(w, "by the table %.4f ms before, %.4f ms after\n", r.Predicted[0], r.Predicted[1])
+	}
+	gone, all := 0, 0
+	for _, g := range r.Groups {
+		gone += (g.Was - g.Is) * g.Each
+		all += g.Was * g.Each
+	}
+	fmt.Fprintf(w, "%d of %d channels in %d groups removed", gone, all, len(r.Groups))
+	if r.Round > 1 {
+		fmt.Fprintf(w, ", widths in steps of %d", r.Round)
+	}
+	fmt.Fprintf(w, "; what %d of them left behind went into biases\n", r.Absorbed)
+	if len(r.Blocks) > 0 {
+		fmt.Fprintf(w, "blocks removed: %s\n", strings.Join(r.Blocks, ", "))
+	}
+	for _, x := range r.Refused {
+		fmt.Fprintf(w, "kept %s: %s\n", x.Node, x.Reason)
+	}
+}

@@ -1,0 +1,132 @@
+package passes
+
+import (
+	"context"
+
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes/coupling"
+)
+
+// leftBehind are the sums that removed channels made in the layers that read
+// them, where these are (or on average are) constant.
+type leftBehind struct {
+	of    map[*ir.Node][]float64 // by channel of the result that stays
+	count int
+}
+
+// leftBehind measures the means of the channels that a plan removes, and what
+// each layer made of them.
+func (o *PruneOptions) leftBehind(ctx context.Context, g *ir.Graph, an *coupling.Analysis, p coupling.Plan) (*leftBehind, error) {
+	left := &leftBehind{of: map[*ir.Node][]float64{}}
+	if len(p.Copies) == 0 {
+		return left, nil
+	}
+	stats := &statistics{g: g, in: o.Samples, of: map[string]moments{}}
+	if err := stats.measure(ctx); err != nil {
+		return nil, err
+	}
+	for _, m := range an.Constants() {
+		n := m.Node
+		switch n.Op.Name {
+		case "convolution", "dot":
+		case "convolution_transpose": // stride leaves holes between the taps: no constant
+			continue
+		default:
+			continue
+		}
+		if !m.Sums || m.Value != n.Inputs[1] || n.In(2) != nil && !n.In(2).IsConst() {
+			continue
+		}
+		x := n.Inputs[0]
+		mo := stats.of[x.Name]
+		if len(mo.mean) != len(m.Units) {
+			continue
+		}
+		w := m.Value
+		r := len(w.Type.Shape)
+		cin, cout := w.Type.Shape[r-2], w.Type.Shape[r-1]
+		delta := make([]float64, cout)
+		some := false
+		for c, u := range m.Units {
+			k, ok := p.Copies[u]
+			if !ok || k != 0 {
+				continue
+			}
+			mean := mo.mean[c]
+			if constant := mo.variance[c] <= 1e-10*mean*mean; mean == 0 || !o.Real && !constant {
+				continue
+			}
+			left.count++
+			some = true
+			for t, inside := range coverage(n, w.Type.Shape[:r-2]) {
+				for i := range cout {
+					delta[i] += w.Const.At((t*cin+c)*cout+i) * mean * inside
+				}
+			}
+		}
+		if !some {
+			continue
+		}
+		out := an.Of(n.Out(), len(n.Out().Type.Shape)-1)
+		var kept []float64
+		for i, d := range delta {
+			if out != nil {
+				if k, ok := p.Copies[out[i]]; ok && k == 0 {
+					continue
+				}
+			}
+			kept = append(kept, d)
+		}
+		left.of[n] = kept
+	}
+	return left, nil
+}
+
+// coverage gives for each tap of a kernel the share of positions at which it
+// lies in the picture and not in the padding, which holds no constant.
+func coverage(n *ir.Node, taps ir.Shape) []float64 {
+	out := make([]float64, taps.Elems())
+	for i := range out {
+		out[i] = 1
+	}
+	if n.Op.Name == "dot" {
+		return out
+	}
+	win, err := ir.WindowOf(n)
+	if err != nil {
+		return out
+	}
+	for i := range out {
+		rest := i
+		for a := len(taps) - 1; a >= 0; a-- {
+			k, in := rest%taps[a], 0
+			rest /= taps[a]
+			for p := range win.Out[a] {
+				if x := p*win.Stride[a] - win.Before[a] + k*win.Dilation[a]; x >= 0 && x < win.In[a] {
+					in++
+				}
+			}
+			out[i] *= float64(in) / float64(max(1, win.Out[a]))
+		}
+	}
+	return out
+}
+
+// absorb adds the sums to the biases of the rewritten layers.
+func (l *leftBehind) absorb(g *ir.Graph) int {
+	for n, delta := range l.of {
+		b := ir.NewTensor(n.Inputs[1].Type.DType, len(delta))
+		name := n.Inputs[1].Name + ".bias"
+		if old := n.In(2); old != nil {
+			name = old.Name
+			for i := range delta {
+				b.Set(i, old.Const.At(i))
+			}
+		}
+		for i, d := range delta {
+			b.Set(i, b.At(i)+d)
+		}
+		n.Inputs = append(n.Inputs[:2:2], g.Const(name, b))
+	}
+	return l.count
+}

@@ -1,0 +1,244 @@
+package passes
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes/coupling"
+)
+
+// Criteria are the ways to rank units. Of weights: l1 and l2, the size of what
+// makes and reads a unit, relative to its layer's mean; lamp, its share of all
+// that is as large; fpgm, its distance from the other units; bn-scale, |scale|
+// of its batch norms. Of data: activation, the mean |x|; taylor, what the loss
+// would change by to first order. random is the baseline.
+var Criteria = []string{"l1", "l2", "lamp", "fpgm", "bn-scale", "activation", "taylor", "random"}
+
+func (o *PruneOptions) scores(ctx context.Context, g *ir.Graph, an *coupling.Analysis) (map[coupling.Unit]float64, error) {
+	switch o.Criterion {
+	case "l1":
+		return bySize(an, func(v float64) float64 { return math.Abs(v) }, func(s float64) float64 { return s }), nil
+	case "l2":
+		return bySize(an, func(v float64) float64 { return v * v }, math.Sqrt), nil
+	case "lamp":
+		return lamp(an), nil
+	case "fpgm":
+		return geometricMedian(an), nil
+	case "bn-scale":
+		return bnScale(an)
+	case "activation":
+		return o.activation(ctx, g, an)
+	case "taylor":
+		return o.taylor(ctx, g, an)
+	}
+	r := rand.New(rand.NewPCG(o.Seed, 0x7072))
+	score := map[coupling.Unit]float64{}
+	for _, x := range an.Groups() {
+		for _, u := range x.Units {
+			score[u] = r.Float64()
+		}
+	}
+	return score, nil
+}
+
+// perUnit sums f over the elements of a constant, by the unit of their position
+// on an axis.
+func perUnit(m coupling.Member, f func(i int, v float64) float64) map[coupling.Unit]float64 {
+	out := map[coupling.Unit]float64{}
+	inner, extent := m.Value.Type.Shape[m.Axis+1:].Elems(), len(m.Units)
+	for k, u := range m.Units {
+		if _, ok := out[u]; !ok {
+			out[u] = 0
+		}
+		for i := k * inner; i < m.Value.Const.Len(); i += extent * inner {
+			s := 0.0
+			for j := i; j < i+inner; j++ {
+				s += f(j, m.Value.Const.At(j))
+			}
+			out[u] += s
+		}
+	}
+	return out
+}
+
+// layerWeights says whether a member is weights of a layer: a bias says little of
+// what a channel does.
+func layerWeights(m coupling.Member) bool {
+	return len(m.Value.Type.Shape) >= 2 && m.Node.Op.Class == ir.Contraction && m.Value.Const.DType.IsFloat()
+}
+
+// bySize averages the sizes of a unit's weights, each relative to the mean of
+// its layer, so that layers of different scale can be ranked together.
+func bySize(an *coupling.Analysis, f, finish func(float64) float64) map[coupling.Unit]float64 {
+	sum, count := map[coupling.Unit]float64{}, map[coupling.Unit]float64{}
+	for _, m := range an.Constants() {
+		if !layerWeights(m) {
+			continue
+		}
+		per := perUnit(m, func(_ int, v float64) float64 { return f(v) })
+		mean := 0.0
+		for u, v := range per {
+			per[u] = finish(v)
+			mean += per[u] / float64(len(per))
+		}
+		for u, v := range per {
+			if mean > 0 {
+				sum[u] += v / mean
+			}
+			count[u]++
+		}
+	}
+	for u := range sum {
+		sum[u] /= count[u]
+	}
+	return sum
+}
+
+// lamp is Lee et al. 2021 on units: the square of a unit over the sum of the
+// squares of the units of its group that are not smaller.
+func lamp(an *coupling.Analysis) map[coupling.Unit]float64 {
+	square := map[coupling.Unit]float64{}
+	for _, m := range an.Constants() {
+		if layerWeights(m) && !m.Sums {
+			for u, v := range perUnit(m, func(_ int, v float64) float64 { return v * v }) {
+				square[u] += v
+			}
+		}
+	}
+	score := map[coupling.Unit]float64{}
+	for _, x := range an.Groups() {
+		sorted := slices.Clone(x.Units)
+		slices.SortStableFunc(sorted, func(a, b coupling.Unit) int { return cmp.Compare(square[b], square[a]) })
+		sum := 0.0
+		for _, u := range sorted {
+			if sum += square[u]; sum > 0 {
+				score[u] = square[u] / sum
+			}
+		}
+	}
+	return score
+}
+
+// fpgmSize bounds the elements of each unit that distances are measured on.
+const fpgmSize = 256
+
+// geometricMedian is He et al. 2019: units near to all others can be spared.
+func geometricMedian(an *coupling.Analysis) map[coupling.Unit]float64 {
+	score, count := map[coupling.Unit]float64{}, map[coupling.Unit]float64{}
+	for _, m := range an.Constants() {
+		if !layerWeights(m) || m.Sums {
+			continue
+		}
+		rows := map[coupling.Unit][]float64{}
+		var units []coupling.Unit
+		total := m.Value.Const.Len() / max(1, len(m.Units))
+		every := max(1, total/fpgmSize)
+		seen := map[coupling.Unit]int{}
+		inner, extent := m.Value.Type.Shape[m.Axis+1:].Elems(), len(m.Units)
+		for i := range m.Value.Const.Len() {
+			u := m.Units[i/inner%extent]
+			if seen[u]%every == 0 {
+				if rows[u] == nil {
+					units = append(units, u)
+				}
+				rows[u] = append(rows[u], m.Value.Const.At(i))
+			}
+			seen[u]++
+		}
+		far := make([]float64, len(units))
+		for i, u := range units {
+			for j := i + 1; j < len(units); j++ {
+				s, a, b := 0.0, rows[u], rows[units[j]]
+				for k := range min(len(a), len(b)) {
+					s += (a[k] - b[k]) * (a[k] - b[k])
+				}
+				far[i] += math.Sqrt(s)
+				far[j] += math.Sqrt(s)
+			}
+		}
+		mean := 0.0
+		for _, f := range far {
+			mean += f / float64(len(far))
+		}
+		for i, u := range units {
+			if mean > 0 {
+				score[u] += far[i] / mean
+			}
+			count[u]++
+		}
+	}
+	for u := range score {
+		score[u] /= count[u]
+	}
+	return score
+}
+
+// bnScale is Liu et al. 2017: the factors of batch norms.
+func bnScale(an *coupling.Analysis) (map[coupling.Unit]float64, error) {
+	score, count := map[coupling.Unit]float64{}, map[coupling.Unit]float64{}
+	for _, m := range an.Constants() {
+		if m.Node.Op.Name != "batch_norm_inference" || m.Value != m.Node.Inputs[1] {
+			continue
+		}
+		for u, v := range perUnit(m, func(_ int, v float64) float64 { return math.Abs(v) }) {
+			score[u] += v
+			count[u]++
+		}
+	}
+	if len(score) == 0 {
+		return nil, &diag.Error{Place: "--criterion", Found: "bn-scale, and a network without batch norms", Wanted: "one whose batch norms are not folded yet", Fix: "prune the model as it was trained, or take another criterion"}
+	}
+	for u := range score {
+		score[u] /= count[u]
+	}
+	for _, x := range an.Groups() { // units without one stay
+		for _, u := range x.Units {
+			if count[u] == 0 {
+				score[u] = math.Inf(1)
+			}
+		}
+	}
+	return score, nil
+}
+
+// activation is the mean |x| of a unit's channels where they are read, relative
+// to the mean of the layer.
+func (o *PruneOptions) activation(ctx context.Context, g *ir.Graph, an *coupling.Analysis) (map[coupling.Unit]float64, error) {
+	stats := &statistics{g: g, in: o.Samples, of: map[string]moments{}}
+	if err := stats.measure(ctx); err != nil {
+		return nil, err
+	}
+	score, count := map[coupling.Unit]float64{}, map[coupling.Unit]float64{}
+	for _, m := range an.Constants() {
+		x := m.Node.Inputs[0]
+		if !m.Sums || !layerWeights(m) || x.IsConst() {
+			continue
+		}
+		mo := stats.of[x.Name]
+		units := an.Of(x, len(x.Type.Shape)-1)
+		if mo.mean == nil || len(units) != len(mo.mean) {
+			continue
+		}
+		per, mean := map[coupling.Unit]float64{}, 0.0
+		for i, u := range units {
+			v := math.Sqrt(mo.mean[i]*mo.mean[i] + mo.variance[i])
+			per[u] += v
+			mean += v
+		}
+		for u, v := range per {
+			if mean > 0 {
+				score[u] += v / mean * float64(len(per))
+			}
+			count[u]++
+		}
+	}
+	for u := range score {
+		score[u] /= count[u]
+	}
+	return score, nil
+}

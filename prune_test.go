@@ -1,0 +1,71 @@
+package nasc
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestAmount(t *testing.T) {
+	for text, want := range map[string]float64{"0.5x": 500, "20M": 2e7, "1.5ms": 1.5, "300k": 3e5, "2G": 2e9, "64kB": 64000, "1x": 1000} {
+		if got, err := amount(text, 1000); err != nil || got != want {
+			t.Errorf("amount(%q) = %v, %v; wanted %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "x", "2x", "0x", "-1", "half", "NaNx"} {
+		if got, err := amount(text, 1000); err == nil {
+			t.Errorf("amount(%q) = %v; wanted an error", text, got)
+		}
+	}
+}
+
+func TestStairs(t *testing.T) {
+	for _, step := range []int{32, 16, 8, 1} {
+		times := map[int]float64{}
+		for w := 33; w <= 64; w++ {
+			times[w] = 10 + float64((w+step-1)/step*step)
+		}
+		if got := stairs(times, 32, 64); got != step {
+			t.Errorf("stairs of %d: found %d", step, got)
+		}
+	}
+}
+
+// The digits network at 0.7 of its MACs, end to end: smaller, written, and
+// still compiled to int8.
+func TestPruneDigits(t *testing.T) {
+	m, err := Open("zoo/digits-cnn.toml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	out := filepath.Join(t.TempDir(), "p.nasc")
+	o := PruneOptions{Goal: "macs", Amount: "0.7x", Target: "cpu-f32", Criterion: "activation", Scope: "local", Data: "digits[0:100]", Seed: 1, Out: out}
+	r, err := Prune(context.Background(), m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if share := float64(r.After.MACs) / float64(r.Before.MACs); share > 0.7 || share < 0.5 {
+		t.Errorf("%.2f of the MACs are left", share)
+	}
+	if r.After.Params >= r.Before.Params || r.After.Bytes >= r.Before.Bytes || r.After.MS <= 0 {
+		t.Errorf("before %+v, after %+v", r.Before, r.After)
+	}
+	p, err := Open(out, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	c, err := Compile(context.Background(), p, CompileOptions{Target: "cpu-int8", Calib: "digits[0:100]", Eval: "digits[1200:1400]", Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Int8Nodes == 0 || c.Top1F32 < 0.8 || c.Top1F32-c.Top1 > 0.02 {
+		t.Errorf("%d int8 nodes, top-1 %.3f in f32, %.3f in int8", c.Int8Nodes, c.Top1F32, c.Top1)
+	}
+	o.Goal = "speed"
+	if _, err := Prune(context.Background(), m, o); err == nil || !strings.Contains(err.Error(), "--target-macs") {
+		t.Errorf("an unknown goal: %v", err)
+	}
+}
