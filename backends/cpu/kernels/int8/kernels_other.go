@@ -16,3 +16,5 @@ func vectorMax() []windowKernel         { return nil }
 func vectorSum() []windowKernel         { return nil }
 func vectorSoftmax() []softmaxKernel    { return nil }
 func vectorWiden() []convertKernel      { return nil }
+
+func gatherPieces(*gatherArgs) { panic("BUG: windows gathered without tile registers") }
