@@ -16,7 +16,7 @@ type assembler struct {
 }
 
 // assemble turns groups into steps over placed memory.
-func (c *compiler) assemble() *program {
+func (c *compiler) assemble(threads int) *program {
 	a := &assembler{c: c, home: map[*ir.Value]view{}, last: map[*ir.Value]int{}, into: map[*ir.Value]*group{}}
 	for i, g := range c.groups {
 		for _, v := range g.in {
@@ -33,7 +33,7 @@ func (c *compiler) assemble() *program {
 	}
 	a.spreadLast()
 	a.joinConcats()
-	p := &program{inputs: c.g.Inputs, outputs: c.g.Outputs, level: c.level}
+	p := &program{inputs: c.g.Inputs, outputs: c.g.Outputs, level: c.level, threads: threads}
 	for i, v := range c.g.Inputs {
 		b := a.newBuffer(int(v.Type.Bytes()), 0)
 		b.where, b.io = inInput, i
@@ -49,7 +49,7 @@ func (c *compiler) assemble() *program {
 		}
 	}
 	p.steps = append(p.steps, tail...)
-	p.arena = placeBuffers(a.bufs)
+	p.arena = placeBuffers(a.bufs, p.threads)
 	for i := range p.steps {
 		if w := p.steps[i].work; w != nil {
 			p.scratch = max(p.scratch, align(w.ScratchBytes()))

@@ -76,8 +76,7 @@ func compile(g *ir.Graph, o backends.Options) (backends.Executable, error) {
 	}
 	c.fuse()
 	c.lowerAll()
-	p := c.assemble()
-	p.threads = min(max(o.Threads, 1), maxThreads, runtime.GOMAXPROCS(0))
+	p := c.assemble(min(max(o.Threads, 1), maxThreads, runtime.GOMAXPROCS(0)))
 	p.shares = p.threads > 1 && slices.ContainsFunc(p.steps, func(s step) bool { return s.share })
 	if p.threads > 1 {
 		retainHelpers(p.threads - 1)

@@ -12,7 +12,7 @@ import (
 //
 //	convolution|dot [+ add] [+ unary]      pad + convolution …
 //	convolution_transpose|dot_general + unary
-//	add|subtract|multiply|… + unary
+//	add|subtract|multiply|… + unary        add + softmax
 //	q_convolution|q_dot [+ q_add] [+ q_lookup]
 //	q_convolution_transpose|q_add|q_multiply + q_lookup
 //	transpose + uniform_quantize
@@ -97,7 +97,14 @@ func (c *compiler) chain(n *ir.Node, claimed map[*ir.Node]bool) *group {
 			next = c.only(next, claimed)
 		}
 		g.takeUnary(next)
-	case "convolution_transpose", "dot_general", "add", "subtract", "multiply", "divide", "maximum", "minimum":
+	case "add":
+		// A mask on the scores of an attention.
+		if next != nil && next.Op.Name == "softmax" {
+			g.nodes, g.main = append(g.nodes, next), 1
+			break
+		}
+		g.takeUnary(next)
+	case "convolution_transpose", "dot_general", "subtract", "multiply", "divide", "maximum", "minimum":
 		g.takeUnary(next)
 	case "q_convolution_transpose":
 		g.takeLookup(c, n, next)

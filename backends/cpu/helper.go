@@ -92,9 +92,13 @@ func giveBack(lent []*helper) {
 // wake ends the helper's sleep; it costs nothing when it is awake.
 func (h *helper) wake() { h.sleep.wake() }
 
-// spinRounds is how often a helper looks for work before it sleeps: with a
-// pause in each round this is some 20 to 50 µs.
-const spinRounds = 1000
+// How often a helper looks for work before it sleeps: with a pause in each
+// round 1000 are some 20 to 50 µs. One that is lent goes on longer, over the
+// steps that its user does alone: waking it takes about as long as they do.
+const (
+	spinRounds = 1000
+	lentRounds = 6 * spinRounds
+)
 
 func (h *helper) loop(index int) {
 	runtime.LockOSThread() // never unlocked: the thread and its affinity end with the goroutine
@@ -113,7 +117,7 @@ func (h *helper) loop(index int) {
 			}
 		}
 		idle++
-		if idle < spinRounds {
+		if idle < spinRounds || g != nil && idle < lentRounds {
 			pause()
 			continue
 		}

@@ -218,14 +218,51 @@ func lowerUnary(c *compiler, g *group) error {
 }
 
 func lowerSoftmax(c *compiler, g *group) error {
-	n := g.nodes[0]
+	n := g.nodes[g.main]
 	if err := f32Only(n); err != nil {
 		return err
 	}
 	if a, err := ir.NormAxis(n.Int("axis"), len(n.Inputs[0].Type.Shape)); err == nil && a == len(n.Inputs[0].Type.Shape)-1 && n.Op.Name == "softmax" {
 		g.inPlace = []int{0}
 	}
-	return setF32(c, g, "Softmax", f32.Softmax, f32.SoftmaxSpec{Shape: n.Inputs[0].Type.Shape, Axis: n.Int("axis"), Log: n.Op.Name == "log_softmax"}, n.Inputs[0])
+	s := f32.SoftmaxSpec{Shape: n.Inputs[0].Type.Shape, Axis: n.Int("axis"), Log: n.Op.Name == "log_softmax"}
+	if g.main == 0 {
+		return setF32(c, g, "Softmax", f32.Softmax, s, n.Inputs[0])
+	}
+	add := g.nodes[0]
+	x, bias := add.Inputs[0], add.Inputs[1]
+	if !x.Type.Shape.Equal(s.Shape) {
+		x, bias = bias, x
+	}
+	rows, ok := rowsOf(bias.Type.Shape, x.Type.Shape)
+	if err := f32Only(add); err != nil || !ok || !x.Type.Shape.Equal(s.Shape) {
+		return errNoKernel
+	}
+	s.Biases = rows
+	return setF32(c, g, "Softmax", f32.Softmax, s, x, bias)
+}
+
+// rowsOf says how many rows of the last axis b has, where each stands for as
+// many consecutive rows of shape x: leading axes as in x, then axes of 1.
+func rowsOf(b, x ir.Shape) (rows int, ok bool) {
+	last := len(x) - 1
+	if len(b) == 0 || b[len(b)-1] != x[last] || len(b) > len(x) {
+		return 0, false
+	}
+	rows = 1
+	ones := false
+	for i := range last {
+		d := 1
+		if at := i - (len(x) - len(b)); at >= 0 {
+			d = b[at]
+		}
+		if d != 1 && (ones || d != x[i]) {
+			return 0, false
+		}
+		ones = ones || d != x[i]
+		rows *= d
+	}
+	return rows, true
 }
 
 func lowerRowNorm(c *compiler, g *group) error {

@@ -62,6 +62,18 @@ graph @g(%x: f32[1,6,6,4], %r: f32[1,6,6,4]) {
   %y = relu %a
   return %y, %c
 }`, "convolution add+relu"},
+		{"mask of scores", `
+graph @g(%x: f32[2,3,5,7], %m: f32[2,1,1,7]) {
+  %a = add %m %x
+  %y = softmax %a
+  return %y
+}`, "add+softmax"},
+		{"mask that is no row of all keys", `
+graph @g(%x: f32[2,3,5,7], %m: f32[5,1]) {
+  %a = add %x %m
+  %y = softmax %a
+  return %y
+}`, "add softmax"},
 		{"pad folded", weights + `
 graph @g(%x: f32[1,6,6,4]) {
   %p = pad %x low=[0,1,1,0] high=[0,1,1,0]

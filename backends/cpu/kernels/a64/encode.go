@@ -108,6 +108,9 @@ var two = map[string]shape{
 	"frintn": {0x0e218800, 0},
 	"fneg":   {0x2ea0f800, 0},
 	"fabs":   {0x0ea0f800, 0},
+	"fsqrt":  {0x2ea1f800, 0},
+	"frintm": {0x0e219800, 0},
+	"frintp": {0x0ea18800, 0},
 }
 
 // Two is an operation on one vector of float32 or int32: op d, n.

@@ -54,6 +54,18 @@ func (w *Writer) NewLabel(name string) string {
 // Label places a label.
 func (w *Writer) Label(l string) { fmt.Fprintf(&w.asm, "%s:\n", l) }
 
+// Data places 32-bit values, repeated in four lanes each, in read-only memory
+// that MOVD $name<>(SB) addresses.
+func (w *Writer) Data(name string, values []uint32) {
+	fmt.Fprintln(&w.asm)
+	for i, v := range values {
+		for lane := range 4 {
+			fmt.Fprintf(&w.asm, "DATA %s<>+%d(SB)/4, $0x%08x\n", name, 16*i+4*lane, v)
+		}
+	}
+	fmt.Fprintf(&w.asm, "GLOBL %s<>(SB), RODATA|NOPTR, $%d\n", name, 16*len(values))
+}
+
 // Fields loads 64-bit fields of the argument block into registers.
 func (w *Writer) Fields(fields map[int]X) {
 	for off := 0; off < 4096; off += 8 {

@@ -40,7 +40,7 @@ type AttentionKernel struct {
 	chunksS      []chunk
 	zeros        []float32
 	mul, add     binaryRun
-	softmax      func(y, x []float32)
+	softmax      func(y, x, bias []float32, n int)
 	mask         []axis // of the leading axes
 	maskT, maskS int    // strides of the mask along T and S
 	scales       []float32
@@ -155,17 +155,35 @@ func (k *AttentionKernel) Run(lo, hi int, a *AttentionArgs) {
 			row := scores[:n*k.S]
 			k.multiply(row, q[(b*k.T+r)*k.D:], kt, n, k.D, k.S, 0, k.keys, k.chunksD)
 			k.mul(row, row, k.scales, false, true)
-			for j := range n {
-				line := row[j*k.S : (j+1)*k.S]
-				if k.Mask != nil {
-					k.add(line, line, floats(a.Mask)[k.maskAt(b)+(r+j)*k.maskT:], false, k.maskS == 0)
-				}
-				k.softmax(line, line)
+			if k.Mask == nil {
+				k.softmax(row, row, nil, k.S)
+			} else {
+				k.masked(row, floats(a.Mask)[k.maskAt(b)+r*k.maskT:])
 			}
 			k.multiply(y[(b*k.T+r)*k.V:], row, vb, n, k.S, k.V, ldv, k.values, k.chunksS)
 		}
 	}
 	runtime.KeepAlive(a)
+}
+
+// masked is the softmax of rows of scores with their mask.
+func (k *AttentionKernel) masked(scores, mask []float32) {
+	switch {
+	case k.maskS == 1 && k.maskT == 0:
+		k.softmax(scores, scores, mask[:k.S], k.S)
+		return
+	case k.maskS == 1:
+		for i := 0; i < len(scores); i += k.S {
+			k.softmax(scores[i:i+k.S], scores[i:i+k.S], mask[:k.S], k.S)
+			mask = mask[k.maskT:]
+		}
+		return
+	}
+	for i := 0; i < len(scores); i += k.S {
+		line := scores[i : i+k.S]
+		k.add(line, line, mask[i/k.S*k.maskT:], false, true)
+	}
+	k.softmax(scores, scores, nil, k.S)
 }
 
 func (k *AttentionKernel) maskAt(b int) int {

@@ -303,14 +303,13 @@ func (c *conv) band(band, part int, x, y, res uintptr) {
 			for k := range c.chunks {
 				ch := &c.chunks[k]
 				c.setBlock(&t, &blocks[i], ch)
-				// The first strips fetch the next chunk of weights, 64 bytes a step.
-				next, left := uintptr(ch.n)*t.ldw, ceilDiv(int(t.ldw), 64)
+				// All strips together fetch the next chunk of weights: requests
+				// spread over time find a free place in the queues.
+				next := uintptr(t.w) + uintptr(ch.n)*t.ldw
+				t.nextStep = min(64, uintptr(ceilDiv(int(t.ldw), len(strips))))
 				for j := range strips {
-					t.next = uintptr(t.w)
-					if left > 0 {
-						t.next += next
-						next, left = next+uintptr(ch.n)*64, left-1
-					}
+					t.next = next
+					next += uintptr(ch.n) * t.nextStep
 					c.compute(&t, &blocks[i], &strips[j], x, y, res)
 				}
 			}

@@ -12,7 +12,7 @@ import (
 // integer extensions do not matter.
 func vectorISA(l isa.Level) string {
 	switch l {
-	case isa.VNNI, isa.AMX:
+	case isa.VNNI:
 		return "avx512"
 	case isa.AVX2, isa.AVXVNNI:
 		return "avx2"
@@ -35,8 +35,8 @@ func vectorGemm(l isa.Level) *gemmSet {
 }
 
 var vectorRowFuncs = map[string]*rowFuncs{
-	"avx512": rowFuncsOf(sum16AVX512, sumSq16AVX512, rowMaxAVX512, expSumAVX512, mulRightAVX512, normRowAVX512, max16AVX512, min16AVX512),
-	"avx2":   rowFuncsOf(sum16AVX2, sumSq16AVX2, rowMaxAVX2, expSumAVX2, mulRightAVX2, normRowAVX2, max16AVX2, min16AVX2),
+	"avx512": rowFuncsOf(sum16AVX512, sumSq16AVX512, rowMaxAVX512, expSumAVX512, softmaxAVX512, layerNorm1AVX512, layerNorm4AVX512, normRowAVX512, max16AVX512, min16AVX512),
+	"avx2":   rowFuncsOf(sum16AVX2, sumSq16AVX2, rowMaxAVX2, expSumAVX2, softmaxAVX2, layerNorm1AVX2, layerNorm4AVX2, normRowAVX2, max16AVX2, min16AVX2),
 }
 
 func vectorRows(l isa.Level) *rowFuncs { return vectorRowFuncs[vectorISA(l)] }
@@ -47,7 +47,8 @@ func rowFuncsOf(
 	sumSq func(x *float32, n int, c float32) float32,
 	rowMax func(x *float32, n int) float32,
 	expSum func(y, x *float32, n int, m float32) float32,
-	scale func(y, a, b *float32, n int),
+	softmax func(y, x, bias *float32, rows, n int),
+	layerNorm1, layerNorm4 func(y, x, scale, bias *float32, n int, inv, eps float32),
 	norm func(y, x, scale, bias *float32, n int, mean, rstd float32),
 	max16, min16 func(p, x *float32, n int),
 ) *rowFuncs {
@@ -60,13 +61,12 @@ func rowFuncsOf(
 		sumSq: func(x []float32, c float32) float32 { return sumSq(unsafe.SliceData(x), len(x), c) },
 		max:   fold16(max16, fmath.Max, -1),
 		min:   fold16(min16, fmath.Min, 1),
-		softmax: func(y, x []float32) {
-			if len(x) == 0 {
-				return
+		softmax: func(y, x, bias []float32, n int) {
+			for per := max(1, vectorCall/max(n, 1)) * n; len(x) > 0; {
+				c := min(per, len(x))
+				softmax(&y[0], &x[0], unsafe.SliceData(bias), c/n, n)
+				y, x = y[c:], x[c:]
 			}
-			_, s := exps(y, x)
-			r := 1 / s
-			scale(&y[0], &y[0], hide(&r), len(x))
 		},
 		logSoftmax: func(y, x []float32) {
 			if len(x) == 0 {
@@ -78,11 +78,16 @@ func rowFuncsOf(
 				y[i] = (v - m) - l
 			}
 		},
-		layerNorm: func(y, x, scale, bias []float32, eps float32) {
-			inv := fmath.InvCount(len(x))
-			mean := float32(sum(&x[0], len(x)) * inv)
-			rstd := fmath.Rstd(float32(sumSq(&x[0], len(x), mean)*inv), eps)
-			norm(&y[0], &x[0], unsafe.SliceData(scale), unsafe.SliceData(bias), len(x), mean, rstd)
+		layerNorm: func(y, x, scale, bias []float32, n int, eps float32) {
+			inv := fmath.InvCount(n)
+			for len(x) > 0 {
+				f, c := layerNorm1, n
+				if 4*n <= len(x) {
+					f, c = layerNorm4, 4*n
+				}
+				f(&y[0], &x[0], unsafe.SliceData(scale), unsafe.SliceData(bias), n, inv, eps)
+				y, x = y[c:], x[c:]
+			}
 		},
 		rmsNorm: func(y, x, scale []float32, eps float32) {
 			rstd := fmath.Rstd(float32(sumSq(&x[0], len(x), 0)*fmath.InvCount(len(x))), eps)

@@ -35,9 +35,11 @@ type tile struct {
 	lo, hi float32
 	mask   uint64 // columns of the last vector, one bit each
 	flags  uint64
-	next   uintptr // memory to prefetch, 64 bytes for each k
+	next   uintptr // memory to prefetch, a line for each k
 	rows   int     // read by the portable kernel only, as is cols
 	cols   int
+	// Bytes from one prefetch to the next.
+	nextStep uintptr
 }
 
 // Flags of a tile: a long K is cut into several calls that keep the raw sums in y.
@@ -47,9 +49,9 @@ const (
 )
 
 // maxK bounds the k of one micro-kernel call, and so its duration (assembly
-// cannot be preempted) and the weights that all strips of a band share: half of
-// a second level cache with what is prefetched.
-const maxK = 2048
+// cannot be preempted) and the weights that all strips of a band share: few
+// enough that they stay near while the next are fetched.
+const maxK = 512
 
 // gemmSet is the micro-kernels of one instruction set: run[v-1][r-1] computes r
 // rows of v vectors.
@@ -166,13 +168,15 @@ type chunk struct {
 	flags uint64
 }
 
-// chunks cuts segments of equal length into calls of at most maxK values.
+// chunks cuts segments of equal length into calls of at most maxK values, about
+// equal where a segment is cut.
 func chunks(off []int64, seg, kstep int) []chunk {
 	var cs []chunk
-	if seg > maxK {
+	if parts := ceilDiv(seg, maxK); parts > 1 {
 		for i, o := range off {
-			for s := 0; s < seg; s += maxK {
-				cs = append(cs, chunk{off: []int64{o + int64(s*kstep)}, seg: min(maxK, seg-s), k: i*seg + s})
+			for p := range parts {
+				s := cut(seg, parts, p)
+				cs = append(cs, chunk{off: []int64{o + int64(s*kstep)}, seg: cut(seg, parts, p+1) - s, k: i*seg + s})
 			}
 		}
 	} else {

@@ -37,7 +37,7 @@ k:
 	VBROADCASTSS (CX), Z30
 	VFMADD231PS  Z30, Z28, Z0
 	PREFETCHT1   (R10)
-	ADDQ         $0x40, R10
+	ADDQ         168(AX), R10
 	ADDQ         R9, CX
 	ADDQ         R8, DI
 	DECQ         SI
@@ -110,7 +110,7 @@ k:
 	VBROADCASTSS (DX), Z31
 	VFMADD231PS  Z31, Z28, Z1
 	PREFETCHT1   (R11)
-	ADDQ         $0x40, R11
+	ADDQ         168(AX), R11
 	ADDQ         R10, CX
 	ADDQ         R10, DX
 	ADDQ         R9, R8
@@ -193,7 +193,7 @@ k:
 	VBROADCASTSS (DX), Z30
 	VFMADD231PS  Z30, Z28, Z2
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -285,7 +285,7 @@ k:
 	VBROADCASTSS (DX)(BX*1), Z31
 	VFMADD231PS  Z31, Z28, Z3
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -386,7 +386,7 @@ k:
 	VBROADCASTSS (DX)(BX*1), Z30
 	VFMADD231PS  Z30, Z28, Z4
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -496,7 +496,7 @@ k:
 	VBROADCASTSS (DX)(BX*2), Z31
 	VFMADD231PS  Z31, Z28, Z5
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -617,7 +617,7 @@ k:
 	VBROADCASTSS (DX)(BX*2), Z30
 	VFMADD231PS  Z30, Z28, Z6
 	PREFETCHT1   (R13)
-	ADDQ         $0x40, R13
+	ADDQ         168(AX), R13
 	ADDQ         R12, CX
 	ADDQ         R12, DX
 	ADDQ         R11, R10
@@ -748,7 +748,7 @@ k:
 	VBROADCASTSS (DX)(SI*1), Z31
 	VFMADD231PS  Z31, Z28, Z7
 	PREFETCHT1   (R13)
-	ADDQ         $0x40, R13
+	ADDQ         168(AX), R13
 	ADDQ         R12, CX
 	ADDQ         R12, DX
 	ADDQ         R11, R10
@@ -888,7 +888,7 @@ k:
 	VBROADCASTSS (DX)(SI*1), Z30
 	VFMADD231PS  Z30, Z28, Z8
 	PREFETCHT1   (R13)
-	ADDQ         $0x40, R13
+	ADDQ         168(AX), R13
 	ADDQ         R12, CX
 	ADDQ         R12, DX
 	ADDQ         R11, R10
@@ -1037,7 +1037,7 @@ k:
 	VBROADCASTSS (DX)(BX*4), Z31
 	VFMADD231PS  Z31, Z28, Z9
 	PREFETCHT1   (R13)
-	ADDQ         $0x40, R13
+	ADDQ         168(AX), R13
 	ADDQ         R12, CX
 	ADDQ         R12, DX
 	ADDQ         R11, R10
@@ -1197,7 +1197,7 @@ k:
 	VBROADCASTSS (DX)(BX*4), Z30
 	VFMADD231PS  Z30, Z28, Z10
 	PREFETCHT1   (R14)
-	ADDQ         $0x40, R14
+	ADDQ         168(AX), R14
 	ADDQ         R13, CX
 	ADDQ         R13, DX
 	ADDQ         R12, R11
@@ -1367,7 +1367,7 @@ k:
 	VBROADCASTSS (DX)(DI*1), Z31
 	VFMADD231PS  Z31, Z28, Z11
 	PREFETCHT1   (R14)
-	ADDQ         $0x40, R14
+	ADDQ         168(AX), R14
 	ADDQ         R13, CX
 	ADDQ         R13, DX
 	ADDQ         R12, R11
@@ -1546,7 +1546,7 @@ k:
 	VBROADCASTSS (DX)(DI*1), Z30
 	VFMADD231PS  Z30, Z28, Z12
 	PREFETCHT1   (R14)
-	ADDQ         $0x40, R14
+	ADDQ         168(AX), R14
 	ADDQ         R13, CX
 	ADDQ         R13, DX
 	ADDQ         R12, R11
@@ -1734,7 +1734,7 @@ k:
 	VBROADCASTSS (DX)(SI*2), Z31
 	VFMADD231PS  Z31, Z28, Z13
 	PREFETCHT1   (R14)
-	ADDQ         $0x40, R14
+	ADDQ         168(AX), R14
 	ADDQ         R13, CX
 	ADDQ         R13, DX
 	ADDQ         R12, R11
@@ -1873,7 +1873,7 @@ k:
 	VFMADD231PS  Z30, Z28, Z0
 	VFMADD231PS  Z30, Z29, Z1
 	PREFETCHT1   (R10)
-	ADDQ         $0x40, R10
+	ADDQ         168(AX), R10
 	ADDQ         R9, CX
 	ADDQ         R8, DI
 	DECQ         SI
@@ -1959,7 +1959,7 @@ k:
 	VFMADD231PS  Z31, Z28, Z2
 	VFMADD231PS  Z31, Z29, Z3
 	PREFETCHT1   (R11)
-	ADDQ         $0x40, R11
+	ADDQ         168(AX), R11
 	ADDQ         R10, CX
 	ADDQ         R10, DX
 	ADDQ         R9, R8
@@ -2063,7 +2063,7 @@ k:
 	VFMADD231PS  Z30, Z28, Z4
 	VFMADD231PS  Z30, Z29, Z5
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -2184,7 +2184,7 @@ k:
 	VFMADD231PS  Z31, Z28, Z6
 	VFMADD231PS  Z31, Z29, Z7
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -2322,7 +2322,7 @@ k:
 	VFMADD231PS  Z30, Z28, Z8
 	VFMADD231PS  Z30, Z29, Z9
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -2477,7 +2477,7 @@ k:
 	VFMADD231PS  Z31, Z28, Z10
 	VFMADD231PS  Z31, Z29, Z11
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -2651,7 +2651,7 @@ k:
 	VFMADD231PS  Z30, Z28, Z12
 	VFMADD231PS  Z30, Z29, Z13
 	PREFETCHT1   (R13)
-	ADDQ         $0x40, R13
+	ADDQ         168(AX), R13
 	ADDQ         R12, CX
 	ADDQ         R12, DX
 	ADDQ         R11, R10
@@ -2843,7 +2843,7 @@ k:
 	VFMADD231PS  Z31, Z28, Z14
 	VFMADD231PS  Z31, Z29, Z15
 	PREFETCHT1   (R13)
-	ADDQ         $0x40, R13
+	ADDQ         168(AX), R13
 	ADDQ         R12, CX
 	ADDQ         R12, DX
 	ADDQ         R11, R10
@@ -3052,7 +3052,7 @@ k:
 	VFMADD231PS  Z30, Z28, Z16
 	VFMADD231PS  Z30, Z29, Z17
 	PREFETCHT1   (R13)
-	ADDQ         $0x40, R13
+	ADDQ         168(AX), R13
 	ADDQ         R12, CX
 	ADDQ         R12, DX
 	ADDQ         R11, R10
@@ -3278,7 +3278,7 @@ k:
 	VFMADD231PS  Z31, Z28, Z18
 	VFMADD231PS  Z31, Z29, Z19
 	PREFETCHT1   (R13)
-	ADDQ         $0x40, R13
+	ADDQ         168(AX), R13
 	ADDQ         R12, CX
 	ADDQ         R12, DX
 	ADDQ         R11, R10
@@ -3523,7 +3523,7 @@ k:
 	VFMADD231PS  Z30, Z28, Z20
 	VFMADD231PS  Z30, Z29, Z21
 	PREFETCHT1   (R14)
-	ADDQ         $0x40, R14
+	ADDQ         168(AX), R14
 	ADDQ         R13, CX
 	ADDQ         R13, DX
 	ADDQ         R12, R11
@@ -3786,7 +3786,7 @@ k:
 	VFMADD231PS  Z31, Z28, Z22
 	VFMADD231PS  Z31, Z29, Z23
 	PREFETCHT1   (R14)
-	ADDQ         $0x40, R14
+	ADDQ         168(AX), R14
 	ADDQ         R13, CX
 	ADDQ         R13, DX
 	ADDQ         R12, R11
@@ -4066,7 +4066,7 @@ k:
 	VFMADD231PS  Z30, Z28, Z24
 	VFMADD231PS  Z30, Z29, Z25
 	PREFETCHT1   (R14)
-	ADDQ         $0x40, R14
+	ADDQ         168(AX), R14
 	ADDQ         R13, CX
 	ADDQ         R13, DX
 	ADDQ         R12, R11
@@ -4363,7 +4363,7 @@ k:
 	VFMADD231PS  Z31, Z28, Z26
 	VFMADD231PS  Z31, Z29, Z27
 	PREFETCHT1   (R14)
-	ADDQ         $0x40, R14
+	ADDQ         168(AX), R14
 	ADDQ         R13, CX
 	ADDQ         R13, DX
 	ADDQ         R12, R11
@@ -4572,7 +4572,7 @@ k:
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	PREFETCHT1   (R10)
-	ADDQ         $0x40, R10
+	ADDQ         168(AX), R10
 	ADDQ         R9, CX
 	ADDQ         R8, DI
 	DECQ         SI
@@ -4681,7 +4681,7 @@ k:
 	VBROADCASTSS (DX), Y15
 	VFMADD231PS  Y15, Y12, Y1
 	PREFETCHT1   (R11)
-	ADDQ         $0x40, R11
+	ADDQ         168(AX), R11
 	ADDQ         R10, CX
 	ADDQ         R10, DX
 	ADDQ         R9, R8
@@ -4784,7 +4784,7 @@ k:
 	VBROADCASTSS (DX), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -4898,7 +4898,7 @@ k:
 	VBROADCASTSS (DX)(BX*1), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -5023,7 +5023,7 @@ k:
 	VBROADCASTSS (DX)(BX*1), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -5159,7 +5159,7 @@ k:
 	VBROADCASTSS (DX)(BX*2), Y15
 	VFMADD231PS  Y15, Y12, Y5
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -5284,7 +5284,7 @@ k:
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
 	PREFETCHT1   (R10)
-	ADDQ         $0x40, R10
+	ADDQ         168(AX), R10
 	ADDQ         R9, CX
 	ADDQ         R8, DI
 	DECQ         SI
@@ -5388,7 +5388,7 @@ k:
 	VFMADD231PS  Y15, Y12, Y2
 	VFMADD231PS  Y15, Y13, Y3
 	PREFETCHT1   (R11)
-	ADDQ         $0x40, R11
+	ADDQ         168(AX), R11
 	ADDQ         R10, CX
 	ADDQ         R10, DX
 	ADDQ         R9, R8
@@ -5512,7 +5512,7 @@ k:
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -5655,7 +5655,7 @@ k:
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -5817,7 +5817,7 @@ k:
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9
@@ -5998,7 +5998,7 @@ k:
 	VFMADD231PS  Y15, Y12, Y10
 	VFMADD231PS  Y15, Y13, Y11
 	PREFETCHT1   (R12)
-	ADDQ         $0x40, R12
+	ADDQ         168(AX), R12
 	ADDQ         R11, CX
 	ADDQ         R11, DX
 	ADDQ         R10, R9

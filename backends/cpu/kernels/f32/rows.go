@@ -7,21 +7,38 @@ import (
 	"github.com/nasc-dev/nasc/internal/fmath"
 )
 
-// rowFuncs are the operations on one contiguous row, by instruction set.
+// rowFuncs are the operations on contiguous rows, by instruction set: softmax
+// and layerNorm take rows of n values, one after the other, the others one.
 type rowFuncs struct {
 	sum        func(x []float32) float32
 	sumSq      func(x []float32, c float32) float32
 	max, min   func(x []float32) float32
-	softmax    func(y, x []float32)
+	softmax    func(y, x, bias []float32, n int) // bias: n values that are added to each row, or nil
 	logSoftmax func(y, x []float32)
-	layerNorm  func(y, x, scale, bias []float32, eps float32)
+	layerNorm  func(y, x, scale, bias []float32, n int, eps float32)
 	rmsNorm    func(y, x, scale []float32, eps float32)
 }
 
 var portableRows = rowFuncs{
 	sum: fmath.Sum16, sumSq: fmath.SumSq16, max: fmath.Max16, min: fmath.Min16,
-	softmax: fmath.Softmax, logSoftmax: fmath.LogSoftmax,
-	layerNorm: fmath.LayerNorm, rmsNorm: fmath.RMSNorm,
+	logSoftmax: fmath.LogSoftmax, rmsNorm: fmath.RMSNorm,
+	softmax: func(y, x, bias []float32, n int) {
+		for ; len(x) > 0; y, x = y[n:], x[n:] {
+			in := x[:n]
+			if bias != nil {
+				in = y[:n]
+				for i, v := range bias {
+					in[i] = x[i] + v
+				}
+			}
+			fmath.Softmax(y[:n], in)
+		}
+	},
+	layerNorm: func(y, x, scale, bias []float32, n int, eps float32) {
+		for ; len(x) > 0; y, x = y[n:], x[n:] {
+			fmath.LayerNorm(y[:n], x[:n], scale, bias, eps)
+		}
+	},
 }
 
 // rowUnit gives how many rows of n values make one unit.
@@ -35,17 +52,21 @@ func product(s []int) int {
 	return n
 }
 
-// SoftmaxSpec is softmax, or log softmax, along one axis (negative: from the end).
+// SoftmaxSpec is softmax, or log softmax, along one axis (negative: from the
+// end). With Biases, X2 holds so many rows of the last axis, each of which is
+// added to as many consecutive rows of X before the softmax, not log, of these.
 type SoftmaxSpec struct {
-	Shape []int
-	Axis  int
-	Log   bool
+	Shape  []int
+	Axis   int
+	Log    bool
+	Biases int
 }
 
 // Softmax prepares fmath.Softmax or fmath.LogSoftmax along an axis; Y may be X
 // for softmax along the last axis.
 func Softmax(s SoftmaxSpec, l isa.Level) (Kernel, error) {
-	name, f := "softmax", rowsFor(l).softmax
+	name, softmax := "softmax", rowsFor(l).softmax
+	f := func(y, x []float32) { softmax(y, x, nil, len(x)) }
 	if s.Log {
 		name, f = "log_softmax", rowsFor(l).logSoftmax
 	}
@@ -59,6 +80,30 @@ func Softmax(s SoftmaxSpec, l isa.Level) (Kernel, error) {
 	rows := product(s.Shape[:s.Axis]) * inner
 	per := rowUnit(n)
 	k := &op{name: fmt.Sprintf("%s_f32_%dx%d_%s", name, rows, n, l), tiles: ceilDiv(rows, per)}
+	if s.Biases > 0 {
+		if s.Log || inner > 1 || rows%s.Biases != 0 {
+			return nil, specError(name, fmt.Sprintf("%d biases", s.Biases), "a softmax along the last axis, its %d rows a multiple of them", rows)
+		}
+		k.name = "add+" + k.name
+	}
+	if !s.Log && inner == 1 {
+		biases := max(1, s.Biases)
+		k.run = func(lo, hi int, a *Args) {
+			x, y := floats(a.X), floats(a.Y)
+			for r, end := lo*per, min(hi*per, rows); r < end; {
+				// Up to the end of the rows of one bias.
+				each := rows / biases
+				e := min(end, (r/each+1)*each)
+				var bias []float32
+				if s.Biases > 0 {
+					bias = floats(a.X2)[r/each*n:][:n]
+				}
+				softmax(y[r*n:e*n], x[r*n:e*n], bias, n)
+				r = e
+			}
+		}
+		return k, nil
+	}
 	if inner > 1 {
 		k.scratch = 2 * align64(n*4)
 	}
@@ -101,15 +146,25 @@ func (s *NormSpec) check(op string) error {
 // LayerNorm prepares fmath.LayerNorm of each row; Y may be X.
 func LayerNorm(s NormSpec, l isa.Level) (Kernel, error) {
 	f := rowsFor(l).layerNorm
-	return rowNorm("layer_norm", s, l, func(y, x []float32) { f(y, x, s.Scale, s.Bias, s.Eps) })
+	return rowNorm("layer_norm", s, l, func(y, x []float32) { f(y, x, s.Scale, s.Bias, s.N, s.Eps) })
 }
 
 // RMSNorm prepares fmath.RMSNorm of each row (no bias); Y may be X.
 func RMSNorm(s NormSpec, l isa.Level) (Kernel, error) {
 	f := rowsFor(l).rmsNorm
-	return rowNorm("rms_norm", s, l, func(y, x []float32) { f(y, x, s.Scale, s.Eps) })
+	return rowNorm("rms_norm", s, l, eachRow(s.N, func(y, x []float32) { f(y, x, s.Scale, s.Eps) }))
 }
 
+// eachRow applies f to each row of n values.
+func eachRow(n int, f func(y, x []float32)) func(y, x []float32) {
+	return func(y, x []float32) {
+		for ; len(x) > 0; y, x = y[n:], x[n:] {
+			f(y[:n], x[:n])
+		}
+	}
+}
+
+// rowNorm prepares f, which takes whole rows of s.N values.
 func rowNorm(name string, s NormSpec, l isa.Level, f func(y, x []float32)) (Kernel, error) {
 	if err := s.check(name); err != nil {
 		return nil, err
@@ -119,8 +174,8 @@ func rowNorm(name string, s NormSpec, l isa.Level, f func(y, x []float32)) (Kern
 		name: fmt.Sprintf("%s_f32_%dx%d_%s", name, s.Rows, s.N, l), tiles: ceilDiv(s.Rows, per),
 		run: func(lo, hi int, a *Args) {
 			x, y := floats(a.X), floats(a.Y)
-			for r := lo * per; r < min(hi*per, s.Rows); r++ {
-				f(y[r*s.N:(r+1)*s.N], x[r*s.N:(r+1)*s.N])
+			if a, b := lo*per*s.N, min(hi*per, s.Rows)*s.N; a < b {
+				f(y[a:b], x[a:b])
 			}
 		},
 	}, nil
@@ -200,10 +255,10 @@ func BatchNorm(s BatchNormSpec, l isa.Level) (Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rowNorm("batch_norm", NormSpec{Rows: s.Rows, N: s.C}, l, func(y, x []float32) {
+	return rowNorm("batch_norm", NormSpec{Rows: s.Rows, N: s.C}, l, eachRow(s.C, func(y, x []float32) {
 		sub(y, x, s.Mean, false, false)
 		mul(y, y, rstd, false, false)
 		mul(y, y, s.Scale, false, false)
 		add(y, y, s.Bias, false, false)
-	})
+	}))
 }

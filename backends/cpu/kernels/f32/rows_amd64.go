@@ -37,6 +37,21 @@ func min16AVX512(p, x *float32, n int)
 //go:noescape
 func expSumAVX512(y, x *float32, n int, m float32) (s float32)
 
+// layerNorm1AVX512 is fmath.LayerNorm of 1 rows of n > 0 values, one after the other; inv is InvCount(n); scale and bias may be nil, y may be x.
+//
+//go:noescape
+func layerNorm1AVX512(y, x, scale, bias *float32, n int, inv, eps float32)
+
+// layerNorm4AVX512 is fmath.LayerNorm of 4 rows of n > 0 values, one after the other; inv is InvCount(n); scale and bias may be nil, y may be x.
+//
+//go:noescape
+func layerNorm4AVX512(y, x, scale, bias *float32, n int, inv, eps float32)
+
+// softmaxAVX512 is fmath.Softmax of rows > 0 rows of n > 0 values, one after the other, to each of which the n values of bias are added, unless it is nil; y may be x.
+//
+//go:noescape
+func softmaxAVX512(y, x, bias *float32, rows, n int)
+
 // normRowAVX512 writes (x-mean)*rstd, times scale and plus bias where they are not nil; y may be x.
 //
 //go:noescape
@@ -71,6 +86,21 @@ func min16AVX2(p, x *float32, n int)
 //
 //go:noescape
 func expSumAVX2(y, x *float32, n int, m float32) (s float32)
+
+// layerNorm1AVX2 is fmath.LayerNorm of 1 rows of n > 0 values, one after the other; inv is InvCount(n); scale and bias may be nil, y may be x.
+//
+//go:noescape
+func layerNorm1AVX2(y, x, scale, bias *float32, n int, inv, eps float32)
+
+// layerNorm4AVX2 is fmath.LayerNorm of 4 rows of n > 0 values, one after the other; inv is InvCount(n); scale and bias may be nil, y may be x.
+//
+//go:noescape
+func layerNorm4AVX2(y, x, scale, bias *float32, n int, inv, eps float32)
+
+// softmaxAVX2 is fmath.Softmax of rows > 0 rows of n > 0 values, one after the other, to each of which the n values of bias are added, unless it is nil; y may be x.
+//
+//go:noescape
+func softmaxAVX2(y, x, bias *float32, rows, n int)
 
 // normRowAVX2 writes (x-mean)*rstd, times scale and plus bias where they are not nil; y may be x.
 //

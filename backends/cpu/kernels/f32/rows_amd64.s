@@ -580,6 +580,673 @@ DATA constRowsc2d00000<>+56(SB)/4, $0xc2d00000
 DATA constRowsc2d00000<>+60(SB)/4, $0xc2d00000
 GLOBL constRowsc2d00000<>(SB), RODATA|NOPTR, $64
 
+// func layerNorm1AVX512(y *float32, x *float32, scale *float32, bias *float32, n int, inv float32, eps float32)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·layerNorm1AVX512(SB), NOSPLIT, $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         scale+16(FP), DX
+	MOVQ         bias+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVSS        inv+40(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        eps+44(FP), X3
+	VBROADCASTSS X3, Z3
+	VPXORD       Z1, Z1, Z1
+	MOVQ         CX, DI
+	MOVQ         SI, R8
+	SHLQ         $0x02, R8
+	MOVQ         SI, R8
+
+loop19:
+	CMPQ    R8, $0x10
+	JLT     rest20
+	VMOVUPS (DI), Z4
+	VADDPS  Z4, Z1, Z1
+	ADDQ    $0x40, DI
+	SUBQ    $0x10, R8
+	JMP     loop19
+
+rest20:
+	TESTQ     R8, R8
+	JZ        end21
+	MOVQ      $0x00000001, R9
+	SHLXQ     R8, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (DI), K1, Z4
+	VADDPS    Z4, Z1, K1, Z1
+	ADDQ      $0x40, DI
+
+end21:
+	VSHUFF32X4 $0x4e, Z1, Z1, Z4
+	VADDPS     Z4, Z1, Z1
+	VSHUFF32X4 $0xb1, Z1, Z1, Z4
+	VADDPS     Z4, Z1, Z1
+	VPERMILPS  $0x4e, Z1, Z4
+	VADDPS     Z4, Z1, Z1
+	VPERMILPS  $0xb1, Z1, Z4
+	VADDPS     Z4, Z1, Z1
+	VMULPS     Z0, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	MOVQ       CX, DI
+	MOVQ       SI, R8
+	SHLQ       $0x02, R8
+	MOVQ       SI, R8
+
+loop22:
+	CMPQ    R8, $0x10
+	JLT     rest23
+	VMOVUPS (DI), Z4
+	VSUBPS  Z1, Z4, Z4
+	VMULPS  Z4, Z4, Z4
+	VADDPS  Z4, Z2, Z2
+	ADDQ    $0x40, DI
+	SUBQ    $0x10, R8
+	JMP     loop22
+
+rest23:
+	TESTQ     R8, R8
+	JZ        end24
+	MOVQ      $0x00000001, R9
+	SHLXQ     R8, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (DI), K1, Z4
+	VSUBPS    Z1, Z4, Z4
+	VMULPS    Z4, Z4, Z4
+	VADDPS    Z4, Z2, K1, Z2
+	ADDQ      $0x40, DI
+
+end24:
+	VSHUFF32X4   $0x4e, Z2, Z2, Z4
+	VADDPS       Z4, Z2, Z2
+	VSHUFF32X4   $0xb1, Z2, Z2, Z4
+	VADDPS       Z4, Z2, Z2
+	VPERMILPS    $0x4e, Z2, Z4
+	VADDPS       Z4, Z2, Z2
+	VPERMILPS    $0xb1, Z2, Z4
+	VADDPS       Z4, Z2, Z2
+	VMULPS       Z0, Z2, Z2
+	VADDPS       Z3, Z2, Z2
+	VSQRTPS      X2, X2
+	VMOVUPS      constRows3f800000<>+0(SB), X0
+	VDIVPS       X2, X0, X0
+	VBROADCASTSS X0, Z2
+	MOVQ         SI, DI
+	SHLQ         $0x02, DI
+	MOVQ         SI, DI
+	SHLQ         $0x02, DI
+
+loop25:
+	CMPQ    SI, $0x10
+	JLT     rest26
+	VMOVUPS (CX), Z0
+	VSUBPS  Z1, Z0, Z0
+	VMULPS  Z2, Z0, Z0
+	TESTQ   DX, DX
+	JZ      skip28
+	VMOVUPS (DX), Z3
+	ADDQ    $0x40, DX
+	VMULPS  Z3, Z0, Z0
+
+skip28:
+	TESTQ   BX, BX
+	JZ      skip29
+	VMOVUPS (BX), Z3
+	ADDQ    $0x40, BX
+	VADDPS  Z3, Z0, Z0
+
+skip29:
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, SI
+	JMP     loop25
+
+rest26:
+	TESTQ     SI, SI
+	JZ        end27
+	MOVQ      $0x00000001, DI
+	SHLXQ     SI, DI, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VSUBPS    Z1, Z0, Z0
+	VMULPS    Z2, Z0, Z0
+	TESTQ     DX, DX
+	JZ        skip30
+	VMOVUPS.Z (DX), K1, Z1
+	ADDQ      $0x40, DX
+	VMULPS    Z1, Z0, Z0
+
+skip30:
+	TESTQ     BX, BX
+	JZ        skip31
+	VMOVUPS.Z (BX), K1, Z1
+	ADDQ      $0x40, BX
+	VADDPS    Z1, Z0, Z0
+
+skip31:
+	VMOVUPS Z0, K1, (AX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, AX
+
+end27:
+	VZEROUPPER
+	RET
+
+// func layerNorm4AVX512(y *float32, x *float32, scale *float32, bias *float32, n int, inv float32, eps float32)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·layerNorm4AVX512(SB), NOSPLIT, $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         scale+16(FP), DX
+	MOVQ         bias+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVSS        inv+40(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        eps+44(FP), X9
+	VBROADCASTSS X9, Z9
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	MOVQ         CX, DI
+	MOVQ         SI, R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	MOVQ         SI, R10
+
+loop32:
+	CMPQ    R10, $0x10
+	JLT     rest33
+	VMOVUPS (DI), Z10
+	VADDPS  Z10, Z1, Z1
+	VMOVUPS (DI)(R8*1), Z10
+	VADDPS  Z10, Z2, Z2
+	VMOVUPS (DI)(R8*2), Z10
+	VADDPS  Z10, Z3, Z3
+	VMOVUPS (DI)(R9*1), Z10
+	VADDPS  Z10, Z4, Z4
+	ADDQ    $0x40, DI
+	SUBQ    $0x10, R10
+	JMP     loop32
+
+rest33:
+	TESTQ     R10, R10
+	JZ        end34
+	MOVQ      $0x00000001, R11
+	SHLXQ     R10, R11, R11
+	DECQ      R11
+	KMOVW     R11, K1
+	VMOVUPS.Z (DI), K1, Z10
+	VADDPS    Z10, Z1, K1, Z1
+	VMOVUPS.Z (DI)(R8*1), K1, Z10
+	VADDPS    Z10, Z2, K1, Z2
+	VMOVUPS.Z (DI)(R8*2), K1, Z10
+	VADDPS    Z10, Z3, K1, Z3
+	VMOVUPS.Z (DI)(R9*1), K1, Z10
+	VADDPS    Z10, Z4, K1, Z4
+	ADDQ      $0x40, DI
+
+end34:
+	VSHUFF32X4 $0x4e, Z1, Z1, Z10
+	VADDPS     Z10, Z1, Z1
+	VSHUFF32X4 $0xb1, Z1, Z1, Z10
+	VADDPS     Z10, Z1, Z1
+	VPERMILPS  $0x4e, Z1, Z10
+	VADDPS     Z10, Z1, Z1
+	VPERMILPS  $0xb1, Z1, Z10
+	VADDPS     Z10, Z1, Z1
+	VMULPS     Z0, Z1, Z1
+	VSHUFF32X4 $0x4e, Z2, Z2, Z10
+	VADDPS     Z10, Z2, Z2
+	VSHUFF32X4 $0xb1, Z2, Z2, Z10
+	VADDPS     Z10, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z10
+	VADDPS     Z10, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z10
+	VADDPS     Z10, Z2, Z2
+	VMULPS     Z0, Z2, Z2
+	VSHUFF32X4 $0x4e, Z3, Z3, Z10
+	VADDPS     Z10, Z3, Z3
+	VSHUFF32X4 $0xb1, Z3, Z3, Z10
+	VADDPS     Z10, Z3, Z3
+	VPERMILPS  $0x4e, Z3, Z10
+	VADDPS     Z10, Z3, Z3
+	VPERMILPS  $0xb1, Z3, Z10
+	VADDPS     Z10, Z3, Z3
+	VMULPS     Z0, Z3, Z3
+	VSHUFF32X4 $0x4e, Z4, Z4, Z10
+	VADDPS     Z10, Z4, Z4
+	VSHUFF32X4 $0xb1, Z4, Z4, Z10
+	VADDPS     Z10, Z4, Z4
+	VPERMILPS  $0x4e, Z4, Z10
+	VADDPS     Z10, Z4, Z4
+	VPERMILPS  $0xb1, Z4, Z10
+	VADDPS     Z10, Z4, Z4
+	VMULPS     Z0, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	MOVQ       CX, DI
+	MOVQ       SI, R8
+	SHLQ       $0x02, R8
+	LEAQ       (R8)(R8*2), R9
+	MOVQ       SI, R10
+
+loop35:
+	CMPQ    R10, $0x10
+	JLT     rest36
+	VMOVUPS (DI), Z10
+	VSUBPS  Z1, Z10, Z10
+	VMULPS  Z10, Z10, Z10
+	VADDPS  Z10, Z5, Z5
+	VMOVUPS (DI)(R8*1), Z10
+	VSUBPS  Z2, Z10, Z10
+	VMULPS  Z10, Z10, Z10
+	VADDPS  Z10, Z6, Z6
+	VMOVUPS (DI)(R8*2), Z10
+	VSUBPS  Z3, Z10, Z10
+	VMULPS  Z10, Z10, Z10
+	VADDPS  Z10, Z7, Z7
+	VMOVUPS (DI)(R9*1), Z10
+	VSUBPS  Z4, Z10, Z10
+	VMULPS  Z10, Z10, Z10
+	VADDPS  Z10, Z8, Z8
+	ADDQ    $0x40, DI
+	SUBQ    $0x10, R10
+	JMP     loop35
+
+rest36:
+	TESTQ     R10, R10
+	JZ        end37
+	MOVQ      $0x00000001, R11
+	SHLXQ     R10, R11, R11
+	DECQ      R11
+	KMOVW     R11, K1
+	VMOVUPS.Z (DI), K1, Z10
+	VSUBPS    Z1, Z10, Z10
+	VMULPS    Z10, Z10, Z10
+	VADDPS    Z10, Z5, K1, Z5
+	VMOVUPS.Z (DI)(R8*1), K1, Z10
+	VSUBPS    Z2, Z10, Z10
+	VMULPS    Z10, Z10, Z10
+	VADDPS    Z10, Z6, K1, Z6
+	VMOVUPS.Z (DI)(R8*2), K1, Z10
+	VSUBPS    Z3, Z10, Z10
+	VMULPS    Z10, Z10, Z10
+	VADDPS    Z10, Z7, K1, Z7
+	VMOVUPS.Z (DI)(R9*1), K1, Z10
+	VSUBPS    Z4, Z10, Z10
+	VMULPS    Z10, Z10, Z10
+	VADDPS    Z10, Z8, K1, Z8
+	ADDQ      $0x40, DI
+
+end37:
+	VSHUFF32X4   $0x4e, Z5, Z5, Z10
+	VADDPS       Z10, Z5, Z5
+	VSHUFF32X4   $0xb1, Z5, Z5, Z10
+	VADDPS       Z10, Z5, Z5
+	VPERMILPS    $0x4e, Z5, Z10
+	VADDPS       Z10, Z5, Z5
+	VPERMILPS    $0xb1, Z5, Z10
+	VADDPS       Z10, Z5, Z5
+	VMULPS       Z0, Z5, Z5
+	VADDPS       Z9, Z5, Z5
+	VSQRTPS      X5, X5
+	VMOVUPS      constRows3f800000<>+0(SB), X10
+	VDIVPS       X5, X10, X10
+	VBROADCASTSS X10, Z5
+	VSHUFF32X4   $0x4e, Z6, Z6, Z10
+	VADDPS       Z10, Z6, Z6
+	VSHUFF32X4   $0xb1, Z6, Z6, Z10
+	VADDPS       Z10, Z6, Z6
+	VPERMILPS    $0x4e, Z6, Z10
+	VADDPS       Z10, Z6, Z6
+	VPERMILPS    $0xb1, Z6, Z10
+	VADDPS       Z10, Z6, Z6
+	VMULPS       Z0, Z6, Z6
+	VADDPS       Z9, Z6, Z6
+	VSQRTPS      X6, X6
+	VMOVUPS      constRows3f800000<>+0(SB), X10
+	VDIVPS       X6, X10, X10
+	VBROADCASTSS X10, Z6
+	VSHUFF32X4   $0x4e, Z7, Z7, Z10
+	VADDPS       Z10, Z7, Z7
+	VSHUFF32X4   $0xb1, Z7, Z7, Z10
+	VADDPS       Z10, Z7, Z7
+	VPERMILPS    $0x4e, Z7, Z10
+	VADDPS       Z10, Z7, Z7
+	VPERMILPS    $0xb1, Z7, Z10
+	VADDPS       Z10, Z7, Z7
+	VMULPS       Z0, Z7, Z7
+	VADDPS       Z9, Z7, Z7
+	VSQRTPS      X7, X7
+	VMOVUPS      constRows3f800000<>+0(SB), X10
+	VDIVPS       X7, X10, X10
+	VBROADCASTSS X10, Z7
+	VSHUFF32X4   $0x4e, Z8, Z8, Z10
+	VADDPS       Z10, Z8, Z8
+	VSHUFF32X4   $0xb1, Z8, Z8, Z10
+	VADDPS       Z10, Z8, Z8
+	VPERMILPS    $0x4e, Z8, Z10
+	VADDPS       Z10, Z8, Z8
+	VPERMILPS    $0xb1, Z8, Z10
+	VADDPS       Z10, Z8, Z8
+	VMULPS       Z0, Z8, Z8
+	VADDPS       Z9, Z8, Z8
+	VSQRTPS      X8, X8
+	VMOVUPS      constRows3f800000<>+0(SB), X0
+	VDIVPS       X8, X0, X0
+	VBROADCASTSS X0, Z8
+	MOVQ         SI, DI
+	SHLQ         $0x02, DI
+	LEAQ         (DI)(DI*2), R8
+	MOVQ         SI, R9
+	SHLQ         $0x02, R9
+	LEAQ         (R9)(R9*2), R10
+
+loop38:
+	CMPQ    SI, $0x10
+	JLT     rest39
+	VMOVUPS (CX), Z0
+	VSUBPS  Z1, Z0, Z0
+	VMULPS  Z5, Z0, Z0
+	VMOVUPS (CX)(DI*1), Z9
+	VSUBPS  Z2, Z9, Z9
+	VMULPS  Z6, Z9, Z9
+	VMOVUPS (CX)(DI*2), Z10
+	VSUBPS  Z3, Z10, Z10
+	VMULPS  Z7, Z10, Z10
+	VMOVUPS (CX)(R8*1), Z11
+	VSUBPS  Z4, Z11, Z11
+	VMULPS  Z8, Z11, Z11
+	TESTQ   DX, DX
+	JZ      skip41
+	VMOVUPS (DX), Z12
+	ADDQ    $0x40, DX
+	VMULPS  Z12, Z0, Z0
+	VMULPS  Z12, Z9, Z9
+	VMULPS  Z12, Z10, Z10
+	VMULPS  Z12, Z11, Z11
+
+skip41:
+	TESTQ   BX, BX
+	JZ      skip42
+	VMOVUPS (BX), Z12
+	ADDQ    $0x40, BX
+	VADDPS  Z12, Z0, Z0
+	VADDPS  Z12, Z9, Z9
+	VADDPS  Z12, Z10, Z10
+	VADDPS  Z12, Z11, Z11
+
+skip42:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z9, (AX)(R9*1)
+	VMOVUPS Z10, (AX)(R9*2)
+	VMOVUPS Z11, (AX)(R10*1)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, SI
+	JMP     loop38
+
+rest39:
+	TESTQ     SI, SI
+	JZ        end40
+	MOVQ      $0x00000001, R11
+	SHLXQ     SI, R11, R11
+	DECQ      R11
+	KMOVW     R11, K1
+	VMOVUPS.Z (CX), K1, Z0
+	VSUBPS    Z1, Z0, Z0
+	VMULPS    Z5, Z0, Z0
+	VMOVUPS.Z (CX)(DI*1), K1, Z1
+	VSUBPS    Z2, Z1, Z1
+	VMULPS    Z6, Z1, Z1
+	VMOVUPS.Z (CX)(DI*2), K1, Z2
+	VSUBPS    Z3, Z2, Z2
+	VMULPS    Z7, Z2, Z2
+	VMOVUPS.Z (CX)(R8*1), K1, Z3
+	VSUBPS    Z4, Z3, Z3
+	VMULPS    Z8, Z3, Z3
+	TESTQ     DX, DX
+	JZ        skip43
+	VMOVUPS.Z (DX), K1, Z4
+	ADDQ      $0x40, DX
+	VMULPS    Z4, Z0, Z0
+	VMULPS    Z4, Z1, Z1
+	VMULPS    Z4, Z2, Z2
+	VMULPS    Z4, Z3, Z3
+
+skip43:
+	TESTQ     BX, BX
+	JZ        skip44
+	VMOVUPS.Z (BX), K1, Z4
+	ADDQ      $0x40, BX
+	VADDPS    Z4, Z0, Z0
+	VADDPS    Z4, Z1, Z1
+	VADDPS    Z4, Z2, Z2
+	VADDPS    Z4, Z3, Z3
+
+skip44:
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K1, (AX)(R9*1)
+	VMOVUPS Z2, K1, (AX)(R9*2)
+	VMOVUPS Z3, K1, (AX)(R10*1)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, AX
+
+end40:
+	VZEROUPPER
+	RET
+
+// func softmaxAVX512(y *float32, x *float32, bias *float32, rows int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·softmaxAVX512(SB), NOSPLIT, $0-40
+	MOVQ y+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ bias+16(FP), DX
+	MOVQ rows+24(FP), BX
+	MOVQ n+32(FP), SI
+
+row:
+	VBROADCASTSS (CX), Z0
+	MOVQ         CX, DI
+	MOVQ         SI, R9
+	TESTQ        DX, DX
+	JNZ          biased
+
+loop45:
+	CMPQ    R9, $0x10
+	JLT     rest46
+	VMOVUPS (DI), Z1
+	VMAXPS  Z1, Z0, Z0
+	VMOVAPS Z0, Z0
+	ADDQ    $0x40, DI
+	SUBQ    $0x10, R9
+	JMP     loop45
+
+rest46:
+	TESTQ     R9, R9
+	JZ        end47
+	MOVQ      $0x00000001, R8
+	SHLXQ     R9, R8, R8
+	DECQ      R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (DI), K1, Z1
+	VMAXPS    Z1, Z0, K1, Z0
+	ADDQ      $0x40, DI
+
+end47:
+	MOVQ CX, DI
+	JMP  exp
+
+biased:
+	MOVQ         DX, R10
+	MOVQ         AX, R8
+	VMOVSS       (DX), X0
+	VADDSS       (CX), X0, X0
+	VBROADCASTSS X0, Z0
+
+loop48:
+	CMPQ    R9, $0x10
+	JLT     rest49
+	VMOVUPS (DI), Z1
+	VMOVUPS (R10), Z3
+	VADDPS  Z3, Z1, Z1
+	VMOVUPS Z1, (R8)
+	VMAXPS  Z1, Z0, Z0
+	VMOVAPS Z0, Z0
+	ADDQ    $0x40, DI
+	ADDQ    $0x40, R10
+	ADDQ    $0x40, R8
+	SUBQ    $0x10, R9
+	JMP     loop48
+
+rest49:
+	TESTQ     R9, R9
+	JZ        end50
+	MOVQ      $0x00000001, R11
+	SHLXQ     R9, R11, R11
+	DECQ      R11
+	KMOVW     R11, K1
+	VMOVUPS.Z (DI), K1, Z1
+	VMOVUPS.Z (R10), K1, Z3
+	VADDPS    Z3, Z1, Z1
+	VMOVUPS   Z1, K1, (R8)
+	VMAXPS    Z1, Z0, K1, Z0
+	ADDQ      $0x40, DI
+	ADDQ      $0x40, R10
+	ADDQ      $0x40, R8
+
+end50:
+	MOVQ AX, DI
+
+exp:
+	VSHUFF32X4 $0x4e, Z0, Z0, Z1
+	VMAXPS     Z1, Z0, Z0
+	VSHUFF32X4 $0xb1, Z0, Z0, Z1
+	VMAXPS     Z1, Z0, Z0
+	VPERMILPS  $0x4e, Z0, Z1
+	VMAXPS     Z1, Z0, Z0
+	VPERMILPS  $0xb1, Z0, Z1
+	VMAXPS     Z1, Z0, Z0
+	VPXORD     Z2, Z2, Z2
+	MOVQ       AX, R8
+	MOVQ       SI, R9
+
+loop51:
+	CMPQ         R9, $0x10
+	JLT          rest52
+	VMOVUPS      (DI), Z1
+	VSUBPS       Z0, Z1, Z1
+	VMOVUPS      constRows42b20000<>+0(SB), Z3
+	VMINPS       Z1, Z3, Z3
+	VMOVAPS      Z3, Z4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z5
+	VFMADD213PS  constRows4b400000<>+0(SB), Z5, Z4
+	VSUBPS       constRows4b400000<>+0(SB), Z4, Z4
+	VMOVAPS      Z3, Z3
+	VFNMADD231PS constRows3f317218<>+0(SB), Z4, Z3
+	VFNMADD231PS constRowsb102e308<>+0(SB), Z4, Z3
+	VMOVUPS      constRows3ab50d46<>+0(SB), Z5
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Z3, Z5
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z3, Z5
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z3, Z5
+	VFMADD213PS  constRows3efffffe<>+0(SB), Z3, Z5
+	VMULPS       Z3, Z3, Z6
+	VFMADD213PS  Z3, Z6, Z5
+	VADDPS       constRows3f800000<>+0(SB), Z5, Z3
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Z1, K1
+	VSCALEFPS.Z  Z4, Z3, K1, Z3
+	VMOVUPS      Z3, (R8)
+	ADDQ         $0x40, DI
+	ADDQ         $0x40, R8
+	VADDPS       Z3, Z2, Z2
+	SUBQ         $0x10, R9
+	JMP          loop51
+
+rest52:
+	TESTQ        R9, R9
+	JZ           end53
+	MOVQ         $0x00000001, R10
+	SHLXQ        R9, R10, R10
+	DECQ         R10
+	KMOVW        R10, K1
+	VMOVUPS.Z    (DI), K1, Z1
+	VSUBPS       Z0, Z1, Z0
+	VMOVUPS      constRows42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z1
+	VMOVAPS      Z1, Z3
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z4
+	VFMADD213PS  constRows4b400000<>+0(SB), Z4, Z3
+	VSUBPS       constRows4b400000<>+0(SB), Z3, Z3
+	VMOVAPS      Z1, Z1
+	VFNMADD231PS constRows3f317218<>+0(SB), Z3, Z1
+	VFNMADD231PS constRowsb102e308<>+0(SB), Z3, Z1
+	VMOVUPS      constRows3ab50d46<>+0(SB), Z4
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Z1, Z4
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z1, Z4
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z1, Z4
+	VFMADD213PS  constRows3efffffe<>+0(SB), Z1, Z4
+	VMULPS       Z1, Z1, Z5
+	VFMADD213PS  Z1, Z5, Z4
+	VADDPS       constRows3f800000<>+0(SB), Z4, Z1
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Z0, K2
+	VSCALEFPS.Z  Z3, Z1, K2, Z1
+	VMOVUPS      Z1, K1, (R8)
+	ADDQ         $0x40, DI
+	ADDQ         $0x40, R8
+	VADDPS       Z1, Z2, K1, Z2
+
+end53:
+	VSHUFF32X4   $0x4e, Z2, Z2, Z0
+	VADDPS       Z0, Z2, Z2
+	VSHUFF32X4   $0xb1, Z2, Z2, Z0
+	VADDPS       Z0, Z2, Z2
+	VPERMILPS    $0x4e, Z2, Z0
+	VADDPS       Z0, Z2, Z2
+	VPERMILPS    $0xb1, Z2, Z0
+	VADDPS       Z0, Z2, Z2
+	VMOVUPS      constRows3f800000<>+0(SB), X0
+	VDIVPS       X2, X0, X0
+	VBROADCASTSS X0, Z2
+	MOVQ         SI, R9
+	MOVQ         AX, R8
+
+loop54:
+	CMPQ    R9, $0x10
+	JLT     rest55
+	VMOVUPS (R8), Z0
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (R8)
+	ADDQ    $0x40, R8
+	SUBQ    $0x10, R9
+	JMP     loop54
+
+rest55:
+	TESTQ     R9, R9
+	JZ        end56
+	MOVQ      $0x00000001, DI
+	SHLXQ     R9, DI, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (R8), K1, Z0
+	VMULPS    Z2, Z0, Z0
+	VMOVUPS   Z0, K1, (R8)
+	ADDQ      $0x40, R8
+
+end56:
+	LEAQ (CX)(SI*4), CX
+	LEAQ (AX)(SI*4), AX
+	DECQ BX
+	JNZ  row
+	VZEROUPPER
+	RET
+
 // func normRowAVX512(y *float32, x *float32, scale *float32, bias *float32, n int, mean float32, rstd float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·normRowAVX512(SB), NOSPLIT, $0-48
@@ -593,35 +1260,35 @@ TEXT ·normRowAVX512(SB), NOSPLIT, $0-48
 	MOVSS        rstd+44(FP), X1
 	VBROADCASTSS X1, Z1
 
-loop19:
+loop57:
 	CMPQ    SI, $0x10
-	JLT     rest20
+	JLT     rest58
 	VMOVUPS (CX), Z2
 	VSUBPS  Z0, Z2, Z2
 	VMULPS  Z1, Z2, Z2
 	TESTQ   DX, DX
-	JZ      skip22
+	JZ      skip60
 	VMOVUPS (DX), Z3
 	ADDQ    $0x40, DX
 	VMULPS  Z3, Z2, Z2
 
-skip22:
+skip60:
 	TESTQ   BX, BX
-	JZ      skip23
+	JZ      skip61
 	VMOVUPS (BX), Z3
 	ADDQ    $0x40, BX
 	VADDPS  Z3, Z2, Z2
 
-skip23:
+skip61:
 	VMOVUPS Z2, (AX)
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, AX
 	SUBQ    $0x10, SI
-	JMP     loop19
+	JMP     loop57
 
-rest20:
+rest58:
 	TESTQ     SI, SI
-	JZ        end21
+	JZ        end59
 	MOVQ      $0x00000001, DI
 	SHLXQ     SI, DI, DI
 	DECQ      DI
@@ -630,24 +1297,24 @@ rest20:
 	VSUBPS    Z0, Z2, Z0
 	VMULPS    Z1, Z0, Z0
 	TESTQ     DX, DX
-	JZ        skip24
+	JZ        skip62
 	VMOVUPS.Z (DX), K1, Z1
 	ADDQ      $0x40, DX
 	VMULPS    Z1, Z0, Z0
 
-skip24:
+skip62:
 	TESTQ     BX, BX
-	JZ        skip25
+	JZ        skip63
 	VMOVUPS.Z (BX), K1, Z1
 	ADDQ      $0x40, BX
 	VADDPS    Z1, Z0, Z0
 
-skip25:
+skip63:
 	VMOVUPS Z0, K1, (AX)
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, AX
 
-end21:
+end59:
 	VZEROUPPER
 	RET
 
@@ -659,9 +1326,9 @@ TEXT ·sum16AVX2(SB), NOSPLIT, $0-20
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
-loop26:
+loop64:
 	CMPQ    CX, $0x10
-	JLT     rest27
+	JLT     rest65
 	VMOVUPS (AX), Y2
 	ADDQ    $0x20, AX
 	VADDPS  Y2, Y0, Y0
@@ -671,18 +1338,18 @@ loop26:
 	VADDPS  Y2, Y1, Y1
 	VMOVAPS Y1, Y1
 	SUBQ    $0x10, CX
-	JMP     loop26
+	JMP     loop64
 
-rest27:
+rest65:
 	CMPQ       CX, $0x08
-	JLT        second29
+	JLT        second67
 	VMOVUPS    (AX), Y2
 	ADDQ       $0x20, AX
 	VADDPS     Y2, Y0, Y0
 	VMOVAPS    Y0, Y0
 	SUBQ       $0x08, CX
 	TESTQ      CX, CX
-	JZ         end28
+	JZ         end66
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -691,11 +1358,11 @@ rest27:
 	ADDQ       $0x20, AX
 	VADDPS     Y3, Y1, Y3
 	VBLENDVPS  Y2, Y3, Y1, Y1
-	JMP        end28
+	JMP        end66
 
-second29:
+second67:
 	TESTQ      CX, CX
-	JZ         end28
+	JZ         end66
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -705,7 +1372,7 @@ second29:
 	VADDPS     Y3, Y0, Y3
 	VBLENDVPS  Y2, Y3, Y0, Y0
 
-end28:
+end66:
 	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -745,9 +1412,9 @@ TEXT ·sumSq16AVX2(SB), NOSPLIT, $0-28
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 
-loop30:
+loop68:
 	CMPQ    CX, $0x10
-	JLT     rest31
+	JLT     rest69
 	VMOVUPS (AX), Y3
 	ADDQ    $0x20, AX
 	VSUBPS  Y0, Y3, Y3
@@ -761,11 +1428,11 @@ loop30:
 	VADDPS  Y3, Y2, Y2
 	VMOVAPS Y2, Y2
 	SUBQ    $0x10, CX
-	JMP     loop30
+	JMP     loop68
 
-rest31:
+rest69:
 	CMPQ       CX, $0x08
-	JLT        second33
+	JLT        second71
 	VMOVUPS    (AX), Y3
 	ADDQ       $0x20, AX
 	VSUBPS     Y0, Y3, Y3
@@ -774,7 +1441,7 @@ rest31:
 	VMOVAPS    Y1, Y1
 	SUBQ       $0x08, CX
 	TESTQ      CX, CX
-	JZ         end32
+	JZ         end70
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -785,11 +1452,11 @@ rest31:
 	VMULPS     Y0, Y0, Y0
 	VADDPS     Y0, Y2, Y0
 	VBLENDVPS  Y3, Y0, Y2, Y2
-	JMP        end32
+	JMP        end70
 
-second33:
+second71:
 	TESTQ      CX, CX
-	JZ         end32
+	JZ         end70
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -801,7 +1468,7 @@ second33:
 	VADDPS     Y0, Y1, Y0
 	VBLENDVPS  Y3, Y0, Y1, Y1
 
-end32:
+end70:
 	VADDPS       Y2, Y1, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -821,9 +1488,9 @@ TEXT ·rowMaxAVX2(SB), NOSPLIT, $0-20
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS (AX), Y1
 
-loop34:
+loop72:
 	CMPQ    CX, $0x10
-	JLT     rest35
+	JLT     rest73
 	VMOVUPS (AX), Y2
 	ADDQ    $0x20, AX
 	VMAXPS  Y2, Y0, Y0
@@ -833,18 +1500,18 @@ loop34:
 	VMAXPS  Y2, Y1, Y1
 	VMOVAPS Y1, Y1
 	SUBQ    $0x10, CX
-	JMP     loop34
+	JMP     loop72
 
-rest35:
+rest73:
 	CMPQ       CX, $0x08
-	JLT        second37
+	JLT        second75
 	VMOVUPS    (AX), Y2
 	ADDQ       $0x20, AX
 	VMAXPS     Y2, Y0, Y0
 	VMOVAPS    Y0, Y0
 	SUBQ       $0x08, CX
 	TESTQ      CX, CX
-	JZ         end36
+	JZ         end74
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -853,11 +1520,11 @@ rest35:
 	ADDQ       $0x20, AX
 	VMAXPS     Y3, Y1, Y3
 	VBLENDVPS  Y2, Y3, Y1, Y1
-	JMP        end36
+	JMP        end74
 
-second37:
+second75:
 	TESTQ      CX, CX
-	JZ         end36
+	JZ         end74
 	MOVQ       CX, DX
 	NEGQ       DX
 	LEAQ       masksRows<>+0(SB), CX
@@ -867,7 +1534,7 @@ second37:
 	VMAXPS     Y3, Y0, Y3
 	VBLENDVPS  Y2, Y3, Y0, Y0
 
-end36:
+end74:
 	VMAXPS       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VMAXPS       X1, X0, X0
@@ -888,9 +1555,9 @@ TEXT ·max16AVX2(SB), NOSPLIT, $0-24
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-loop38:
+loop76:
 	CMPQ      DX, $0x10
-	JLT       rest39
+	JLT       rest77
 	VMOVUPS   (CX), Y2
 	ADDQ      $0x20, CX
 	VMAXPS    Y2, Y0, Y2
@@ -904,11 +1571,11 @@ loop38:
 	VBLENDVPS Y3, Y1, Y2, Y1
 	VMOVAPS   Y1, Y1
 	SUBQ      $0x10, DX
-	JMP       loop38
+	JMP       loop76
 
-rest39:
+rest77:
 	CMPQ       DX, $0x08
-	JLT        second41
+	JLT        second79
 	VMOVUPS    (CX), Y2
 	ADDQ       $0x20, CX
 	VMAXPS     Y2, Y0, Y2
@@ -917,7 +1584,7 @@ rest39:
 	VMOVAPS    Y0, Y0
 	SUBQ       $0x08, DX
 	TESTQ      DX, DX
-	JZ         end40
+	JZ         end78
 	MOVQ       DX, BX
 	NEGQ       BX
 	LEAQ       masksRows<>+0(SB), DX
@@ -928,11 +1595,11 @@ rest39:
 	VCMPPS     $0x03, Y1, Y1, Y4
 	VBLENDVPS  Y4, Y1, Y3, Y3
 	VBLENDVPS  Y2, Y3, Y1, Y1
-	JMP        end40
+	JMP        end78
 
-second41:
+second79:
 	TESTQ      DX, DX
-	JZ         end40
+	JZ         end78
 	MOVQ       DX, BX
 	NEGQ       BX
 	LEAQ       masksRows<>+0(SB), DX
@@ -944,7 +1611,7 @@ second41:
 	VBLENDVPS  Y4, Y0, Y3, Y3
 	VBLENDVPS  Y2, Y3, Y0, Y0
 
-end40:
+end78:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VZEROUPPER
@@ -959,9 +1626,9 @@ TEXT ·min16AVX2(SB), NOSPLIT, $0-24
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-loop42:
+loop80:
 	CMPQ      DX, $0x10
-	JLT       rest43
+	JLT       rest81
 	VMOVUPS   (CX), Y2
 	ADDQ      $0x20, CX
 	VMINPS    Y2, Y0, Y2
@@ -975,11 +1642,11 @@ loop42:
 	VBLENDVPS Y3, Y1, Y2, Y1
 	VMOVAPS   Y1, Y1
 	SUBQ      $0x10, DX
-	JMP       loop42
+	JMP       loop80
 
-rest43:
+rest81:
 	CMPQ       DX, $0x08
-	JLT        second45
+	JLT        second83
 	VMOVUPS    (CX), Y2
 	ADDQ       $0x20, CX
 	VMINPS     Y2, Y0, Y2
@@ -988,7 +1655,7 @@ rest43:
 	VMOVAPS    Y0, Y0
 	SUBQ       $0x08, DX
 	TESTQ      DX, DX
-	JZ         end44
+	JZ         end82
 	MOVQ       DX, BX
 	NEGQ       BX
 	LEAQ       masksRows<>+0(SB), DX
@@ -999,11 +1666,11 @@ rest43:
 	VCMPPS     $0x03, Y1, Y1, Y4
 	VBLENDVPS  Y4, Y1, Y3, Y3
 	VBLENDVPS  Y2, Y3, Y1, Y1
-	JMP        end44
+	JMP        end82
 
-second45:
+second83:
 	TESTQ      DX, DX
-	JZ         end44
+	JZ         end82
 	MOVQ       DX, BX
 	NEGQ       BX
 	LEAQ       masksRows<>+0(SB), DX
@@ -1015,7 +1682,7 @@ second45:
 	VBLENDVPS  Y4, Y0, Y3, Y3
 	VBLENDVPS  Y2, Y3, Y0, Y0
 
-end44:
+end82:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VZEROUPPER
@@ -1032,9 +1699,9 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 
-loop46:
+loop84:
 	CMPQ         DX, $0x10
-	JLT          rest47
+	JLT          rest85
 	VMOVUPS      (CX), Y3
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
@@ -1110,11 +1777,11 @@ loop46:
 	VADDPS       Y5, Y2, Y2
 	VMOVAPS      Y2, Y2
 	SUBQ         $0x10, DX
-	JMP          loop46
+	JMP          loop84
 
-rest47:
+rest85:
 	CMPQ         DX, $0x08
-	JLT          second49
+	JLT          second87
 	VMOVUPS      (CX), Y3
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
@@ -1154,7 +1821,7 @@ rest47:
 	VMOVAPS      Y1, Y1
 	SUBQ         $0x08, DX
 	TESTQ        DX, DX
-	JZ           end48
+	JZ           end86
 	MOVQ         DX, BX
 	NEGQ         BX
 	LEAQ         masksRows<>+0(SB), DX
@@ -1196,11 +1863,11 @@ rest47:
 	ADDQ         $0x20, AX
 	VADDPS       Y5, Y2, Y0
 	VBLENDVPS    Y3, Y0, Y2, Y2
-	JMP          end48
+	JMP          end86
 
-second49:
+second87:
 	TESTQ        DX, DX
-	JZ           end48
+	JZ           end86
 	MOVQ         DX, BX
 	NEGQ         BX
 	LEAQ         masksRows<>+0(SB), DX
@@ -1243,7 +1910,7 @@ second49:
 	VADDPS       Y5, Y1, Y0
 	VBLENDVPS    Y3, Y0, Y1, Y1
 
-end48:
+end86:
 	VADDPS       Y2, Y1, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -1273,6 +1940,1052 @@ DATA constRows0000007f<>+56(SB)/4, $0x0000007f
 DATA constRows0000007f<>+60(SB)/4, $0x0000007f
 GLOBL constRows0000007f<>(SB), RODATA|NOPTR, $64
 
+// func layerNorm1AVX2(y *float32, x *float32, scale *float32, bias *float32, n int, inv float32, eps float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·layerNorm1AVX2(SB), NOSPLIT, $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         scale+16(FP), DX
+	MOVQ         bias+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVSS        inv+40(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        eps+44(FP), X1
+	VBROADCASTSS X1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	MOVQ         CX, DI
+	MOVQ         SI, R8
+	SHLQ         $0x02, R8
+	MOVQ         SI, R8
+
+loop88:
+	CMPQ    R8, $0x10
+	JLT     rest89
+	VMOVUPS (DI), Y4
+	VADDPS  Y4, Y2, Y2
+	ADDQ    $0x20, DI
+	VMOVUPS (DI), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x20, DI
+	SUBQ    $0x10, R8
+	JMP     loop88
+
+rest89:
+	CMPQ       R8, $0x08
+	JLT        second91
+	VMOVUPS    (DI), Y4
+	VADDPS     Y4, Y2, Y2
+	ADDQ       $0x20, DI
+	SUBQ       $0x08, R8
+	TESTQ      R8, R8
+	JZ         end90
+	MOVQ       R8, R9
+	NEGQ       R9
+	LEAQ       masksRows<>+0(SB), R8
+	VMOVUPS    32(R8)(R9*4), Y4
+	VMASKMOVPS (DI), Y4, Y5
+	VADDPS     Y5, Y3, Y5
+	VBLENDVPS  Y4, Y5, Y3, Y3
+	ADDQ       $0x20, DI
+	JMP        end90
+
+second91:
+	TESTQ      R8, R8
+	JZ         end90
+	MOVQ       R8, R9
+	NEGQ       R9
+	LEAQ       masksRows<>+0(SB), R8
+	VMOVUPS    32(R8)(R9*4), Y4
+	VMASKMOVPS (DI), Y4, Y5
+	VADDPS     Y5, Y2, Y5
+	VBLENDVPS  Y4, Y5, Y2, Y2
+	ADDQ       $0x20, DI
+
+end90:
+	VADDPS     Y3, Y2, Y2
+	VPERM2F128 $0x01, Y2, Y2, Y3
+	VADDPS     Y3, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y3
+	VADDPS     Y3, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y3
+	VADDPS     Y3, Y2, Y2
+	VMULPS     Y0, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	MOVQ       CX, DI
+	MOVQ       SI, R8
+	SHLQ       $0x02, R8
+	MOVQ       SI, R8
+
+loop92:
+	CMPQ    R8, $0x10
+	JLT     rest93
+	VMOVUPS (DI), Y5
+	VSUBPS  Y2, Y5, Y5
+	VMULPS  Y5, Y5, Y5
+	VADDPS  Y5, Y3, Y3
+	ADDQ    $0x20, DI
+	VMOVUPS (DI), Y5
+	VSUBPS  Y2, Y5, Y5
+	VMULPS  Y5, Y5, Y5
+	VADDPS  Y5, Y4, Y4
+	ADDQ    $0x20, DI
+	SUBQ    $0x10, R8
+	JMP     loop92
+
+rest93:
+	CMPQ       R8, $0x08
+	JLT        second95
+	VMOVUPS    (DI), Y5
+	VSUBPS     Y2, Y5, Y5
+	VMULPS     Y5, Y5, Y5
+	VADDPS     Y5, Y3, Y3
+	ADDQ       $0x20, DI
+	SUBQ       $0x08, R8
+	TESTQ      R8, R8
+	JZ         end94
+	MOVQ       R8, R9
+	NEGQ       R9
+	LEAQ       masksRows<>+0(SB), R8
+	VMOVUPS    32(R8)(R9*4), Y5
+	VMASKMOVPS (DI), Y5, Y6
+	VSUBPS     Y2, Y6, Y6
+	VMULPS     Y6, Y6, Y6
+	VADDPS     Y6, Y4, Y6
+	VBLENDVPS  Y5, Y6, Y4, Y4
+	ADDQ       $0x20, DI
+	JMP        end94
+
+second95:
+	TESTQ      R8, R8
+	JZ         end94
+	MOVQ       R8, R9
+	NEGQ       R9
+	LEAQ       masksRows<>+0(SB), R8
+	VMOVUPS    32(R8)(R9*4), Y5
+	VMASKMOVPS (DI), Y5, Y6
+	VSUBPS     Y2, Y6, Y6
+	VMULPS     Y6, Y6, Y6
+	VADDPS     Y6, Y3, Y6
+	VBLENDVPS  Y5, Y6, Y3, Y3
+	ADDQ       $0x20, DI
+
+end94:
+	VADDPS       Y4, Y3, Y3
+	VPERM2F128   $0x01, Y3, Y3, Y4
+	VADDPS       Y4, Y3, Y3
+	VPERMILPS    $0x4e, Y3, Y4
+	VADDPS       Y4, Y3, Y3
+	VPERMILPS    $0xb1, Y3, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       Y0, Y3, Y3
+	VADDPS       Y1, Y3, Y3
+	VSQRTPS      X3, X3
+	VMOVUPS      constRows3f800000<>+0(SB), X0
+	VDIVPS       X3, X0, X0
+	VBROADCASTSS X0, Y3
+	MOVQ         SI, DI
+	SHLQ         $0x02, DI
+	MOVQ         SI, DI
+	SHLQ         $0x02, DI
+
+loop96:
+	CMPQ    SI, $0x08
+	JLT     rest97
+	VMOVUPS (CX), Y0
+	VSUBPS  Y2, Y0, Y0
+	VMULPS  Y3, Y0, Y0
+	TESTQ   DX, DX
+	JZ      skip99
+	VMOVUPS (DX), Y1
+	ADDQ    $0x20, DX
+	VMULPS  Y1, Y0, Y0
+
+skip99:
+	TESTQ   BX, BX
+	JZ      skip100
+	VMOVUPS (BX), Y1
+	ADDQ    $0x20, BX
+	VADDPS  Y1, Y0, Y0
+
+skip100:
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, SI
+	JMP     loop96
+
+rest97:
+	TESTQ      SI, SI
+	JZ         end98
+	MOVQ       SI, DI
+	NEGQ       DI
+	LEAQ       masksRows<>+0(SB), SI
+	VMOVUPS    32(SI)(DI*4), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	VSUBPS     Y2, Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	TESTQ      DX, DX
+	JZ         skip101
+	VMASKMOVPS (DX), Y0, Y2
+	ADDQ       $0x20, DX
+	VMULPS     Y2, Y1, Y1
+
+skip101:
+	TESTQ      BX, BX
+	JZ         skip102
+	VMASKMOVPS (BX), Y0, Y2
+	ADDQ       $0x20, BX
+	VADDPS     Y2, Y1, Y1
+
+skip102:
+	VMASKMOVPS Y1, Y0, (AX)
+	ADDQ       $0x20, CX
+	ADDQ       $0x20, AX
+
+end98:
+	VZEROUPPER
+	RET
+
+// func layerNorm4AVX2(y *float32, x *float32, scale *float32, bias *float32, n int, inv float32, eps float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·layerNorm4AVX2(SB), NOSPLIT, $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         scale+16(FP), DX
+	MOVQ         bias+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVSS        inv+40(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        eps+44(FP), X1
+	VBROADCASTSS X1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	MOVQ         CX, DI
+	MOVQ         SI, R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	MOVQ         SI, R10
+
+loop103:
+	CMPQ    R10, $0x10
+	JLT     rest104
+	VMOVUPS (DI), Y10
+	VADDPS  Y10, Y2, Y2
+	VMOVUPS (DI)(R8*1), Y10
+	VADDPS  Y10, Y4, Y4
+	VMOVUPS (DI)(R8*2), Y10
+	VADDPS  Y10, Y6, Y6
+	VMOVUPS (DI)(R9*1), Y10
+	VADDPS  Y10, Y8, Y8
+	ADDQ    $0x20, DI
+	VMOVUPS (DI), Y10
+	VADDPS  Y10, Y3, Y3
+	VMOVUPS (DI)(R8*1), Y10
+	VADDPS  Y10, Y5, Y5
+	VMOVUPS (DI)(R8*2), Y10
+	VADDPS  Y10, Y7, Y7
+	VMOVUPS (DI)(R9*1), Y10
+	VADDPS  Y10, Y9, Y9
+	ADDQ    $0x20, DI
+	SUBQ    $0x10, R10
+	JMP     loop103
+
+rest104:
+	CMPQ       R10, $0x08
+	JLT        second106
+	VMOVUPS    (DI), Y10
+	VADDPS     Y10, Y2, Y2
+	VMOVUPS    (DI)(R8*1), Y10
+	VADDPS     Y10, Y4, Y4
+	VMOVUPS    (DI)(R8*2), Y10
+	VADDPS     Y10, Y6, Y6
+	VMOVUPS    (DI)(R9*1), Y10
+	VADDPS     Y10, Y8, Y8
+	ADDQ       $0x20, DI
+	SUBQ       $0x08, R10
+	TESTQ      R10, R10
+	JZ         end105
+	MOVQ       R10, R11
+	NEGQ       R11
+	LEAQ       masksRows<>+0(SB), R10
+	VMOVUPS    32(R10)(R11*4), Y10
+	VMASKMOVPS (DI), Y10, Y11
+	VADDPS     Y11, Y3, Y11
+	VBLENDVPS  Y10, Y11, Y3, Y3
+	VMASKMOVPS (DI)(R8*1), Y10, Y11
+	VADDPS     Y11, Y5, Y11
+	VBLENDVPS  Y10, Y11, Y5, Y5
+	VMASKMOVPS (DI)(R8*2), Y10, Y11
+	VADDPS     Y11, Y7, Y11
+	VBLENDVPS  Y10, Y11, Y7, Y7
+	VMASKMOVPS (DI)(R9*1), Y10, Y11
+	VADDPS     Y11, Y9, Y11
+	VBLENDVPS  Y10, Y11, Y9, Y9
+	ADDQ       $0x20, DI
+	JMP        end105
+
+second106:
+	TESTQ      R10, R10
+	JZ         end105
+	MOVQ       R10, R11
+	NEGQ       R11
+	LEAQ       masksRows<>+0(SB), R10
+	VMOVUPS    32(R10)(R11*4), Y10
+	VMASKMOVPS (DI), Y10, Y11
+	VADDPS     Y11, Y2, Y11
+	VBLENDVPS  Y10, Y11, Y2, Y2
+	VMASKMOVPS (DI)(R8*1), Y10, Y11
+	VADDPS     Y11, Y4, Y11
+	VBLENDVPS  Y10, Y11, Y4, Y4
+	VMASKMOVPS (DI)(R8*2), Y10, Y11
+	VADDPS     Y11, Y6, Y11
+	VBLENDVPS  Y10, Y11, Y6, Y6
+	VMASKMOVPS (DI)(R9*1), Y10, Y11
+	VADDPS     Y11, Y8, Y11
+	VBLENDVPS  Y10, Y11, Y8, Y8
+	ADDQ       $0x20, DI
+
+end105:
+	VADDPS     Y3, Y2, Y2
+	VPERM2F128 $0x01, Y2, Y2, Y3
+	VADDPS     Y3, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y3
+	VADDPS     Y3, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y3
+	VADDPS     Y3, Y2, Y2
+	VMULPS     Y0, Y2, Y2
+	VADDPS     Y5, Y4, Y4
+	VPERM2F128 $0x01, Y4, Y4, Y3
+	VADDPS     Y3, Y4, Y4
+	VPERMILPS  $0x4e, Y4, Y3
+	VADDPS     Y3, Y4, Y4
+	VPERMILPS  $0xb1, Y4, Y3
+	VADDPS     Y3, Y4, Y4
+	VMULPS     Y0, Y4, Y4
+	VADDPS     Y7, Y6, Y6
+	VPERM2F128 $0x01, Y6, Y6, Y3
+	VADDPS     Y3, Y6, Y6
+	VPERMILPS  $0x4e, Y6, Y3
+	VADDPS     Y3, Y6, Y6
+	VPERMILPS  $0xb1, Y6, Y3
+	VADDPS     Y3, Y6, Y6
+	VMULPS     Y0, Y6, Y6
+	VADDPS     Y9, Y8, Y8
+	VPERM2F128 $0x01, Y8, Y8, Y3
+	VADDPS     Y3, Y8, Y8
+	VPERMILPS  $0x4e, Y8, Y3
+	VADDPS     Y3, Y8, Y8
+	VPERMILPS  $0xb1, Y8, Y3
+	VADDPS     Y3, Y8, Y8
+	VMULPS     Y0, Y8, Y8
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	MOVQ       CX, DI
+	MOVQ       SI, R8
+	SHLQ       $0x02, R8
+	LEAQ       (R8)(R8*2), R9
+	MOVQ       SI, R10
+
+loop107:
+	CMPQ    R10, $0x10
+	JLT     rest108
+	VMOVUPS (DI), Y14
+	VSUBPS  Y2, Y14, Y14
+	VMULPS  Y14, Y14, Y14
+	VADDPS  Y14, Y3, Y3
+	VMOVUPS (DI)(R8*1), Y14
+	VSUBPS  Y4, Y14, Y14
+	VMULPS  Y14, Y14, Y14
+	VADDPS  Y14, Y7, Y7
+	VMOVUPS (DI)(R8*2), Y14
+	VSUBPS  Y6, Y14, Y14
+	VMULPS  Y14, Y14, Y14
+	VADDPS  Y14, Y10, Y10
+	VMOVUPS (DI)(R9*1), Y14
+	VSUBPS  Y8, Y14, Y14
+	VMULPS  Y14, Y14, Y14
+	VADDPS  Y14, Y12, Y12
+	ADDQ    $0x20, DI
+	VMOVUPS (DI), Y14
+	VSUBPS  Y2, Y14, Y14
+	VMULPS  Y14, Y14, Y14
+	VADDPS  Y14, Y5, Y5
+	VMOVUPS (DI)(R8*1), Y14
+	VSUBPS  Y4, Y14, Y14
+	VMULPS  Y14, Y14, Y14
+	VADDPS  Y14, Y9, Y9
+	VMOVUPS (DI)(R8*2), Y14
+	VSUBPS  Y6, Y14, Y14
+	VMULPS  Y14, Y14, Y14
+	VADDPS  Y14, Y11, Y11
+	VMOVUPS (DI)(R9*1), Y14
+	VSUBPS  Y8, Y14, Y14
+	VMULPS  Y14, Y14, Y14
+	VADDPS  Y14, Y13, Y13
+	ADDQ    $0x20, DI
+	SUBQ    $0x10, R10
+	JMP     loop107
+
+rest108:
+	CMPQ       R10, $0x08
+	JLT        second110
+	VMOVUPS    (DI), Y14
+	VSUBPS     Y2, Y14, Y14
+	VMULPS     Y14, Y14, Y14
+	VADDPS     Y14, Y3, Y3
+	VMOVUPS    (DI)(R8*1), Y14
+	VSUBPS     Y4, Y14, Y14
+	VMULPS     Y14, Y14, Y14
+	VADDPS     Y14, Y7, Y7
+	VMOVUPS    (DI)(R8*2), Y14
+	VSUBPS     Y6, Y14, Y14
+	VMULPS     Y14, Y14, Y14
+	VADDPS     Y14, Y10, Y10
+	VMOVUPS    (DI)(R9*1), Y14
+	VSUBPS     Y8, Y14, Y14
+	VMULPS     Y14, Y14, Y14
+	VADDPS     Y14, Y12, Y12
+	ADDQ       $0x20, DI
+	SUBQ       $0x08, R10
+	TESTQ      R10, R10
+	JZ         end109
+	MOVQ       R10, R11
+	NEGQ       R11
+	LEAQ       masksRows<>+0(SB), R10
+	VMOVUPS    32(R10)(R11*4), Y14
+	VMASKMOVPS (DI), Y14, Y15
+	VSUBPS     Y2, Y15, Y15
+	VMULPS     Y15, Y15, Y15
+	VADDPS     Y15, Y5, Y15
+	VBLENDVPS  Y14, Y15, Y5, Y5
+	VMASKMOVPS (DI)(R8*1), Y14, Y15
+	VSUBPS     Y4, Y15, Y15
+	VMULPS     Y15, Y15, Y15
+	VADDPS     Y15, Y9, Y15
+	VBLENDVPS  Y14, Y15, Y9, Y9
+	VMASKMOVPS (DI)(R8*2), Y14, Y15
+	VSUBPS     Y6, Y15, Y15
+	VMULPS     Y15, Y15, Y15
+	VADDPS     Y15, Y11, Y15
+	VBLENDVPS  Y14, Y15, Y11, Y11
+	VMASKMOVPS (DI)(R9*1), Y14, Y15
+	VSUBPS     Y8, Y15, Y15
+	VMULPS     Y15, Y15, Y15
+	VADDPS     Y15, Y13, Y15
+	VBLENDVPS  Y14, Y15, Y13, Y13
+	ADDQ       $0x20, DI
+	JMP        end109
+
+second110:
+	TESTQ      R10, R10
+	JZ         end109
+	MOVQ       R10, R11
+	NEGQ       R11
+	LEAQ       masksRows<>+0(SB), R10
+	VMOVUPS    32(R10)(R11*4), Y14
+	VMASKMOVPS (DI), Y14, Y15
+	VSUBPS     Y2, Y15, Y15
+	VMULPS     Y15, Y15, Y15
+	VADDPS     Y15, Y3, Y15
+	VBLENDVPS  Y14, Y15, Y3, Y3
+	VMASKMOVPS (DI)(R8*1), Y14, Y15
+	VSUBPS     Y4, Y15, Y15
+	VMULPS     Y15, Y15, Y15
+	VADDPS     Y15, Y7, Y15
+	VBLENDVPS  Y14, Y15, Y7, Y7
+	VMASKMOVPS (DI)(R8*2), Y14, Y15
+	VSUBPS     Y6, Y15, Y15
+	VMULPS     Y15, Y15, Y15
+	VADDPS     Y15, Y10, Y15
+	VBLENDVPS  Y14, Y15, Y10, Y10
+	VMASKMOVPS (DI)(R9*1), Y14, Y15
+	VSUBPS     Y8, Y15, Y15
+	VMULPS     Y15, Y15, Y15
+	VADDPS     Y15, Y12, Y15
+	VBLENDVPS  Y14, Y15, Y12, Y12
+	ADDQ       $0x20, DI
+
+end109:
+	VADDPS       Y5, Y3, Y3
+	VPERM2F128   $0x01, Y3, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0x4e, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0xb1, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VMULPS       Y0, Y3, Y3
+	VADDPS       Y1, Y3, Y3
+	VSQRTPS      X3, X3
+	VMOVUPS      constRows3f800000<>+0(SB), X5
+	VDIVPS       X3, X5, X5
+	VBROADCASTSS X5, Y3
+	VADDPS       Y9, Y7, Y7
+	VPERM2F128   $0x01, Y7, Y7, Y5
+	VADDPS       Y5, Y7, Y7
+	VPERMILPS    $0x4e, Y7, Y5
+	VADDPS       Y5, Y7, Y7
+	VPERMILPS    $0xb1, Y7, Y5
+	VADDPS       Y5, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VADDPS       Y1, Y7, Y7
+	VSQRTPS      X7, X7
+	VMOVUPS      constRows3f800000<>+0(SB), X5
+	VDIVPS       X7, X5, X5
+	VBROADCASTSS X5, Y7
+	VADDPS       Y11, Y10, Y10
+	VPERM2F128   $0x01, Y10, Y10, Y5
+	VADDPS       Y5, Y10, Y10
+	VPERMILPS    $0x4e, Y10, Y5
+	VADDPS       Y5, Y10, Y10
+	VPERMILPS    $0xb1, Y10, Y5
+	VADDPS       Y5, Y10, Y10
+	VMULPS       Y0, Y10, Y10
+	VADDPS       Y1, Y10, Y10
+	VSQRTPS      X10, X10
+	VMOVUPS      constRows3f800000<>+0(SB), X5
+	VDIVPS       X10, X5, X5
+	VBROADCASTSS X5, Y10
+	VADDPS       Y13, Y12, Y12
+	VPERM2F128   $0x01, Y12, Y12, Y5
+	VADDPS       Y5, Y12, Y12
+	VPERMILPS    $0x4e, Y12, Y5
+	VADDPS       Y5, Y12, Y12
+	VPERMILPS    $0xb1, Y12, Y5
+	VADDPS       Y5, Y12, Y12
+	VMULPS       Y0, Y12, Y12
+	VADDPS       Y1, Y12, Y12
+	VSQRTPS      X12, X12
+	VMOVUPS      constRows3f800000<>+0(SB), X0
+	VDIVPS       X12, X0, X0
+	VBROADCASTSS X0, Y12
+	MOVQ         SI, DI
+	SHLQ         $0x02, DI
+	LEAQ         (DI)(DI*2), R8
+	MOVQ         SI, R9
+	SHLQ         $0x02, R9
+	LEAQ         (R9)(R9*2), R10
+
+loop111:
+	CMPQ    SI, $0x08
+	JLT     rest112
+	VMOVUPS (CX), Y0
+	VSUBPS  Y2, Y0, Y0
+	VMULPS  Y3, Y0, Y0
+	VMOVUPS (CX)(DI*1), Y1
+	VSUBPS  Y4, Y1, Y1
+	VMULPS  Y7, Y1, Y1
+	VMOVUPS (CX)(DI*2), Y5
+	VSUBPS  Y6, Y5, Y5
+	VMULPS  Y10, Y5, Y5
+	VMOVUPS (CX)(R8*1), Y9
+	VSUBPS  Y8, Y9, Y9
+	VMULPS  Y12, Y9, Y9
+	TESTQ   DX, DX
+	JZ      skip114
+	VMOVUPS (DX), Y11
+	ADDQ    $0x20, DX
+	VMULPS  Y11, Y0, Y0
+	VMULPS  Y11, Y1, Y1
+	VMULPS  Y11, Y5, Y5
+	VMULPS  Y11, Y9, Y9
+
+skip114:
+	TESTQ   BX, BX
+	JZ      skip115
+	VMOVUPS (BX), Y11
+	ADDQ    $0x20, BX
+	VADDPS  Y11, Y0, Y0
+	VADDPS  Y11, Y1, Y1
+	VADDPS  Y11, Y5, Y5
+	VADDPS  Y11, Y9, Y9
+
+skip115:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(R9*1)
+	VMOVUPS Y5, (AX)(R9*2)
+	VMOVUPS Y9, (AX)(R10*1)
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, SI
+	JMP     loop111
+
+rest112:
+	TESTQ      SI, SI
+	JZ         end113
+	MOVQ       SI, R11
+	NEGQ       R11
+	LEAQ       masksRows<>+0(SB), SI
+	VMOVUPS    32(SI)(R11*4), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	VSUBPS     Y2, Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VMASKMOVPS (CX)(DI*1), Y0, Y2
+	VSUBPS     Y4, Y2, Y2
+	VMULPS     Y7, Y2, Y2
+	VMASKMOVPS (CX)(DI*2), Y0, Y3
+	VSUBPS     Y6, Y3, Y3
+	VMULPS     Y10, Y3, Y3
+	VMASKMOVPS (CX)(R8*1), Y0, Y4
+	VSUBPS     Y8, Y4, Y4
+	VMULPS     Y12, Y4, Y4
+	TESTQ      DX, DX
+	JZ         skip116
+	VMASKMOVPS (DX), Y0, Y5
+	ADDQ       $0x20, DX
+	VMULPS     Y5, Y1, Y1
+	VMULPS     Y5, Y2, Y2
+	VMULPS     Y5, Y3, Y3
+	VMULPS     Y5, Y4, Y4
+
+skip116:
+	TESTQ      BX, BX
+	JZ         skip117
+	VMASKMOVPS (BX), Y0, Y5
+	ADDQ       $0x20, BX
+	VADDPS     Y5, Y1, Y1
+	VADDPS     Y5, Y2, Y2
+	VADDPS     Y5, Y3, Y3
+	VADDPS     Y5, Y4, Y4
+
+skip117:
+	VMASKMOVPS Y1, Y0, (AX)
+	VMASKMOVPS Y2, Y0, (AX)(R9*1)
+	VMASKMOVPS Y3, Y0, (AX)(R9*2)
+	VMASKMOVPS Y4, Y0, (AX)(R10*1)
+	ADDQ       $0x20, CX
+	ADDQ       $0x20, AX
+
+end113:
+	VZEROUPPER
+	RET
+
+// func softmaxAVX2(y *float32, x *float32, bias *float32, rows int, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-40
+	MOVQ y+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ bias+16(FP), DX
+	MOVQ rows+24(FP), BX
+	MOVQ n+32(FP), SI
+
+row:
+	VBROADCASTSS (CX), Y0
+	VBROADCASTSS (CX), Y1
+	MOVQ         CX, DI
+	MOVQ         SI, R9
+	TESTQ        DX, DX
+	JNZ          biased
+
+loop118:
+	CMPQ    R9, $0x10
+	JLT     rest119
+	VMOVUPS (DI), Y2
+	VMAXPS  Y2, Y0, Y0
+	VMOVAPS Y0, Y0
+	ADDQ    $0x20, DI
+	VMOVUPS (DI), Y2
+	VMAXPS  Y2, Y1, Y1
+	VMOVAPS Y1, Y1
+	ADDQ    $0x20, DI
+	SUBQ    $0x10, R9
+	JMP     loop118
+
+rest119:
+	CMPQ       R9, $0x08
+	JLT        second121
+	VMOVUPS    (DI), Y2
+	VMAXPS     Y2, Y0, Y0
+	VMOVAPS    Y0, Y0
+	ADDQ       $0x20, DI
+	SUBQ       $0x08, R9
+	TESTQ      R9, R9
+	JZ         end120
+	NEGQ       R9
+	LEAQ       masksRows<>+0(SB), R8
+	VMOVUPS    32(R8)(R9*4), Y2
+	VMASKMOVPS (DI), Y2, Y3
+	VMAXPS     Y3, Y1, Y3
+	VBLENDVPS  Y2, Y3, Y1, Y1
+	ADDQ       $0x20, DI
+	JMP        end120
+
+second121:
+	TESTQ      R9, R9
+	JZ         end120
+	NEGQ       R9
+	LEAQ       masksRows<>+0(SB), R8
+	VMOVUPS    32(R8)(R9*4), Y2
+	VMASKMOVPS (DI), Y2, Y3
+	VMAXPS     Y3, Y0, Y3
+	VBLENDVPS  Y2, Y3, Y0, Y0
+	ADDQ       $0x20, DI
+
+end120:
+	MOVQ CX, DI
+	JMP  exp
+
+biased:
+	MOVQ         DX, R10
+	MOVQ         AX, R8
+	VMOVSS       (DX), X0
+	VADDSS       (CX), X0, X0
+	VBROADCASTSS X0, Y0
+	VMOVSS       (DX), X1
+	VADDSS       (CX), X1, X1
+	VBROADCASTSS X1, Y1
+
+loop122:
+	CMPQ    R9, $0x10
+	JLT     rest123
+	VMOVUPS (DI), Y2
+	VMOVUPS (R10), Y3
+	VADDPS  Y3, Y2, Y2
+	VMOVUPS Y2, (R8)
+	VMAXPS  Y2, Y0, Y0
+	VMOVAPS Y0, Y0
+	ADDQ    $0x20, DI
+	ADDQ    $0x20, R10
+	ADDQ    $0x20, R8
+	VMOVUPS (DI), Y2
+	VMOVUPS (R10), Y3
+	VADDPS  Y3, Y2, Y2
+	VMOVUPS Y2, (R8)
+	VMAXPS  Y2, Y1, Y1
+	VMOVAPS Y1, Y1
+	ADDQ    $0x20, DI
+	ADDQ    $0x20, R10
+	ADDQ    $0x20, R8
+	SUBQ    $0x10, R9
+	JMP     loop122
+
+rest123:
+	CMPQ       R9, $0x08
+	JLT        second125
+	VMOVUPS    (DI), Y2
+	VMOVUPS    (R10), Y3
+	VADDPS     Y3, Y2, Y2
+	VMOVUPS    Y2, (R8)
+	VMAXPS     Y2, Y0, Y0
+	VMOVAPS    Y0, Y0
+	ADDQ       $0x20, DI
+	ADDQ       $0x20, R10
+	ADDQ       $0x20, R8
+	SUBQ       $0x08, R9
+	TESTQ      R9, R9
+	JZ         end124
+	MOVQ       R9, R11
+	NEGQ       R11
+	LEAQ       masksRows<>+0(SB), R9
+	VMOVUPS    32(R9)(R11*4), Y2
+	VMASKMOVPS (DI), Y2, Y3
+	VMASKMOVPS (R10), Y2, Y4
+	VADDPS     Y4, Y3, Y3
+	VMASKMOVPS Y3, Y2, (R8)
+	VMAXPS     Y3, Y1, Y3
+	VBLENDVPS  Y2, Y3, Y1, Y1
+	ADDQ       $0x20, DI
+	ADDQ       $0x20, R10
+	ADDQ       $0x20, R8
+	JMP        end124
+
+second125:
+	TESTQ      R9, R9
+	JZ         end124
+	MOVQ       R9, R11
+	NEGQ       R11
+	LEAQ       masksRows<>+0(SB), R9
+	VMOVUPS    32(R9)(R11*4), Y2
+	VMASKMOVPS (DI), Y2, Y3
+	VMASKMOVPS (R10), Y2, Y4
+	VADDPS     Y4, Y3, Y3
+	VMASKMOVPS Y3, Y2, (R8)
+	VMAXPS     Y3, Y0, Y3
+	VBLENDVPS  Y2, Y3, Y0, Y0
+	ADDQ       $0x20, DI
+	ADDQ       $0x20, R10
+	ADDQ       $0x20, R8
+
+end124:
+	MOVQ AX, DI
+
+exp:
+	VMAXPS     Y1, Y0, Y0
+	VPERM2F128 $0x01, Y0, Y0, Y1
+	VMAXPS     Y1, Y0, Y0
+	VPERMILPS  $0x4e, Y0, Y1
+	VMAXPS     Y1, Y0, Y0
+	VPERMILPS  $0xb1, Y0, Y1
+	VMAXPS     Y1, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	MOVQ       AX, R8
+	MOVQ       SI, R9
+
+loop126:
+	CMPQ         R9, $0x10
+	JLT          rest127
+	VMOVUPS      (DI), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y4
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
+	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (R8)
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R8
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      (DI), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y4
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
+	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (R8)
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R8
+	VADDPS       Y5, Y2, Y2
+	SUBQ         $0x10, R9
+	JMP          loop126
+
+rest127:
+	CMPQ         R9, $0x08
+	JLT          second129
+	VMOVUPS      (DI), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y4
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
+	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (R8)
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R8
+	VADDPS       Y5, Y1, Y1
+	SUBQ         $0x08, R9
+	TESTQ        R9, R9
+	JZ           end128
+	MOVQ         R9, R10
+	NEGQ         R10
+	LEAQ         masksRows<>+0(SB), R9
+	VMOVUPS      32(R9)(R10*4), Y3
+	VMASKMOVPS   (DI), Y3, Y4
+	VSUBPS       Y0, Y4, Y0
+	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMAXPS       Y0, Y4, Y4
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
+	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMASKMOVPS   Y5, Y3, (R8)
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R8
+	VADDPS       Y5, Y2, Y0
+	VBLENDVPS    Y3, Y0, Y2, Y2
+	JMP          end128
+
+second129:
+	TESTQ        R9, R9
+	JZ           end128
+	MOVQ         R9, R10
+	NEGQ         R10
+	LEAQ         masksRows<>+0(SB), R9
+	VMOVUPS      32(R9)(R10*4), Y3
+	VMASKMOVPS   (DI), Y3, Y4
+	VSUBPS       Y0, Y4, Y0
+	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMAXPS       Y0, Y4, Y4
+	VMOVUPS      constRows42b20000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
+	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y7
+	VFMADD213PS  Y5, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
+	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
+	VPSRAD       $0x01, Y4, Y6
+	VPSUBD       Y6, Y4, Y4
+	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMASKMOVPS   Y5, Y3, (R8)
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R8
+	VADDPS       Y5, Y1, Y0
+	VBLENDVPS    Y3, Y0, Y1, Y1
+
+end128:
+	VADDPS       Y2, Y1, Y1
+	VPERM2F128   $0x01, Y1, Y1, Y0
+	VADDPS       Y0, Y1, Y1
+	VPERMILPS    $0x4e, Y1, Y0
+	VADDPS       Y0, Y1, Y1
+	VPERMILPS    $0xb1, Y1, Y0
+	VADDPS       Y0, Y1, Y1
+	VMOVUPS      constRows3f800000<>+0(SB), X0
+	VDIVPS       X1, X0, X0
+	VBROADCASTSS X0, Y1
+	MOVQ         SI, R9
+	MOVQ         AX, R8
+
+loop130:
+	CMPQ    R9, $0x08
+	JLT     rest131
+	VMOVUPS (R8), Y0
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS Y0, (R8)
+	ADDQ    $0x20, R8
+	SUBQ    $0x08, R9
+	JMP     loop130
+
+rest131:
+	TESTQ      R9, R9
+	JZ         end132
+	NEGQ       R9
+	LEAQ       masksRows<>+0(SB), DI
+	VMOVUPS    32(DI)(R9*4), Y0
+	VMASKMOVPS (R8), Y0, Y2
+	VMULPS     Y1, Y2, Y1
+	VMASKMOVPS Y1, Y0, (R8)
+	ADDQ       $0x20, R8
+
+end132:
+	LEAQ (CX)(SI*4), CX
+	LEAQ (AX)(SI*4), AX
+	DECQ BX
+	JNZ  row
+	VZEROUPPER
+	RET
+
 // func normRowAVX2(y *float32, x *float32, scale *float32, bias *float32, n int, mean float32, rstd float32)
 // Requires: AVX, AVX2, SSE
 TEXT ·normRowAVX2(SB), NOSPLIT, $0-48
@@ -1286,35 +2999,35 @@ TEXT ·normRowAVX2(SB), NOSPLIT, $0-48
 	MOVSS        rstd+44(FP), X1
 	VBROADCASTSS X1, Y1
 
-loop50:
+loop133:
 	CMPQ    SI, $0x08
-	JLT     rest51
+	JLT     rest134
 	VMOVUPS (CX), Y2
 	VSUBPS  Y0, Y2, Y2
 	VMULPS  Y1, Y2, Y2
 	TESTQ   DX, DX
-	JZ      skip53
+	JZ      skip136
 	VMOVUPS (DX), Y3
 	ADDQ    $0x20, DX
 	VMULPS  Y3, Y2, Y2
 
-skip53:
+skip136:
 	TESTQ   BX, BX
-	JZ      skip54
+	JZ      skip137
 	VMOVUPS (BX), Y3
 	ADDQ    $0x20, BX
 	VADDPS  Y3, Y2, Y2
 
-skip54:
+skip137:
 	VMOVUPS Y2, (AX)
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, AX
 	SUBQ    $0x08, SI
-	JMP     loop50
+	JMP     loop133
 
-rest51:
+rest134:
 	TESTQ      SI, SI
-	JZ         end52
+	JZ         end135
 	MOVQ       SI, DI
 	NEGQ       DI
 	LEAQ       masksRows<>+0(SB), SI
@@ -1323,23 +3036,23 @@ rest51:
 	VSUBPS     Y0, Y3, Y0
 	VMULPS     Y1, Y0, Y0
 	TESTQ      DX, DX
-	JZ         skip55
+	JZ         skip138
 	VMASKMOVPS (DX), Y2, Y1
 	ADDQ       $0x20, DX
 	VMULPS     Y1, Y0, Y0
 
-skip55:
+skip138:
 	TESTQ      BX, BX
-	JZ         skip56
+	JZ         skip139
 	VMASKMOVPS (BX), Y2, Y1
 	ADDQ       $0x20, BX
 	VADDPS     Y1, Y0, Y0
 
-skip56:
+skip139:
 	VMASKMOVPS Y0, Y2, (AX)
 	ADDQ       $0x20, CX
 	ADDQ       $0x20, AX
 
-end52:
+end135:
 	VZEROUPPER
 	RET

@@ -26,6 +26,9 @@ func TestSoftmax(t *testing.T) {
 			{Shape: []int{3, 17}, Axis: -1, Log: true},
 			{Shape: []int{300, 128}, Axis: -1},
 			{Shape: []int{5, 1}, Axis: -1},
+			{Shape: []int{4, 15, 40}, Axis: -1, Biases: 4},
+			{Shape: []int{600, 33}, Axis: -1, Biases: 1},
+			{Shape: []int{7, 5}, Axis: -1, Biases: 7},
 		} {
 			x := randFloats(r, product(s.Shape))
 			for i := range x {
@@ -46,11 +49,15 @@ func TestSoftmax(t *testing.T) {
 			}
 			n, inner := s.Shape[ax], product(s.Shape[ax+1:])
 			want := make([]float32, len(x))
+			biases := randFloats(r, s.Biases*n)
 			for o := range len(x) / n {
 				in, out := make([]float32, n), make([]float32, n)
 				at := o/inner*n*inner + o%inner
 				for i := range in {
 					in[i] = x[at+i*inner]
+					if s.Biases > 0 {
+						in[i] += biases[o/(len(x)/n/s.Biases)*n+i]
+					}
 				}
 				if s.Log {
 					fmath.LogSoftmax(out, in)
@@ -65,7 +72,7 @@ func TestSoftmax(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sameBits(t, k.Name(), runKernel(t, r, k, len(x), x, nil), want)
+			sameBits(t, k.Name(), runKernel(t, r, k, len(x), x, biases), want)
 		}
 	})
 }

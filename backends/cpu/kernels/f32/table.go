@@ -14,6 +14,8 @@ import (
 //go:generate go run ./gen -family rows -out rows_amd64.s
 //go:generate go run ./gen -family gemm_neon
 //go:generate go run ./gen -family depthwise_neon
+//go:generate go run ./gen -family unary_neon
+//go:generate go run ./gen -family rows_neon
 
 // Micro is a row of the kernel table: a micro-kernel, the instructions it is
 // written in and the tile it computes (rows x columns; 1 x lanes where it walks

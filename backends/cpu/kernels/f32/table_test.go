@@ -38,6 +38,7 @@ func TestTileLayout(t *testing.T) {
 		{"mask", unsafe.Offsetof(a.mask), 128},
 		{"flags", unsafe.Offsetof(a.flags), 136},
 		{"next", unsafe.Offsetof(a.next), 144},
+		{"nextStep", unsafe.Offsetof(a.nextStep), 168},
 		{"dw x", unsafe.Offsetof(d.x), 0},
 		{"dw w", unsafe.Offsetof(d.w), 8},
 		{"dw y", unsafe.Offsetof(d.y), 16},

@@ -110,10 +110,9 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 			d.imgBytes = max(d.imgBytes, d.in.bytes(b)+align64(s.SW*s.C))
 		}
 		d.pack()
-		if d.period == 0 || d.fin.table == nil {
-			// Few bands of much work are cut by channels, too.
-			want := min(8, int(cost*float64(s.N*s.OH*s.OW*s.C*taps)/4000))
-			d.parts = max(1, min(len(d.vectors), ceilDiv(want, len(d.bands))))
+		if len(d.bands) == 1 && (d.period == 0 || d.fin.table == nil) {
+			// A few rows of many channels are cut by channels.
+			d.parts = max(1, min(len(d.vectors), evened(min(8, int(perOutput(cost, taps)*float64(s.N*s.OH*s.OW*s.C)/2000)))))
 		}
 		// What a row's results, or sums, of one vector take.
 		scratch = d.imgBytes + d.kern.width*s.OW
@@ -131,16 +130,20 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 	d.Weights, d.Bias, d.WZero, d.Mult = nil, nil, nil, nil
 	return &op{
 		name: fmt.Sprintf("depthwise_%s_%s", s.dims(), name), tiles: len(d.bands) * d.parts, scratch: scratch, run: d.run,
-		cost: cost * float64(s.N*s.OH*s.OW*s.C*taps) / float64(len(d.bands)*d.parts),
+		cost: perOutput(cost, taps) * float64(s.N*s.OH*s.OW*s.C) / float64(len(d.bands)*d.parts),
 	}
 }
 
+// perOutput is about the time of one result in ns, of which perTap is that of a tap.
+func perOutput(perTap float64, taps int) float64 { return perTap*float64(taps) + 0.06 }
+
 // cutBands splits the output by rows, or a single row by columns.
 func (d *depthwise) cutBands() {
-	parts := max(ceilDiv(d.in.ph*d.in.pw*d.C, depthwiseBytes), min(8, 1+d.OH*d.OW*d.C/16384))
+	cache := ceilDiv(d.in.ph*d.in.pw*d.C, depthwiseBytes)
+	share := min(8, 1+d.OH*d.OW*d.C/16384)
 	d.ow = d.OW
 	if d.OH == 1 && d.KH == 1 {
-		parts = max(1, min(parts, d.OW/16))
+		parts := max(1, min(max(cache, share), d.OW/16))
 		d.ow = d.OW / parts
 		for n := range d.N {
 			for i := range parts {
@@ -149,7 +152,9 @@ func (d *depthwise) cutBands() {
 		}
 		return
 	}
-	parts = min(parts, ceilDiv(d.OH, d.KH))
+	// A band copies rows that its neighbour copies, too: few rows are cut by
+	// channels rather.
+	parts := min(evened(max(1, cache, min(share, d.OH/(2*d.KH)))), d.OH)
 	for n := range d.N {
 		for i := range parts {
 			d.bands = append(d.bands, band{n, cut(d.OH, parts, i), cut(d.OH, parts, i+1), 0, d.OW})
@@ -315,11 +320,15 @@ func (d *depthwise) run(lo, hi int, a *Args) {
 			}
 			continue
 		}
-		if copied != bi {
+		v0, v1 := cut(len(d.vectors), d.parts, part), cut(len(d.vectors), d.parts, part+1)
+		switch {
+		case d.parts > 1 && d.period == 0:
+			d.in.copyChannels(a, b, d.vectors[v0].at, min(d.C, d.vectors[v1-1].at+d.kern.width))
+		case copied != bi:
 			d.in.copy(nil, a, b)
 			copied = bi
 		}
-		d.band(r, a, b, cut(len(d.vectors), d.parts, part), cut(len(d.vectors), d.parts, part+1))
+		d.band(r, a, b, v0, v1)
 	}
 	*r = dwRun{}
 	dwPool.Put(r)

@@ -92,6 +92,30 @@ func (c *input) copy(w *convertArgs, a *Args, b *band) {
 	}
 }
 
+// copyChannels is copy of bytes for channels [c0, c1) alone.
+func (c *input) copyChannels(a *Args, b *band, c0, c1 int) {
+	lo := b.ox0 * c.SW
+	hi := min(c.pw, (b.ox1-1)*c.SW+(c.KW-1)*c.DW+1)
+	flip, origin := xored(c.XSigned), c.origin(*b)
+	pad := uint8(c.XZero) ^ flip
+	for r := range c.rows(*b) {
+		iy := b.oy0*c.SH - c.PT + r
+		row := (b.n*c.H + iy) * c.W
+		for px := lo; px < hi; px++ {
+			to := a.Scratch[(r*c.pw+px-origin)*c.C+c0:][:c1-c0]
+			ix := px - c.PL
+			switch {
+			case iy < 0 || iy >= c.H || ix < 0 || ix >= c.W:
+				fill(to, pad)
+			case flip == 0:
+				copy(to, a.X[(row+ix)*c.C+c0:])
+			default:
+				flipInto(to, a.X[(row+ix)*c.C+c0:][:c1-c0])
+			}
+		}
+	}
+}
+
 // fill sets all bytes: a few, then what is done again and again.
 func fill(b []byte, v byte) {
 	n := min(len(b), 16)

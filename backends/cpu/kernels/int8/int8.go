@@ -160,6 +160,14 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 // cut gives the start of part i when n items are split into parts of nearly equal size.
 func cut(n, parts, i int) int { return n * i / parts }
 
+// evened makes a number of units even, so that two threads get halves.
+func evened(units int) int {
+	if units < 2 {
+		return units
+	}
+	return (units + 1) &^ 1
+}
+
 // aligned allocates n zeros at a 64-byte boundary, with 64 bytes of slack that
 // full-width loads at the end may read.
 func aligned[T any](n int) []T {

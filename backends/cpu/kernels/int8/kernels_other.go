@@ -16,5 +16,3 @@ func vectorMax() []windowKernel         { return nil }
 func vectorSum() []windowKernel         { return nil }
 func vectorSoftmax() []softmaxKernel    { return nil }
 func vectorWiden() []convertKernel      { return nil }
-
-func gatherPieces(*gatherArgs) { panic("BUG: windows gathered without tile registers") }

@@ -42,10 +42,10 @@ func Lookup(s LookupSpec, l isa.Level) (Kernel, error) {
 
 // elementwise cuts n elements into units; cost is ns an element.
 func elementwise(name string, n int, cost float64, f func(lo, hi int, a *Args)) Kernel {
-	units := ceilDiv(n, elementUnit)
+	units := evened(ceilDiv(n, elementUnit))
 	return &op{name: name, tiles: units, cost: cost * float64(n) / float64(max(1, units)), run: func(lo, hi int, a *Args) {
 		for u := lo; u < hi; u++ {
-			f(u*elementUnit, min(n, (u+1)*elementUnit), a)
+			f(cut(n, units, u), cut(n, units, u+1), a)
 		}
 	}}
 }

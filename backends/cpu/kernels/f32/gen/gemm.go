@@ -10,10 +10,10 @@ import (
 
 // Byte offsets of f32.tile.
 const (
-	tileA, tileB, tileStride, tileKstep, tileW, tileLdw = 0, 8, 16, 24, 32, 40
-	tileOff, tileSegs, tileSeg                          = 48, 56, 64
-	tileY, tileYB, tileLdy, tileRes, tileResB, tileBias = 72, 80, 88, 96, 104, 112
-	tileLo, tileHi, tileMask, tileFlags, tileNext       = 120, 124, 128, 136, 144
+	tileA, tileB, tileStride, tileKstep, tileW, tileLdw         = 0, 8, 16, 24, 32, 40
+	tileOff, tileSegs, tileSeg                                  = 48, 56, 64
+	tileY, tileYB, tileLdy, tileRes, tileResB, tileBias         = 72, 80, 88, 96, 104, 112
+	tileLo, tileHi, tileMask, tileFlags, tileNext, tileNextStep = 120, 124, 128, 136, 144, 168
 )
 
 // vecISA is what differs between the two vector instruction sets.
@@ -180,7 +180,7 @@ func gemmKernel(v vecISA, rows, vecs int) {
 	}
 	// Fetch what the next calls will stream, a line a step.
 	PREFETCHT1(Mem{Base: next})
-	ADDQ(Imm(64), next)
+	ADDQ(field(tileNextStep), next)
 	ADDQ(kstep, rs.a)
 	if rows > 1 {
 		ADDQ(kstep, rs.b)

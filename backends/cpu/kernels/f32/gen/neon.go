@@ -10,6 +10,8 @@ import (
 var neonFamilies = map[string]func(*Writer){
 	"gemm_neon":      gemmNEON,
 	"depthwise_neon": depthwiseNEON,
+	"unary_neon":     unaryNEON,
+	"rows_neon":      rowsNEON,
 }
 
 func writeNEON(family string) error {

@@ -45,6 +45,11 @@ func rows() {
 		m := e.param("m")
 		e.reduceStore(x, n, y, e.zeros(), func(x vec) vec { return e.exp(e.sub(x, m)) })
 
+		for _, rows := range []int{1, normRows} {
+			e.layerNorm(rows)
+		}
+		e.softmax()
+
 		text("normRow"+v.name, "(y, x, scale, bias *float32, n int, mean, rstd float32)", "writes (x-mean)*rstd, times scale and plus bias where they are not nil; y may be x.")
 		e.normRow()
 	}
