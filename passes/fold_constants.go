@@ -9,7 +9,7 @@ import (
 
 // maxFolded bounds the size of a folded constant in elements, unless its
 // operands are as large: an iota of a whole attention mask stays an op.
-const maxFolded = 1 << 16
+const maxFolded = 1 << 18
 
 // foldConstants evaluates nodes whose operands are all constants.
 //
