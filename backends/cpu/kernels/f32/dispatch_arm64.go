@@ -108,10 +108,12 @@ var neonRows = rowFuncs{
 	min:        func(x []float32) float32 { return neonFold(min16NEON, x, float32(math.Inf(1)), fmath.Min) },
 	softmax:    neonSoftmax,
 	logSoftmax: neonLogSoftmax,
-	layerNorm: func(y, x, scale, bias []float32, eps float32) {
-		inv := fmath.InvCount(len(x))
-		mean := float32(neonSum(x) * inv)
-		neonNorm(y, x, scale, bias, mean, fmath.Rstd(float32(neonSumSq(x, mean)*inv), eps))
+	layerNorm: func(y, x, scale, bias []float32, n int, eps float32) {
+		inv := fmath.InvCount(n)
+		for ; len(x) > 0; y, x = y[n:], x[n:] {
+			mean := float32(neonSum(x[:n]) * inv)
+			neonNorm(y, x[:n], scale, bias, mean, fmath.Rstd(float32(neonSumSq(x[:n], mean)*inv), eps))
+		}
 	},
 	rmsNorm: func(y, x, scale []float32, eps float32) {
 		neonNorm(y, x, scale, nil, 0, fmath.Rstd(float32(neonSumSq(x, 0)*fmath.InvCount(len(x))), eps))
@@ -190,13 +192,17 @@ func neonExps(y, x []float32) (m, s float32) {
 	return m, fmath.Tree(&p)
 }
 
-func neonSoftmax(y, x []float32) {
-	if len(x) == 0 {
-		return
+func neonSoftmax(y, x, bias []float32, n int) {
+	for ; len(x) > 0; y, x = y[n:], x[n:] {
+		in := x[:n]
+		if bias != nil {
+			in = y[:n]
+			addNEON(&vectorArgs{y: &in[0], a: &x[0], b: &bias[0], n: n})
+		}
+		_, s := neonExps(y, in)
+		r := 1 / s
+		mulRightNEON(&vectorArgs{y: &y[0], a: &y[0], b: &r, n: n})
 	}
-	_, s := neonExps(y, x)
-	r := 1 / s
-	mulRightNEON(&vectorArgs{y: &y[0], a: &y[0], b: &r, n: len(x)})
 }
 
 func neonLogSoftmax(y, x []float32) {
