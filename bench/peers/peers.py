@@ -15,6 +15,7 @@ import argparse
 import datetime
 import hashlib
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -145,6 +146,7 @@ def main():
     tools = Tools((ROOT / args.tools).resolve(), options)
     key = hashlib.sha256(json.dumps([tools.digest, args.rounds, report.cpu(), platform.release(), report.versions(), TARGET, WARM]).encode()).hexdigest()[:16]
     WORK.mkdir(parents=True, exist_ok=True)
+    os.chdir(WORK)  # onnxruntime's shape inference leaves files where it runs
     kept = Kept(WORK / "cells.jsonl", key, args.fresh)
     cells = [(n, d, t, b) for n in args.models for d in args.dtypes for b in args.batch for t in args.threads]
     todo = [c for c in cells if not kept.get(*c)]
