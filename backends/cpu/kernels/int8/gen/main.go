@@ -26,6 +26,8 @@ var sets = map[string]func(){
 	"gemm_avx2":        gemmAVX2,
 	"rows_avx2":        rowsAVX2,
 	"depthwise_avx2":   depthwiseAVX2,
+	"dynamic_vnni":     dynamicVNNI,
+	"dynamic_avx2":     dynamicAVX2,
 }
 
 func main() {

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package int8
+
+func vectorRange() []rangeKernel        { return nil }
+func vectorQuantizeBy() []convertKernel { return nil }
+func vectorFinishRows() []rowsKernel    { return nil }
