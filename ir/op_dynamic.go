@@ -19,6 +19,11 @@ var dynamicOps = []Op{
 		Infer: inferDotInteger, MACs: dotIntegerMACs, Eval: evalDotInteger,
 	},
 	{
+		Name: "dynamic_dot", Class: Quantized, In: convIn, Outs: 1, Grad: NoGrad,
+		Doc:   "dense layer, each row of x f32 quantized to u8 by its own range (RowScale): y = float32(Σ(q−z)(w−zw))·float32(s·sw[c]) + bias[c], product and sum rounded each; w s8 [K,N] with its scales sw, bias f32[N]",
+		Infer: inferDynamicDot, MACs: dotMACs, Eval: evalDynamicDot,
+	},
+	{
 		Name: "convolution_integer", Class: Quantized, Outs: 1, Grad: NoGrad,
 		In:    []Operand{{Name: "x"}, {Name: "w"}, {Name: "x_zero", Optional: true}, {Name: "w_zero", Optional: true}},
 		Doc:   "Σ(x−zx)(w−zw) as i32, padding is zx; zero points are 8-bit scalars, w's may be one per output channel; ONNX ConvInteger",
@@ -164,5 +169,71 @@ func evalConvInteger(n *Node, in []*Tensor) ([]*Tensor, error) {
 	y := out.I32()
 	x, w := minusZero(in[0], in[2]), minusZero(in[1], in[3])
 	convSums(x, in[0].Shape[0], in[0].Shape[len(in[0].Shape)-1], win, w, shape[len(shape)-1], nil, func(i, _ int, acc int32) { y[i] = acc })
+	return []*Tensor{out}, nil
+}
+
+func inferDynamicDot(n *Node) ([]Type, error) {
+	if t := n.Inputs[0].Type; t.DType != F32 && t.DType != F64 {
+		return nil, fmt.Errorf("operand x is %v; wanted f32", t)
+	}
+	s, err := dotShape(n)
+	if err != nil {
+		return nil, err
+	}
+	w := n.Inputs[1].Type
+	if !w.DType.Is8Bit() || w.Quant == nil || w.Quant.Axis >= 0 && w.Quant.Axis != 1 {
+		return nil, fmt.Errorf("weight is %v; wanted s8 with a scale per output channel", w)
+	}
+	return []Type{{DType: F32, Shape: s}}, checkBias(n, 2, s[len(s)-1], F32)
+}
+
+// RowScale gives what quantizes a row of a dynamic_dot: with lo ≤ 0 ≤ hi the
+// row's range, scale = clamp((hi−lo)·(1/255), 2^−100, 2^100), inv = 1/scale
+// rounded once, and zero = round_half_even(min(−lo·inv, 255)).
+func RowScale(lo, hi float32) (scale, inv float32, zero int32) {
+	scale = float32(float32(hi-lo) * float32(1.0/255))
+	scale = min(max(scale, 0x1p-100), 0x1p100)
+	inv = InverseScale(scale)
+	return scale, inv, int32(math.RoundToEven(float64(min(float32(-lo*inv), 255))))
+}
+
+// evalDynamicDot: NaN is in no range and has the level of 0, as in
+// uniform_quantize.
+func evalDynamicDot(n *Node, in []*Tensor) ([]*Tensor, error) {
+	k, nn := in[1].Shape[0], in[1].Shape[1]
+	shape := n.Outputs[0].Type.Shape
+	out := NewTensor(F32, shape...)
+	x, y := in[0].Converted(F32).F32(), out.F32()
+	wq := n.Inputs[1].Type.Quant
+	w := centred(in[1], wq)
+	var bias []float32
+	if in[2] != nil {
+		bias = in[2].Converted(F32).F32()
+	}
+	q := make([]int32, k)
+	for r := range shape[:len(shape)-1].Elems() {
+		row := x[r*k : (r+1)*k]
+		var lo, hi float32
+		for _, v := range row {
+			if v < lo {
+				lo = v
+			}
+			if v > hi {
+				hi = v
+			}
+		}
+		scale, inv, zero := RowScale(lo, hi)
+		o := Out{DType: U8, Zero: zero, QMax: 255}
+		for i, v := range row {
+			q[i] = QuantizeOne(v, inv, o) - zero
+		}
+		matSums(q, w, 1, k, nn, nil, func(i, c int, acc int32) {
+			v := float32(float32(acc) * float32(scale*wq.ScaleAt(c)))
+			if bias != nil {
+				v += bias[c]
+			}
+			y[r*nn+i] = v
+		})
+	}
 	return []*Tensor{out}, nil
 }

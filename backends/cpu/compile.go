@@ -38,6 +38,9 @@ type group struct {
 	// inPlace lists operands whose memory the result may take.
 	inPlace []int
 
+	rows    *quantizedRows // what a dynamic quantization makes for its readers
+	product *rowProduct    // of such rows
+
 	// rest: what another group of the same nodes began is finished here; that
 	// one's step counts their multiply-accumulates.
 	rest bool

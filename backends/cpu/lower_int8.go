@@ -14,6 +14,11 @@ type int8Work struct{ q8.Kernel }
 
 func (w int8Work) Run(lo, hi int, c *call) { w.Kernel.Run(lo, hi, (*q8.Args)(&c.args)) }
 
+// int8Check makes a kernel's check one of the steps'.
+type int8Check struct{ q8.Checker }
+
+func (k int8Check) check(c *call) error { return k.Check((*q8.Args)(&c.args)) }
+
 // setInt8 prepares a kernel as the group's work, reading in.
 func setInt8[S any](c *compiler, g *group, name string, prepare func(S, isa.Level) (q8.Kernel, error), spec S, in ...*ir.Value) error {
 	k, err := prepare(spec, c.level)
@@ -21,6 +26,9 @@ func setInt8[S any](c *compiler, g *group, name string, prepare func(S, isa.Leve
 		return err
 	}
 	g.work, g.in = int8Work{k}, in
+	if ch, ok := k.(q8.Checker); ok {
+		g.check = int8Check{ch}
+	}
 	g.recipe = Recipe{Package: "int8", Func: name, Spec: spec}
 	return nil
 }

@@ -128,6 +128,9 @@ func lowerArgMax(c *compiler, g *group) error {
 }
 
 func lowerDynamicQuantize(c *compiler, g *group) error {
+	if g.rows != nil {
+		return lowerRows(c, g, g.rows)
+	}
 	n := g.nodes[0]
 	if n.Inputs[0].Type.DType != ir.F32 {
 		return errNoKernel
@@ -138,6 +141,9 @@ func lowerDynamicQuantize(c *compiler, g *group) error {
 // lowerDotInteger multiplies as if the zero points were 0, by the quantized
 // dense kernel, then corrects the sums for those that the graph computes.
 func lowerDotInteger(c *compiler, g *group) error {
+	if g.product != nil {
+		return lowerRowProduct(c, g)
+	}
 	n := g.nodes[0]
 	as, bs := n.Inputs[0].Type, n.Inputs[1].Type
 	b := c.constant(n.Inputs[1])

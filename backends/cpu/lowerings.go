@@ -96,4 +96,5 @@ var lowerings = map[string]func(c *compiler, g *group) error{
 	"arg_max":                 lowerArgMax,
 	"dynamic_quantize_linear": lowerDynamicQuantize,
 	"dot_integer":             lowerDotInteger,
+	"dynamic_dot":             lowerDynamicDot,
 }

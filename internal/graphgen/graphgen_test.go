@@ -23,7 +23,7 @@ func TestGraphsVerifyAndRepeat(t *testing.T) {
 			seen[n.Op.Name] = true
 		}
 	}
-	for _, op := range []string{"convolution", "attention", "layer_norm", "split", "q_convolution", "q_convolution_transpose", "q_add", "q_lookup", "q_softmax", "q_resize", "q_dot_general", "uniform_dequantize", "select", "arg_max", "dot_integer"} {
+	for _, op := range []string{"convolution", "attention", "layer_norm", "split", "q_convolution", "q_convolution_transpose", "q_add", "q_lookup", "q_softmax", "q_resize", "q_dot_general", "uniform_dequantize", "select", "arg_max", "dot_integer", "dynamic_dot"} {
 		if !seen[op] {
 			t.Errorf("no graph has %s", op)
 		}

@@ -43,7 +43,14 @@ func drawDynamic(g *gen) {
 	// log_softmax or exponentials may have overflowed before: bring it in range.
 	x = g.add("tanh", nil, x)
 	q := g.b.Multi("dynamic_quantize_linear", "", nil, x)
-	k, n := s[len(s)-1], 1+g.IntN(40)
+	for range 1 + g.IntN(2) {
+		g.integerProduct(q, s[len(s)-1], 1+g.IntN(40))
+	}
+}
+
+// integerProduct is a product of what dynamic_quantize_linear gives, scaled to
+// real numbers and perhaps with a bias.
+func (g *gen) integerProduct(q []*ir.Value, k, n int) {
 	var w *ir.Tensor
 	var zero *ir.Value
 	if g.IntN(2) == 0 {
@@ -66,7 +73,34 @@ func drawDynamic(g *gen) {
 		zero = g.b.Const(g.name(), z)
 	}
 	acc := g.add("dot_integer", nil, q[0], g.b.Const(g.name(), w), q[2], zero)
-	g.add("multiply", nil, g.add("convert", ir.Attrs{"dtype": "f32"}, acc), q[1])
+	scale := q[1]
+	switch g.IntN(4) {
+	case 0:
+	case 1:
+		scale = g.b.Op("multiply", nil, g.b.Const(g.name(), ir.Scalar(float32(0.01))), scale)
+	default:
+		scale = g.b.Op("multiply", nil, scale, g.positive(n))
+	}
+	y := g.add("multiply", nil, g.add("convert", ir.Attrs{"dtype": "f32"}, acc), scale)
+	if g.IntN(2) == 0 {
+		g.add("add", nil, g.weights(1, n), y)
+	}
+}
+
+// drawDynamicDot is one or two dense layers of the same rows, quantized by
+// their own ranges.
+func drawDynamicDot(g *gen) {
+	x := g.x()
+	s := x.Type.Shape
+	if len(s) < 1 || s.Elems() > 4096 {
+		return
+	}
+	x = g.add("tanh", nil, x)
+	k := s[len(s)-1]
+	for range 1 + g.IntN(2) {
+		n := 1 + g.IntN(80)
+		g.add("dynamic_dot", nil, x, g.qweights(k, n), g.maybe(g.weights(1, n)))
+	}
 }
 
 // drawRecurrent is an LSTM or GRU over the rows of a tensor.

@@ -10,7 +10,7 @@ import (
 var quantRows = []func(*gen){
 	drawQConv, drawQConv, drawQConv, drawQConv, drawQDepthwise, drawQDepthwise, drawQConvTranspose, drawQDot, drawQDot, drawQDotGeneral,
 	drawQAdd, drawQAdd, drawQAdd, drawQMultiply, drawQPool, drawQMean, drawQLookup, drawQLookup, drawQSoftmax, drawQResize,
-	drawQConcat, drawQMove, drawQMove, drawQMaxPool, drawIsland, drawIsland, drawDynamic, drawQuantize,
+	drawQConcat, drawQMove, drawQMove, drawQMaxPool, drawIsland, drawIsland, drawDynamic, drawDynamicDot, drawQuantize,
 }
 
 // q picks an 8-bit operand, rather a late one.

@@ -22,7 +22,8 @@ import (
 //
 // each operation in float32, 1/s rounded once; NaN is passed over and gives z.
 // PerTensor is ONNX's DynamicQuantizeLinear instead: one scale (hi−lo)/255 for
-// all rows (1 where that is 0), divisions in place of products with 1/s.
+// all rows (1 where that is 0), divisions in place of products with 1/s; its kernel
+// is a Checker that refuses what is not finite.
 // Wide asks for operands of 16 bits, which DotRows with zero points of weights
 // wants.
 type RowsSpec struct {
@@ -32,7 +33,7 @@ type RowsSpec struct {
 }
 
 // Bytes is the size of the quantized rows, at any level.
-func (s RowsSpec) Bytes() int { return s.data() + s.M*(((s.K+3)&^3))*2 + inputSlack }
+func (s RowsSpec) Bytes() int { return s.data() + s.M*((s.K+3)&^3)*2 + inputSlack }
 
 // data is where the rows begin, behind a rowParams for each.
 func (s RowsSpec) data() int { return align64(s.M * int(unsafe.Sizeof(rowParams{}))) }
@@ -140,7 +141,7 @@ func QuantizeRows(s RowsSpec, l isa.Level) (Kernel, error) {
 	if s.PerTensor {
 		q.convert = pick(quantizeByKernels, l).run
 		o.name, o.tiles, o.run = fmt.Sprintf("quantize_tensor_%dx%d_%v", s.M, s.K, l), 1, q.tensor
-		return o, nil
+		return &checkedOp{*o, q.finite}, nil
 	}
 	per := max(1, elementUnit/4/s.K)
 	o.tiles = ceilDiv(s.M, per)
@@ -167,24 +168,45 @@ func rowScale(lo, hi float32) (scale, inv float32, zero int32) {
 	return scale, inv, roundEven(min(float32(-lo*inv), 255))
 }
 
-// NonFinite gives the index of the first value that is no finite number, or −1.
-func NonFinite(x []byte, l isa.Level) int {
+// Checker is implemented by kernels that look at their operands before they
+// may run.
+type Checker interface {
+	Check(a *Args) error
+}
+
+// checkedOp is an op that is a Checker.
+type checkedOp struct {
+	op
+	check func(a *Args) error
+}
+
+func (o *checkedOp) Check(a *Args) error { return o.check(a) }
+
+// finite refuses what is no finite number: a scale of all cannot hold it.
+func (q *rowsQuantizer) finite(a *Args) error {
 	w := rowsPool.Get().(*rowsWork)
-	w.limits.x, w.limits.n = base(x), len(x)/4
-	pick(rangeKernels, l).run(&w.limits)
-	top := w.limits.top
+	top := uint32(0)
+	for at := 0; at < q.M*q.K; at += rangePiece {
+		w.limits.x, w.limits.n = unsafe.Pointer(&a.X[at*4]), min(rangePiece, q.M*q.K-at)
+		q.limits(&w.limits)
+		top = max(top, w.limits.top)
+	}
 	*w = rowsWork{}
 	rowsPool.Put(w)
 	if top < 0x7f800000 {
-		return -1
+		return nil
 	}
-	for i, v := range words[float32](x) {
+	for i, v := range words[float32](a.X) {
 		if v-v != 0 {
-			return i
+			return fmt.Errorf("element %d is %v; wanted finite numbers", i, v)
 		}
 	}
-	panic("BUG: a range with no finite end of finite numbers")
+	return nil
 }
+
+// rangePiece is how many values a kernel looks at in one call: assembly cannot
+// be interrupted.
+const rangePiece = 64 << 10
 
 // rowsQuantizer is QuantizeRows prepared.
 type rowsQuantizer struct {
@@ -207,11 +229,9 @@ var rowsPool = sync.Pool{New: func() any { return new(rowsWork) }}
 // tensor quantizes all rows by the range of all.
 func (q *rowsQuantizer) tensor(_, _ int, a *Args) {
 	w := rowsPool.Get().(*rowsWork)
-	// Assembly cannot be interrupted: a piece at a time.
-	const piece = 64 << 10
 	lo, hi := float32(0), float32(0)
-	for at := 0; at < q.M*q.K; at += piece {
-		w.limits.x, w.limits.n = unsafe.Pointer(&a.X[at*4]), min(piece, q.M*q.K-at)
+	for at := 0; at < q.M*q.K; at += rangePiece {
+		w.limits.x, w.limits.n = unsafe.Pointer(&a.X[at*4]), min(rangePiece, q.M*q.K-at)
 		q.limits(&w.limits)
 		lo, hi = min(lo, w.limits.lo), max(hi, w.limits.hi)
 	}

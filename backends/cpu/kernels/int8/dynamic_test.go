@@ -2,6 +2,7 @@ package int8
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"testing"
 	"unsafe"
@@ -165,19 +166,23 @@ func checkDotRows(t *testing.T, name string, s DotRowsSpec, x, got []float32) {
 	}
 }
 
-func TestNonFinite(t *testing.T) {
+func TestQuantizeTensorRefusesWhatIsNotFinite(t *testing.T) {
 	levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(60) {
 			r := newRNG(seed)
-			x := words[float32](r.rowValues(r.in(1, 200), false))
-			at := -1
+			s := RowsSpec{M: r.in(1, 9), K: r.in(1, 40), PerTensor: true}
+			b := r.rowValues(s.M*s.K, false)
+			x := words[float32](b)
+			want := "<nil>"
 			if r.bool() {
-				at = r.IntN(len(x))
+				at := r.IntN(len(x))
 				x[at] = []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))}[r.IntN(3)]
+				want = fmt.Sprintf("element %d is %v; wanted finite numbers", at, x[at])
 			}
-			b := unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))
-			if got := NonFinite(b, l); got != at {
-				t.Errorf("found %d, want %d", got, at)
+			k, err := QuantizeRows(s, l)
+			must(t, k, err)
+			if err := k.(Checker).Check(&Args{X: b}); fmt.Sprint(err) != want {
+				t.Errorf("got %v, want %s", err, want)
 			}
 		}
 	})

@@ -286,7 +286,7 @@ func TestLayouts(t *testing.T) {
 // The assembly in the tree is what gen writes.
 func TestGenerated(t *testing.T) {
 	var src []byte
-	for _, name := range []string{"kernels_amd64.go", "generate.go"} {
+	for _, name := range []string{"kernels_amd64.go", "dynamic_amd64.go", "generate.go"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
