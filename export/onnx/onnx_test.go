@@ -107,7 +107,7 @@ func TestEveryNodeRoundTrips(t *testing.T) {
 
 // Small differences stay small through whole graphs, unless they cross a
 // threshold of one of these.
-var thresholds = []string{"compare", "arg_max", "floor", "ceil", "round_nearest_even", "sign", "is_nan", "dynamic_quantize_linear", "convert", "instance_norm"}
+var thresholds = []string{"compare", "arg_max", "floor", "ceil", "round_nearest_even", "sign", "is_nan", "dynamic_quantize_linear", "dynamic_dot", "convert", "instance_norm"}
 
 func TestWholeGraphs(t *testing.T) {
 	tried := 0

@@ -49,6 +49,7 @@ var quantizedOps = map[string]writer{
 		e.emitN("DynamicQuantizeLinear", out, nil, e.get(n.Inputs[0]))
 		return nil
 	},
+	"dynamic_dot": dynamicDot,
 	"dot_integer": func(e *exporter, n *ir.Node) error {
 		e.set(n.Out(), e.emit("MatMulInteger", n.Out().Name, nil, e.get(n.Inputs[0]), e.get(n.Inputs[1]), e.opt(n.In(2)), e.opt(n.In(3))))
 		return nil
