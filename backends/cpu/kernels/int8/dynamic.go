@@ -32,8 +32,9 @@ type RowsSpec struct {
 	Wide      bool
 }
 
-// Bytes is the size of the quantized rows, at any level.
-func (s RowsSpec) Bytes() int { return s.data() + s.M*((s.K+3)&^3)*2 + inputSlack }
+// Bytes is the size of the quantized rows, at any level: of 16 bits, or of
+// bytes that fill whole steps.
+func (s RowsSpec) Bytes() int { return s.data() + s.M*max(2*((s.K+3)&^3), align64(s.K)) + inputSlack }
 
 // data is where the rows begin, behind a rowParams for each.
 func (s RowsSpec) data() int { return align64(s.M * int(unsafe.Sizeof(rowParams{}))) }
