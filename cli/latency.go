@@ -9,32 +9,23 @@ import (
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/internal/diag"
-	"github.com/nasc-dev/nasc/latency"
 )
 
 func (a *app) latency() *cobra.Command {
 	c := &cobra.Command{Use: "latency", Short: "predict times from a latency table"}
-	c.AddCommand(a.latencyPredict())
+	c.AddCommand(a.latencyPredict(), a.latencyValidate(), a.latencyMeasure())
 	return c
 }
 
 func (a *app) latencyPredict() *cobra.Command {
 	var (
-		table, target  string
-		threads, batch int
-		foreign        bool
-		shapes         shapeFlag
+		t      tableFlags
+		shapes shapeFlag
 	)
 	c := &cobra.Command{
 		Use: "predict MODEL --table F", Short: "the time of a run, from the rows of its kernels", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if table == "" {
-				return &diag.Error{Place: "--table", Found: "nothing", Wanted: "a table of nasc profile"}
-			}
-			if threads < 1 || batch < 1 {
-				return &diag.Error{Place: "--threads, --batch", Found: fmt.Sprint(threads, ", ", batch), Wanted: "1 or more"}
-			}
-			t, err := latency.Read(table)
+			table, err := t.open()
 			if err != nil {
 				return err
 			}
@@ -43,43 +34,33 @@ func (a *app) latencyPredict() *cobra.Command {
 				return err
 			}
 			defer m.Close()
-			name := targetOf(target, m)
-			if err := suits(name, args[0], m); err != nil {
+			t.target = targetOf(t.target, m)
+			if err := t.native(table); err != nil {
 				return err
 			}
-			base, isa := backends.SplitName(name)
-			if !foreign {
-				if err := t.Foreign(latency.Fingerprint(nasc.Version(), base, isa, threads, batch)); err != nil {
-					return diag.At(table, err)
-				}
-			}
-			e, _, err := nasc.Start(m.Graph(), name, batch, threads)
+			e, _, err := nasc.Start(m.Graph(), t.target, t.batch, t.threads)
 			if err != nil {
 				return err
 			}
 			defer e.Close()
 			plan, ok := e.(backends.Planned)
 			if !ok {
-				return &diag.Error{Place: "--target", Found: name, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
+				return &diag.Error{Place: "--target", Found: t.target, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
 			}
-			p, err := t.Predict(plan)
+			p, err := table.Predict(plan)
 			if err != nil {
 				return err
 			}
 			return a.show(p, func(w io.Writer) {
 				for _, n := range p.PerNode {
-					fmt.Fprintf(w, "%9.4f ms  %-28s %s\n", n.MS, n.Op, n.Node)
+					fmt.Fprintf(w, "%9.4f ms  %-12s  %-28s %s\n", n.MS, n.Source, n.Op, n.Node)
 				}
-				fmt.Fprintf(w, "%9.4f ms  in all (%.4f to %.4f), %d kernels, all in the table\n", p.Total, p.Lo, p.Hi, len(p.PerNode))
+				fmt.Fprintf(w, "%9.4f ms  beside the kernels\n", p.Overhead)
+				fmt.Fprintf(w, "%9.4f ms  in all (90 %% interval %.4f to %.4f), %d kernels, %d of them in the table\n", p.Total, p.Lo, p.Hi, len(p.PerNode), p.Hits)
 			})
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&table, "table", "", "the latency table")
-	f.StringVar(&target, "target", "", "another target than the file's")
-	f.IntVar(&threads, "threads", 1, "threads of one run")
-	f.IntVar(&batch, "batch", 1, "samples in one run")
-	f.BoolVar(&foreign, "allow-foreign", false, "use a table of another device or version")
-	shapes.flag(f)
+	t.flags(c)
+	shapes.flag(c.Flags())
 	return c
 }

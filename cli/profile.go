@@ -11,6 +11,7 @@ import (
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/latency"
@@ -20,22 +21,24 @@ import (
 func (a *app) profile() *cobra.Command {
 	var (
 		target, out    string
-		models         []string
+		models, spaces []string
+		seed           uint64
 		threads, batch int
 		budget         time.Duration
 		ci             float64
 		shapes         shapeFlag
 	)
 	c := &cobra.Command{
-		Use: "profile --target T --models A,B -o DEVICE.csv", Short: "measure the kernels of models on this device into a latency table", Args: cobra.NoArgs,
-		Long:    "profile times every kernel of the models' plans inside runs of the models and writes a row a\nkernel. It goes on from DEVICE.csv and, after an interruption, from DEVICE.csv.partial.",
-		Example: "  nasc profile --target cpu-int8 --models net.nasc -o device.csv --budget 60s",
+		Use: "profile --target T -o DEVICE.csv", Short: "measure this device's kernels into a latency table", Args: cobra.NoArgs,
+		Long: `profile times every kernel of networks inside runs of the networks and writes a row a kernel: of
+the models given, of networks that cover the search spaces given, or, where neither is given, of a
+sweep over sizes of every family of kernels. It goes on from DEVICE.csv and, after an interruption,
+from DEVICE.csv.partial.`,
+		Example: "  nasc profile --target cpu-int8 --models net.nasc -o device.csv --budget 60s\n  nasc profile --target cpu-f32 --space zoo/spaces/mobilenetv3.toml -o device.csv",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case out == "":
 				return &diag.Error{Place: "-o", Found: "nothing", Wanted: "the table to write"}
-			case len(models) == 0:
-				return &diag.Error{Place: "--models", Found: "nothing", Wanted: "models whose kernels to measure"}
 			case threads < 1 || batch < 1:
 				return &diag.Error{Place: "--threads, --batch", Found: fmt.Sprint(threads, ", ", batch), Wanted: "1 or more"}
 			case !(ci > 0 && ci < 1):
@@ -47,29 +50,16 @@ func (a *app) profile() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var work []latency.Work
-			for _, path := range models {
-				m, err := ready(cmd, path, shapes.sets)
-				if err != nil {
-					return err
-				}
-				defer m.Close()
-				if err := suits(t.Name(), path, m); err != nil {
-					return err
-				}
-				for _, g := range m.Module.Graphs {
-					s, err := ir.Specialize(g, batch)
-					if err != nil {
-						return diag.At(path, err)
-					}
-					work = append(work, latency.Work{Name: path, Graph: s, In: passes.RandomInputs(s, 1)})
-				}
+			src, err := a.profileSource(cmd, t.Name(), target, models, spaces, batch, seed, shapes)
+			if err != nil {
+				return err
 			}
+			defer src.close()
 			update, finish := a.progress()
-			res, err := latency.Profile(cmd.Context(), out, work, latency.Options{
+			res, err := latency.Profile(cmd.Context(), out, src, latency.Options{
 				Target: t, Compile: backends.Options{Threads: threads, ISA: isa}, CI: ci, Budget: budget,
 				Facts:    latency.Fingerprint(nasc.Version(), t.Name(), isa, threads, batch),
-				Progress: func(done, total int) { update("kernels", done, total) },
+				Progress: func(done, total int) { update("measure", done, total) },
 			})
 			finish()
 			if errors.Is(err, context.Canceled) {
@@ -79,20 +69,94 @@ func (a *app) profile() *cobra.Command {
 				return err
 			}
 			return a.show(res, func(w io.Writer) {
-				fmt.Fprintf(w, "%s: %d kernels, %d measured now; %d of them wider than ±%.3g %%, %d of all without quiet\n", out, res.Rows, res.Measured, res.Wide, ci*100, res.Noisy)
+				fmt.Fprintf(w, "%s: %d kernels of %d networks, %d measured now; %d of them wider than ±%.3g %%, %d of all without quiet; %d outliers\n", out, res.Rows, res.Networks, res.Measured, res.Wide, ci*100, res.Noisy, res.Outliers)
+				if res.Left > 0 {
+					fmt.Fprintf(w, "the budget left out %d networks: their kernels will be modelled\n", res.Left)
+				}
 			})
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&target, "target", "cpu-int8", "the target whose kernels are measured")
+	f.StringSliceVar(&spaces, "space", nil, "search spaces whose kernels to measure")
+	f.Uint64Var(&seed, "seed", 1, "seed of the networks drawn")
 	f.StringSliceVar(&models, "models", nil, "models whose kernels to measure")
 	f.StringVarP(&out, "output", "o", "", "the table")
 	f.IntVar(&threads, "threads", 1, "threads of one run")
 	f.IntVar(&batch, "batch", 1, "samples in one run")
-	f.DurationVar(&budget, "budget", 0, "time for all of it (0: up to 10s a model)")
+	f.DurationVar(&budget, "budget", 0, "time for all of it (0: up to 10s a network)")
 	f.Float64Var(&ci, "ci", 0.03, "half the confidence interval wanted of each median, as a share of it")
 	shapes.flag(f)
 	return c
+}
+
+// source is what a profile measures: models, then networks of spaces, then
+// those of the sweep where nothing else is asked for.
+type source struct {
+	latency.List
+	space *nasc.SpaceSource
+	close func()
+}
+
+func (s *source) Len() int { return len(s.List) + s.space.Len() }
+
+func (s *source) Name(i int) string {
+	if i < len(s.List) {
+		return s.List.Name(i)
+	}
+	return s.space.Name(i - len(s.List))
+}
+
+func (s *source) At(i int) (latency.Work, error) {
+	if i < len(s.List) {
+		return s.List.At(i)
+	}
+	return s.space.At(i - len(s.List))
+}
+
+func (a *app) profileSource(cmd *cobra.Command, base, target string, models, spaces []string, batch int, seed uint64, shapes shapeFlag) (*source, error) {
+	var open []*nasc.Model
+	s := &source{close: func() {
+		for _, m := range open {
+			_ = m.Close() // read only
+		}
+	}}
+	for _, path := range models {
+		m, err := ready(cmd, path, shapes.sets)
+		if err != nil {
+			return s, err
+		}
+		open = append(open, m)
+		if err := suits(base, path, m); err != nil {
+			return s, err
+		}
+		for _, g := range m.Module.Graphs {
+			static, err := ir.Specialize(g, batch)
+			if err != nil {
+				return s, diag.At(path, err)
+			}
+			s.List = append(s.List, latency.Work{Name: netName(path, static), Graph: static, In: passes.RandomInputs(static, 1)})
+		}
+	}
+	var list []*arch.Space
+	most := 0
+	for _, path := range spaces {
+		sp, err := arch.LoadSpace(path)
+		if err != nil {
+			return s, err
+		}
+		list = append(list, sp)
+	}
+	if len(models)+len(spaces) == 0 {
+		var err error
+		if list, err = nasc.Sweep(); err != nil {
+			return s, err
+		}
+		most = nasc.SweepNets
+	}
+	var err error
+	s.space, err = nasc.NewSpaceSource(cmd.Context(), list, target, batch, seed, most)
+	return s, err
 }
 
 // suits refuses a model whose arithmetic is not the target's: its rows would

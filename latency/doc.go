@@ -3,8 +3,12 @@
 //
 // The unit is a step of a plan: the kernel as the target executes it, fused,
 // with its shapes. It is timed inside runs of whole networks, where it meets
-// the caches as it will, so that a network is the sum of its rows. A kernel
-// that is not in the table is an error that names it, never zero.
+// the caches as it will, so that a network is the sum of its rows; what runs
+// take beside that is learned from whole networks (correction). A kernel that
+// is not in the table is predicted by a model of its family (family): a roof
+// over work and traffic, and what it leaves over from boosted trees and from
+// rows of the same form, blended as rows held out liked it best. Of a kind that
+// the table has not at all it is an error that names it, never zero.
 //
 // The package may import backends, ir and internal packages below.
 package latency

@@ -1,6 +1,8 @@
 package latency
 
 import (
+	"math"
+
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/internal/diag"
 )
@@ -13,40 +15,125 @@ type NodeTime struct {
 	MS     float64 `json:"ms"`
 	Lo     float64 `json:"lo_ms"`
 	Hi     float64 `json:"hi_ms"`
-	Source string  `json:"source"` // hit
+	Source string  `json:"source"` // Hit, Interpolated or Modelled
 }
 
-// Prediction is what a network is predicted to take, in ms. Lo and Hi are the
-// sums of the rows' 10th and 90th percentiles.
+// Where a step's time comes from.
+const (
+	Hit          = "hit"          // its kernel has a row
+	Interpolated = "interpolated" // rows of the same kernel and form lie around its sizes
+	Modelled     = "modelled"     // the model of its family
+)
+
+// Prediction is what a network is predicted to take, in ms, with a 90 %
+// interval. Overhead is what a run takes beside its steps.
 type Prediction struct {
-	Total   float64    `json:"total_ms"`
-	Lo      float64    `json:"lo_ms"`
-	Hi      float64    `json:"hi_ms"`
-	PerNode []NodeTime `json:"per_node"`
+	Total    float64    `json:"total_ms"`
+	Lo       float64    `json:"lo_ms"`
+	Hi       float64    `json:"hi_ms"`
+	Overhead float64    `json:"overhead_ms"`
+	Hits     int        `json:"hits"`
+	PerNode  []NodeTime `json:"per_node"`
 }
 
-// Predict sums the rows of a plan's steps. Every kernel that the table lacks
-// is named in the error.
-func (t *Table) Predict(p backends.Planned) (*Prediction, error) {
+// learned gives the table's models, made when they are first needed.
+func (t *Table) learned() *model {
+	t.fitted.Do(func() { t.model = newModel(t) })
+	return t.model
+}
+
+// kernelTime is the time of one kernel in µs, as the table or its models say.
+func (t *Table) kernelTime(key string, macs, bytes int64) (e estimate, source string, ok bool) {
+	if r, found := t.Find(key); found && r.Median > 0 {
+		e := estimate{t: r.Median, lo: r.Median * (1 - min(r.Interval, 0.9)), hi: r.Median * (1 + r.Interval)}
+		if r.Runs > 0 && !r.Noisy {
+			return e, Hit, true
+		}
+		e.lo, e.hi = min(e.lo, r.P10), max(e.hi, r.P90)
+		if r.Runs == 0 {
+			return e, Modelled, true
+		}
+		return e, Hit, true
+	}
+	p, err := newPoint(key, macs, bytes)
+	if err != nil {
+		return e, "", false
+	}
+	e, ok = t.learned().estimate(p)
+	if e.between {
+		return e, Interpolated, ok
+	}
+	return e, Modelled, ok
+}
+
+// sameFamily is how alike the errors of different kernels of one family are.
+const sameFamily = 0.3
+
+// Predict sums the steps of a plan. A kernel that is not in the table comes
+// from the model of its family; one of which the table has no relative is an
+// error that names it.
+func (t *Table) Predict(p backends.Planned) (*Prediction, error) { return t.PredictSteps(p.Steps()) }
+
+// PredictSteps is Predict for the steps alone.
+func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 	out := &Prediction{PerNode: []NodeTime{}}
 	var errs diag.List
 	named := map[string]bool{}
-	for _, s := range p.Steps() {
+	sum := 0.0
+	off := map[string]float64{} // by key: what its steps may be off by, in ms
+	for _, s := range steps {
 		key := Key(s)
-		r, ok := t.Find(key)
+		e, source, ok := t.kernelTime(key, s.MACs, s.Bytes)
 		if !ok {
 			if !named[key] {
-				errs.Add(&diag.Error{Place: s.Op + " " + s.Label, Found: "its kernel is not in the table: " + key, Fix: "profile a model that has it (nasc profile --models)"})
+				errs.Add(&diag.Error{
+					Place: s.Op + " " + s.Label, Found: "its kernel is not in the table, nor any of its kind: " + key, Fix: "profile a model that has it (nasc profile --models)",
+				})
 			}
 			named[key] = true
 			continue
 		}
-		n := NodeTime{Node: s.Label, Op: s.Op, Kernel: s.Kernel, MS: r.Median / 1000, Lo: r.P10 / 1000, Hi: r.P90 / 1000, Source: "hit"}
-		out.PerNode = append(out.PerNode, n)
-		out.Total, out.Lo, out.Hi = out.Total+n.MS, out.Lo+n.Lo, out.Hi+n.Hi
+		if source == Hit {
+			out.Hits++
+		}
+		out.PerNode = append(out.PerNode, NodeTime{Node: s.Label, Op: s.Op, Kernel: s.Kernel, MS: e.t / 1000, Lo: e.lo / 1000, Hi: e.hi / 1000, Source: source})
+		sum += e.t / 1000
+		off[key] += (e.hi - e.lo) / 2 / 1000
 	}
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
+	c := t.learned().net
+	out.Total = (c.a + float64(len(steps))*c.c) / 1000
+	out.Total += c.b * sum
+	if out.Total <= 0 && sum > 0 {
+		out.Total = sum
+	}
+	out.Overhead = out.Total - sum
+	families, alone := map[string]float64{}, 0.0
+	for key, o := range off {
+		alone += o * o
+		if k, err := parseKey(key); err == nil {
+			families[k.family] += o
+		}
+	}
+	together := 0.0
+	for _, o := range families {
+		together += o * o
+	}
+	h := c.off
+	if out.Total > 0 {
+		h = math.Sqrt(h*h + (sameFamily*together+(1-sameFamily)*alone)/(out.Total*out.Total))
+	}
+	out.Lo, out.Hi = out.Total*math.Exp(-h), out.Total*math.Exp(h)
 	return out, nil
+}
+
+// Family names the kind of work that a step is, as the models tell them apart.
+func Family(s backends.Step) string {
+	k, err := parseKey(Key(s))
+	if err != nil {
+		return s.Op
+	}
+	return k.family
 }

@@ -2,7 +2,6 @@ package latency
 
 import (
 	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -13,10 +12,32 @@ import (
 
 // Work is one network whose kernels are wanted.
 type Work struct {
-	Name  string
+	Name  string       // unique among the table's networks
 	Graph *ir.Graph    // static
 	In    []*ir.Tensor // what it is run on
 }
+
+// Source gives the networks of a profile one after another.
+type Source interface {
+	// Len is how many there are; it may grow less while they are taken.
+	Len() int
+	// At makes network i.
+	At(i int) (Work, error)
+	// Name tells network i's name without making it.
+	Name(i int) string
+}
+
+// List is a source of networks that are at hand.
+type List []Work
+
+// Len is the number of networks.
+func (l List) Len() int { return len(l) }
+
+// At gives network i.
+func (l List) At(i int) (Work, error) { return l[i], nil }
+
+// Name is network i's.
+func (l List) Name(i int) string { return l[i].Name }
 
 // Options of a profile.
 type Options struct {
@@ -25,110 +46,90 @@ type Options struct {
 	Facts   []Fact        // of Fingerprint
 	CI      float64       // interval wanted of each median [0.03]
 	Budget  time.Duration // of the whole profile [none]
-	// Progress says how many kernels have their row.
+	// Progress says how much is done, in thousandths.
 	Progress func(done, total int)
 }
 
 // Result says what a profile did.
 type Result struct {
 	Rows     int `json:"rows"`     // in the table now
-	Measured int `json:"measured"` // by this run
+	Networks int `json:"networks"` // in the table now
+	Measured int `json:"measured"` // rows by this run
 	Noisy    int `json:"noisy"`    // of the table's: measured without quiet
 	Wide     int `json:"wide"`     // of this run's: the interval wanted was not met
+	Left     int `json:"left"`     // networks that the budget left out
+	Outliers int `json:"outliers"` // of this run's samples
 }
 
 // Limits of measuring one network.
 const (
 	minRuns     = 11                     // for a median with an interval
 	maxRuns     = 3000                   // samples kept of a kernel
-	modelBudget = 10 * time.Second       // where no budget is given
+	netBudget   = 10 * time.Second       // where no budget is given
+	leastBudget = 150 * time.Millisecond // where one is: enough for a short network
 	roundTime   = 20 * time.Millisecond  // between two looks at the anchor
-	warmTime    = 100 * time.Millisecond // before the first sample
-	quietFactor = 1.10                   // of the fastest anchor: above it the machine is busy
+	warmTime    = 50 * time.Millisecond  // before the first sample
+	quietFactor = 1.10                   // of the anchor's usual time: above it the machine is busy
 )
 
-// Profile measures the kernels of the networks that the table at path lacks.
-// It goes on from path.partial or path; when ctx ends, what was measured stays
-// in path.partial.
-func Profile(ctx context.Context, path string, work []Work, o Options) (res *Result, err error) {
+// Profile measures the kernels of the networks that the table at path lacks,
+// and the networks as a whole. It goes on from path.partial or path; when ctx
+// ends, what was measured stays in path.partial.
+func Profile(ctx context.Context, path string, src Source, o Options) (res *Result, err error) {
 	if o.CI == 0 {
 		o.CI = 0.03
 	}
 	if o.Progress == nil {
 		o.Progress = func(int, int) {}
 	}
-	wanted, err := wantedKeys(work, o)
-	if err != nil {
-		return nil, err
-	}
 	j, err := openJournal(path, o.Facts)
 	if err != nil {
 		return nil, err
 	}
 	res = &Result{}
+	defer pinThread(o.Compile.Threads)()
 	anchor, err := newAnchor(o.Target, o.Compile)
 	if err != nil {
 		_ = j.f.Close()
 		return nil, err
 	}
 	defer anchor.close()
-	total, begun := 0, time.Now()
-	all := map[string]bool{}
-	for _, ks := range wanted {
-		for _, k := range ks {
-			all[k] = true
+	begun := time.Now()
+	clock := newClock()
+	for i := range src.Len() {
+		if o.Budget > 0 && time.Since(begun) > o.Budget {
+			res.Left = src.Len() - i
+			break
 		}
-	}
-	total = len(all)
-	missing := func(ks []string) (out []string) {
-		for _, k := range ks {
-			if _, ok := j.table.Find(k); !ok {
-				out = append(out, k)
+		if j.table.whole[src.Name(i)] {
+			continue // with all its kernels
+		}
+		limit := netBudget
+		started := time.Now()
+		w, err := src.At(i)
+		if err == nil {
+			if o.Budget > 0 { // making the others will take as long as making this one
+				left := time.Duration(src.Len() - i)
+				limit = max(leastBudget, (o.Budget-time.Since(begun))/left-time.Since(started))
 			}
+			m := &measure{o: o, anchor: anchor, clock: clock, j: j, res: res, progress: func(part float64) {
+				o.Progress(int(1000*(float64(i)+part)/float64(src.Len())), 1000)
+			}}
+			err = m.run(ctx, w, limit)
 		}
-		return out
-	}
-	for i, w := range work {
-		todo := missing(wanted[i])
-		if len(todo) == 0 {
-			continue
-		}
-		limit := modelBudget
-		if o.Budget > 0 {
-			left := 0
-			for _, ks := range wanted[i:] {
-				left += len(missing(ks))
-			}
-			limit = (o.Budget - time.Since(begun)) * time.Duration(len(todo)) / time.Duration(max(left, 1))
-		}
-		m := &measure{o: o, anchor: anchor, want: todo, res: res, emit: func(r Row) error {
-			res.Measured++
-			if err := j.append(r); err != nil {
-				return err
-			}
-			o.Progress(total-len(missing(keysOf(all))), total)
-			return nil
-		}}
-		if err := m.run(ctx, w, limit); err != nil {
+		if err != nil {
 			_ = j.f.Close() // what is written stays for the next run
 			return nil, err
 		}
 	}
+	o.Progress(1000, 1000)
 	for _, r := range j.table.Rows {
 		if r.Noisy {
 			res.Noisy++
 		}
 	}
-	res.Rows = len(j.table.Rows)
+	res.Rows, res.Networks = len(j.table.Rows), len(j.table.Nets)
 	return res, j.finish()
-}
-
-func keysOf(m map[string]bool) []string {
-	ks := make([]string, 0, len(m))
-	for k := range m {
-		ks = append(ks, k)
-	}
-	return ks
 }
 
 // planned compiles a network for a target whose plan can be timed.
@@ -145,41 +146,19 @@ func planned(g *ir.Graph, o Options) (backends.Planned, error) {
 	return p, nil
 }
 
-// wantedKeys lists each network's keys, each once.
-func wantedKeys(work []Work, o Options) ([][]string, error) {
-	out := make([][]string, len(work))
-	for i, w := range work {
-		p, err := planned(w.Graph, o)
-		if err != nil {
-			return nil, diag.At(w.Name, err)
-		}
-		for _, s := range p.Steps() {
-			if k := Key(s); !slices.Contains(out[i], k) {
-				out[i] = append(out[i], k)
-			}
-		}
-		if err := p.Close(); err != nil {
-			return nil, diag.At(w.Name, err)
-		}
-	}
-	return out, nil
-}
-
-// measure times the steps of one network until each wanted key has its row.
+// measure times the steps of one network until each kernel that the table
+// lacks has its row, and its runs as a whole.
 type measure struct {
-	o      Options
-	anchor *anchor
-	want   []string
-	res    *Result
-	emit   func(Row) error
+	o        Options
+	anchor   *anchor
+	clock    clock
+	j        *journal
+	res      *Result
+	progress func(part float64)
 }
 
-// samples of one key in µs: a run's mean over the key's steps.
-type samples struct {
-	quiet, noisy []float64
-	anchors      []float64
-	done         bool
-}
+// wholeRun is the key of whole runs among the samples.
+const wholeRun = ""
 
 func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 	p, err := planned(w.Graph, m.o)
@@ -188,92 +167,160 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 	}
 	defer p.Close()
 	steps := p.Steps()
-	byKey := map[string][]int{}
+	byKey, order := map[string][]int{}, []string{}
+	have := map[string]*samples{wholeRun: {}}
 	for i, s := range steps {
 		k := Key(s)
-		byKey[k] = append(byKey[k], i)
-	}
-	have := map[string]*samples{}
-	for _, k := range m.want {
-		have[k] = &samples{}
-	}
-	out, took := backends.NewOutputs(w.Graph), make([]time.Duration, len(steps))
-	runs := func(d time.Duration, take func()) error {
-		for start, first := time.Now(), true; first || time.Since(start) < d; first = false {
-			clear(took)
-			if err := p.RunTimed(ctx, w.In, out, took); err != nil {
-				return err
-			}
-			take()
+		if byKey[k] == nil {
+			order = append(order, k)
 		}
-		return nil
+		byKey[k] = append(byKey[k], i)
+		if _, ok := m.j.table.Find(k); !ok && have[k] == nil {
+			have[k] = &samples{macs: s.MACs, bytes: s.Bytes}
+		}
 	}
-	if err := runs(warmTime, func() {}); err != nil {
-		return err
+	for _, s := range steps {
+		have[wholeRun].macs, have[wholeRun].bytes = have[wholeRun].macs+s.MACs, have[wholeRun].bytes+s.Bytes
 	}
-	open := len(have)
+	var want []string
+	for _, k := range order {
+		if have[k] != nil {
+			want = append(want, k)
+		}
+	}
+	want = append(want, wholeRun) // the last: its row stands for those of all its kernels
+	out, took := backends.NewOutputs(w.Graph), make([]time.Duration, len(steps))
+	threads := m.o.Compile.Threads
+	timed := func() (map[string]float64, error) {
+		clear(took)
+		if err := p.RunTimed(ctx, w.In, out, took); err != nil {
+			return nil, err
+		}
+		one := make(map[string]float64, len(have))
+		for _, k := range want[:len(want)-1] {
+			sum := time.Duration(0)
+			for _, i := range byKey[k] {
+				sum += max(took[i]-m.clock.cost, 0)
+			}
+			one[k] = float64(sum.Nanoseconds()) / 1000 / float64(len(byKey[k]))
+		}
+		return one, nil
+	}
+	whole := func() (map[string]float64, error) {
+		start := time.Now()
+		err := p.Run(ctx, w.In, out)
+		return map[string]float64{wholeRun: float64((time.Since(start) - m.clock.cost).Nanoseconds()) / 1000}, err
+	}
+	for start, n := time.Now(), 0; n < 2 || time.Since(start) < warmTime; n++ {
+		if _, err := timed(); err != nil {
+			return err
+		}
+	}
+	open := len(want)
 	for begun := time.Now(); open > 0; {
 		before, err := m.anchor.time(ctx)
 		if err != nil {
 			return err
 		}
-		var round []map[string]float64
-		if err := runs(roundTime, func() {
-			one := make(map[string]float64, len(have))
-			for k := range have {
-				sum := time.Duration(0)
-				for _, i := range byKey[k] {
-					sum += took[i]
-				}
-				one[k] = float64(sum.Nanoseconds()) / 1000 / float64(len(byKey[k]))
+		var round, broken []map[string]float64 // broken: the system gave the CPU to others meanwhile
+		for start, n := time.Now(), 0; n < 2 || time.Since(start) < roundTime; n++ {
+			f := timed
+			if n%2 == 1 || len(want) == 1 {
+				f = whole
 			}
-			round = append(round, one)
-		}); err != nil {
-			return err
+			taken := Switches(threads)
+			one, err := f()
+			if err != nil {
+				return err
+			}
+			if Switches(threads) == taken {
+				round = append(round, one)
+			} else {
+				broken = append(broken, one)
+			}
 		}
 		after, err := m.anchor.time(ctx)
 		if err != nil {
 			return err
 		}
-		quiet := max(before, after) <= quietFactor*m.anchor.best
-		over := time.Since(begun) >= limit
-		for _, k := range m.want {
+		usual := m.anchor.usual()
+		quiet := max(before, after) <= quietFactor*usual
+		over := time.Since(begun) >= limit // then with what there is
+		for _, k := range want {
 			s := have[k]
 			if s.done {
 				continue
 			}
-			for _, one := range round {
-				if quiet && len(s.quiet) < maxRuns {
-					s.quiet = append(s.quiet, one[k])
-				} else if !quiet && len(s.noisy) < maxRuns {
-					s.noisy = append(s.noisy, one[k])
-				}
-			}
+			s.add(round, k, quiet, usual/((before+after)/2))
+			// One step of a broken run is longer, which a median bears; the run is.
+			s.add(broken, k, quiet && k != wholeRun, usual/((before+after)/2))
 			s.anchors = append(s.anchors, before, after)
-			r := s.row(k)
-			if r.Noisy && !over || r.Runs < minRuns || !over && r.Interval > m.o.CI && len(s.quiet) < maxRuns {
+			r := s.row(k, m.clock)
+			if r.Runs < minRuns || r.Noisy && !over || !over && r.Interval > m.o.CI && len(s.quiet) < maxRuns {
 				continue
 			}
-			if r.Interval > m.o.CI {
-				m.res.Wide++
+			if k == wholeRun && open > 1 {
+				continue
 			}
-			if err := m.emit(r); err != nil {
+			if err := m.emit(r, w.Name, order, byKey); err != nil {
 				return err
 			}
 			s.done = true
 			open--
 		}
+		m.progress(max(float64(len(want)-open)/float64(len(want)), min(1, time.Since(begun).Seconds()/limit.Seconds())))
 	}
 	return nil
 }
 
+// emit writes a row.
+func (m *measure) emit(r Row, name string, order []string, byKey map[string][]int) error {
+	if r.Key == wholeRun {
+		var count [][2]int
+		for _, k := range order {
+			count = append(count, [2]int{m.j.table.index[k], len(byKey[k])})
+		}
+		r.Key = netKey(name, count)
+		return m.j.append(r)
+	}
+	m.res.Measured++
+	m.res.Outliers += r.Outliers
+	if r.Interval > m.o.CI {
+		m.res.Wide++
+	}
+	return m.j.append(r)
+}
+
+// samples of one key in µs: a run's mean over the key's steps.
+type samples struct {
+	quiet, noisy []float64
+	anchors      []float64
+	macs, bytes  int64
+	done         bool
+}
+
+// add takes the key's samples of a round. Small drifts of the clock are
+// corrected by the anchor's; those of a busy round are kept apart.
+func (s *samples) add(round []map[string]float64, key string, quiet bool, drift float64) {
+	for _, one := range round {
+		t, ok := one[key]
+		switch {
+		case !ok:
+		case quiet && len(s.quiet) < maxRuns:
+			s.quiet = append(s.quiet, t*max(drift, 1/quietFactor))
+		case !quiet && len(s.noisy) < maxRuns:
+			s.noisy = append(s.noisy, t)
+		}
+	}
+}
+
 // row sums up the samples: the quiet ones where there are enough, else all.
-func (s *samples) row(key string) Row {
+func (s *samples) row(key string, c clock) Row {
 	x, noisy := slices.Clone(s.quiet), false
 	if len(x) < minRuns {
 		x, noisy = append(x, s.noisy...), true
 	}
-	r := Row{Key: key, Runs: len(x), Noisy: noisy, Time: time.Now()}
+	r := Row{Key: key, Runs: len(x), MACs: s.macs, Bytes: s.bytes, Noisy: noisy, Time: time.Now()}
 	if len(x) == 0 {
 		return r
 	}
@@ -281,80 +328,16 @@ func (s *samples) row(key string) Row {
 	a := slices.Clone(s.anchors)
 	slices.Sort(a)
 	r.Median, r.P10, r.P90, r.Anchor = quantile(x, 0.5), quantile(x, 0.1), quantile(x, 0.9), quantile(a, 0.5)
+	q1, q3 := quantile(x, 0.25), quantile(x, 0.75)
+	for _, t := range x {
+		if t > q3+3*(q3-q1) {
+			r.Outliers++
+		}
+	}
 	lo, hi := medianInterval(x)
 	r.Interval = 1
-	if r.Median > 0 {
-		r.Interval = (hi - lo) / 2 / r.Median
+	if r.Median > 0 { // no better than a tick of the clock
+		r.Interval = max((hi-lo)/2, c.tick/4) / r.Median
 	}
 	return r
 }
-
-// quantile interpolates in sorted x.
-func quantile(x []float64, q float64) float64 {
-	at := q * float64(len(x)-1)
-	i := int(at)
-	if i+1 >= len(x) {
-		return x[len(x)-1]
-	}
-	return x[i] + (at-float64(i))*(x[i+1]-x[i])
-}
-
-// medianInterval is the 95 % confidence interval of the median of sorted x, by
-// ranks: no distribution is assumed.
-func medianInterval(x []float64) (lo, hi float64) {
-	n := float64(len(x))
-	d := 0.98 * math.Sqrt(n)
-	i, k := int(math.Floor(n/2-d)), int(math.Ceil(n/2+d))
-	return x[max(i, 0)], x[min(k, len(x)-1)]
-}
-
-// anchor is a kernel of fixed work, timed between rounds: it shows when the
-// clock drifts or a neighbour takes the machine.
-type anchor struct {
-	p    backends.Planned
-	in   []*ir.Tensor
-	out  []*ir.Tensor
-	took []time.Duration
-	best float64
-}
-
-func newAnchor(t backends.Target, o backends.Options) (*anchor, error) {
-	b := ir.NewBuilder("anchor")
-	w := ir.NewTensor(ir.F32, 256, 256)
-	for i := range w.F32() {
-		w.F32()[i] = float32(i%7) / 8
-	}
-	x := b.Input("x", ir.T(ir.F32, 32, 256))
-	g, err := b.Graph(b.Op("dot", nil, x, b.Const("w", w)))
-	if err != nil {
-		return nil, err
-	}
-	p, err := planned(g, Options{Target: t, Compile: backends.Options{Threads: 1, ISA: o.ISA}})
-	if err != nil {
-		return nil, err
-	}
-	a := &anchor{p: p, in: []*ir.Tensor{ir.NewTensor(ir.F32, 32, 256)}, out: backends.NewOutputs(g), took: make([]time.Duration, len(p.Steps())), best: math.Inf(1)}
-	for range 20 {
-		if _, err := a.time(context.Background()); err != nil {
-			return nil, err
-		}
-	}
-	return a, nil
-}
-
-// time is the median of a few runs in µs.
-func (a *anchor) time(ctx context.Context) (float64, error) {
-	var x []float64
-	for range 5 {
-		clear(a.took)
-		if err := a.p.RunTimed(ctx, a.in, a.out, a.took); err != nil {
-			return 0, err
-		}
-		x = append(x, float64(a.took[0].Nanoseconds())/1000)
-	}
-	slices.Sort(x)
-	a.best = min(a.best, x[2])
-	return x[2], nil
-}
-
-func (a *anchor) close() { _ = a.p.Close() }

@@ -13,17 +13,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 )
 
-// Row is what one kernel costs. Times are in microseconds.
+// Row is what one kernel costs, or one run of a network (see Net). Times are in
+// microseconds.
 type Row struct {
 	Key              string
 	Median, P10, P90 float64
-	Runs             int
+	Runs             int     // 0: carried over from another table, not measured
+	Outliers         int     // of the runs: three times the quartiles' distance above them
 	Interval         float64 // half the 95 % confidence interval of the median, as a share of it
+	MACs, Bytes      int64   // multiply-accumulates; bytes read and written
 	Anchor           float64 // the anchor kernel's time meanwhile
 	Noisy            bool    // measured while the anchor was slow, for want of quiet
 	Time             time.Time
@@ -32,9 +36,54 @@ type Row struct {
 // Table is the measured rows of one device and target.
 type Table struct {
 	Facts []Fact
-	Rows  []Row
+	Rows  []Row // of kernels
+	Nets  []Net // of whole networks
 
-	index map[string]int
+	index  map[string]int
+	whole  map[string]bool // networks by name
+	fitted sync.Once
+	model  *model
+}
+
+// Net is a whole network that was measured beside its kernels: what a run takes
+// more or less than their sum is learned from these.
+type Net struct {
+	Row            // of whole runs; the key names the network and its kernels
+	Name  string   // unique in the table
+	Count [][2]int // of Table.Rows: index, how many of its steps have it
+}
+
+// netPrefix begins the keys of networks: "network NAME | 0*2 5 7".
+const netPrefix = "network "
+
+func netKey(name string, count [][2]int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s |", netPrefix, strings.ReplaceAll(name, "|", "/"))
+	for _, c := range count {
+		if fmt.Fprintf(&b, " %d", c[0]); c[1] != 1 {
+			fmt.Fprintf(&b, "*%d", c[1])
+		}
+	}
+	return b.String()
+}
+
+func parseNet(r Row, rows int) (Net, error) {
+	name, list, _ := strings.Cut(r.Key, " |")
+	n := Net{Row: r, Name: strings.TrimPrefix(name, netPrefix)}
+	for _, f := range strings.Fields(list) {
+		at, times, many := strings.Cut(f, "*")
+		c := [2]int{0, 1}
+		var err error
+		c[0], err = strconv.Atoi(at)
+		if many && err == nil {
+			c[1], err = strconv.Atoi(times)
+		}
+		if err != nil || c[0] < 0 || c[0] >= rows || c[1] < 1 {
+			return n, fmt.Errorf("network of kernel %q, with %d kernels before", f, rows)
+		}
+		n.Count = append(n.Count, c)
+	}
+	return n, nil
 }
 
 // Find gives the row of a key.
@@ -45,12 +94,22 @@ func (t *Table) Find(key string) (Row, bool) {
 	return Row{}, false
 }
 
-func (t *Table) add(r Row) {
+// add appends a row, or a network made of rows before it.
+func (t *Table) add(r Row) error {
 	if t.index == nil {
-		t.index = map[string]int{}
+		t.index, t.whole = map[string]int{}, map[string]bool{}
+	}
+	if strings.HasPrefix(r.Key, netPrefix) {
+		n, err := parseNet(r, len(t.Rows))
+		if err == nil {
+			t.Nets = append(t.Nets, n)
+			t.whole[n.Name] = true
+		}
+		return err
 	}
 	t.index[r.Key] = len(t.Rows)
 	t.Rows = append(t.Rows, r)
+	return nil
 }
 
 // Fact gives a fact of the header, "" where it is not there.
@@ -66,8 +125,8 @@ func factOf(fs []Fact, name string) string {
 }
 
 const (
-	magic   = "# nasc latency table 1"
-	columns = "key,median_us,p10_us,p90_us,runs,interval,anchor_us,noisy,time,crc"
+	magic   = "# nasc latency table 2"
+	columns = "key,median_us,p10_us,p90_us,runs,outliers,interval,macs,bytes,anchor_us,noisy,time,crc"
 )
 
 // header writes the first lines of a table.
@@ -87,8 +146,8 @@ func (r Row) line() []byte {
 	w := csv.NewWriter(&b)
 	us := func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) }
 	_ = w.Write([]string{ // a bytes.Buffer does not fail
-		r.Key, us(r.Median), us(r.P10), us(r.P90), strconv.Itoa(r.Runs), strconv.FormatFloat(r.Interval, 'f', 4, 64),
-		us(r.Anchor), strconv.FormatBool(r.Noisy), r.Time.UTC().Format(time.RFC3339),
+		r.Key, us(r.Median), us(r.P10), us(r.P90), strconv.Itoa(r.Runs), strconv.Itoa(r.Outliers), strconv.FormatFloat(r.Interval, 'f', 4, 64),
+		strconv.FormatInt(r.MACs, 10), strconv.FormatInt(r.Bytes, 10), us(r.Anchor), strconv.FormatBool(r.Noisy), r.Time.UTC().Format(time.RFC3339),
 	})
 	w.Flush()
 	body := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
@@ -108,8 +167,8 @@ func parseRow(line []byte) (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
-	if len(f) != 9 {
-		return Row{}, fmt.Errorf("%d fields; wanted 10", len(f)+1)
+	if len(f) != 12 {
+		return Row{}, fmt.Errorf("%d fields; wanted 13", len(f)+1)
 	}
 	r := Row{Key: f[0]}
 	for i, p := range []*float64{&r.Median, &r.P10, &r.P90} {
@@ -117,12 +176,15 @@ func parseRow(line []byte) (Row, error) {
 			return Row{}, fmt.Errorf("time %q", f[1+i])
 		}
 	}
-	var errs [5]error
+	var errs [8]error
 	r.Runs, errs[0] = strconv.Atoi(f[4])
-	r.Interval, errs[1] = strconv.ParseFloat(f[5], 64)
-	r.Anchor, errs[2] = strconv.ParseFloat(f[6], 64)
-	r.Noisy, errs[3] = strconv.ParseBool(f[7])
-	r.Time, errs[4] = time.Parse(time.RFC3339, f[8])
+	r.Outliers, errs[1] = strconv.Atoi(f[5])
+	r.Interval, errs[2] = strconv.ParseFloat(f[6], 64)
+	r.MACs, errs[3] = strconv.ParseInt(f[7], 10, 64)
+	r.Bytes, errs[4] = strconv.ParseInt(f[8], 10, 64)
+	r.Anchor, errs[5] = strconv.ParseFloat(f[9], 64)
+	r.Noisy, errs[6] = strconv.ParseBool(f[10])
+	r.Time, errs[7] = time.Parse(time.RFC3339, f[11])
 	return r, errors.Join(errs[:]...)
 }
 
@@ -168,7 +230,9 @@ func read(path string, torn bool) (t *Table, good int64, err error) {
 			if _, twice := t.Find(r.Key); twice {
 				return nil, 0, diag.Errorf(place, "%s is there twice", r.Key)
 			}
-			t.add(r)
+			if err := t.add(r); err != nil {
+				return nil, 0, diag.At(place, err)
+			}
 		}
 		good += int64(len(line)) + 1
 		rest = after
@@ -254,8 +318,7 @@ func (j *journal) append(r Row) error {
 	if _, err := j.f.Write(r.line()); err != nil {
 		return diag.At(j.f.Name(), err)
 	}
-	j.table.add(r)
-	return nil
+	return j.table.add(r)
 }
 
 // finish makes the partial table the table.
@@ -275,3 +338,6 @@ func (t *Table) Keys() []string {
 	slices.Sort(ks)
 	return ks
 }
+
+// HasNet says whether a network was measured into the table as a whole.
+func (t *Table) HasNet(name string) bool { return t.whole[name] }

@@ -5,8 +5,8 @@ package zoo
 
 import "embed"
 
-// FS holds the architecture files by name, the spaces under spaces/, and what
-// they refer to.
+// FS holds the architecture files by name, the spaces under spaces/ and sweep/, and
+// what they refer to.
 //
-//go:embed *.toml spaces/*.toml digits/weights.safetensors
+//go:embed *.toml spaces/*.toml sweep/*.toml digits/weights.safetensors
 var FS embed.FS

@@ -29,6 +29,14 @@ type Info struct {
 	Labels     []string
 	Notes      []string // what was assumed: random weights, ...
 	Random     bool     // no weights were given
+	Stages     []Stage  // what was built, each repetition for itself
+}
+
+// Stage is one repetition of a stage as it was built.
+type Stage struct {
+	Name    string  // prefix of its nodes' and weights' names
+	In, Out ir.Type // of the value that it takes and gives
+	Params  string  // the keys that it was built by, sorted, as text; strides apply
 }
 
 // Load reads a file and the weights that it names, relative to it.
@@ -58,6 +66,14 @@ var rootKeys = []string{"name", "doc", "input", "input_name", "vocabulary", "mas
 // Parse builds the graph of a file's text; open reads the weights it names. All
 // faults of the file are reported, each with its line.
 func Parse(file string, text []byte, open func(name string) ([]byte, error)) (*ir.Graph, *Info, error) {
+	return parse(file, text, open, false)
+}
+
+// Trace is Parse for the shapes alone: the graph's weights are zeros that share
+// their memory, so that many networks of a space can be looked at.
+func Trace(file string, text []byte) (*ir.Graph, *Info, error) { return parse(file, text, nil, true) }
+
+func parse(file string, text []byte, open func(name string) ([]byte, error), hollow bool) (*ir.Graph, *Info, error) {
 	var doc map[string]any
 	if _, err := toml.Decode(string(text), &doc); err != nil {
 		return nil, nil, tomlError(file, err)
@@ -70,10 +86,10 @@ func Parse(file string, text []byte, open func(name string) ([]byte, error)) (*i
 		root.str(k, "")
 	}
 	n := &net{
-		Builder: ir.NewBuilder("main"), info: info,
+		Builder: ir.NewBuilder("main"), info: info, hollow: hollow,
 		seed: uint64(get(root, "seed", "a whole number", int64(1))),
 	}
-	if f := root.str("weights", ""); f != "" {
+	if f := root.str("weights", ""); f != "" && !hollow {
 		n.loadWeights(root, f, open)
 	}
 	n.inputs(root)

@@ -3,6 +3,7 @@ package arch
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
@@ -30,6 +31,7 @@ var pictureBlocks = []block{
 	{"conv", "a convolution with batch norm (norm = false: with a bias)", append([]string{"channels", "groups", "dilation", "norm"}, convKeys...), buildConv},
 	{"max_pool", "a maximum pool", []string{"kernel", "stride", "padding"}, buildPool},
 	{"average_pool", "an average pool", []string{"kernel", "stride", "padding"}, buildPool},
+	{"upsample", "each pixel repeated size times along both axes", []string{"size"}, buildUpsample},
 	{"basic", "two 3x3 convolutions with a shortcut (He et al. 2015)", append([]string{"channels"}, convKeys...), buildBasic},
 	{"bottleneck", "1x1, 3x3, 1x1 convolutions with a shortcut; expansion times the channels come out", append([]string{"channels", "expansion"}, convKeys...), buildBottleneck},
 	{"inverted", "expansion, depthwise, projection (Sandler et al. 2018); expand or hidden give the width, se the share of squeeze and excite", append([]string{"channels", "expand", "hidden", "se"}, convKeys...), buildInverted},
@@ -89,7 +91,9 @@ func (n *net) stage(i int, p *params) {
 		if repeat > 1 {
 			n.path = fmt.Sprintf("%s.%d", name, r)
 		}
+		in := n.x.Type
 		b.build(n, p, r)
+		n.info.Stages = append(n.info.Stages, Stage{Name: n.path, In: in, Out: n.x.Type, Params: paramsText(p.m, r)})
 		if err := n.Err(); err != nil && !n.broken {
 			p.fail("block", &diag.Error{Found: "block " + kind, Err: err})
 			n.broken = true
@@ -98,6 +102,18 @@ func (n *net) stage(i int, p *params) {
 			return
 		}
 	}
+}
+
+// paramsText writes what decides a repetition: the stride is the first one's.
+func paramsText(m map[string]any, r int) string {
+	var b strings.Builder
+	for _, k := range sortedKeys(m) {
+		if k == "name" || k == "repeat" || k == "stride" && r > 0 && m["block"] != "max_pool" && m["block"] != "average_pool" {
+			continue
+		}
+		fmt.Fprintf(&b, "%s=%s ", k, short(m[k]))
+	}
+	return b.String()
 }
 
 // convOf reads the keys that convolutions share.
@@ -132,6 +148,14 @@ func buildPool(n *net, p *params, _ int) {
 	n.x = n.Op(p.str("block", ""), ir.Attrs{
 		"kernel": []int{c.kernel, c.kernel}, "strides": []int{c.stride, c.stride}, "padding": []int{t, l, b, r},
 	}, n.x)
+}
+
+func buildUpsample(n *net, p *params, _ int) {
+	if !n.wants(4, "a picture [N,H,W,C]") {
+		return
+	}
+	k := p.positive("size", 2)
+	n.x = n.Op("resize", ir.Attrs{"size": []int{dim(n.x, 1) * k, dim(n.x, 2) * k}, "mode": "nearest"}, n.x)
 }
 
 // shortcut is x itself, or projected to y's shape.

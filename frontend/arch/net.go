@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
@@ -23,6 +24,7 @@ type net struct {
 	made       map[string]bool       // the weights by name
 	named      map[string]int        // how many nodes have a name
 	total      int                   // of their values
+	hollow     bool                  // weights are zeros of one memory
 	broken     bool                  // later stages would only repeat the fault
 
 	p    *params // of the stage being built
@@ -72,6 +74,9 @@ func (n *net) weight(name string, init func(r *rand.Rand) float64, shape ...int)
 		}
 		return n.Const(full, t)
 	}
+	if n.hollow {
+		return n.Const(full, ir.From(zeros(size), shape...))
+	}
 	h := fnv.New64a()
 	h.Write([]byte(full))
 	r := rand.New(rand.NewPCG(n.seed, h.Sum64()))
@@ -80,6 +85,21 @@ func (n *net) weight(name string, init func(r *rand.Rand) float64, shape ...int)
 		data[i] = float32(init(r))
 	}
 	return n.Const(full, ir.From(data, shape...))
+}
+
+// hollowWeights are the zeros of all traced networks; nobody writes them.
+var hollowWeights struct {
+	sync.Mutex
+	data []float32
+}
+
+func zeros(n int) []float32 {
+	hollowWeights.Lock()
+	defer hollowWeights.Unlock()
+	if n > len(hollowWeights.data) {
+		hollowWeights.data = make([]float32, 2*n)
+	}
+	return hollowWeights.data[:n:n]
 }
 
 // refuse reports a weight that cannot be made and stops the building.

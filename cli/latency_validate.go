@@ -1,0 +1,240 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/frontend/arch"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+// tableFlags are what commands that predict share.
+type tableFlags struct {
+	table, target  string
+	threads, batch int
+	foreign        bool
+}
+
+func (t *tableFlags) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&t.table, "table", "", "the latency table")
+	f.StringVar(&t.target, "target", "", "another target than the file's or the table's")
+	f.IntVar(&t.threads, "threads", 0, "threads of one run (0: the table's)")
+	f.IntVar(&t.batch, "batch", 0, "samples in one run (0: the table's)")
+	f.BoolVar(&t.foreign, "allow-foreign", false, "use a table of another device or version")
+}
+
+// open reads the table and sets threads and batch that were not given to the
+// table's.
+func (t *tableFlags) open() (*latency.Table, error) {
+	if t.table == "" {
+		return nil, &diag.Error{Place: "--table", Found: "nothing", Wanted: "a table of nasc profile"}
+	}
+	if t.threads < 0 || t.batch < 0 {
+		return nil, &diag.Error{Place: "--threads, --batch", Found: fmt.Sprint(t.threads, ", ", t.batch), Wanted: "1 or more"}
+	}
+	table, err := latency.Read(t.table)
+	if err != nil {
+		return nil, err
+	}
+	here := func(v *int, fact string) {
+		if *v == 0 {
+			*v = 1
+			_, _ = fmt.Sscan(table.Fact(fact), v) // an odd table stays at one and is found foreign
+		}
+	}
+	here(&t.threads, "threads")
+	here(&t.batch, "batch")
+	return table, nil
+}
+
+// native refuses a table of another device or version.
+func (t *tableFlags) native(table *latency.Table) error {
+	if t.foreign {
+		return nil
+	}
+	base, isa := backends.SplitName(t.target)
+	return diag.At(t.table, table.Foreign(latency.Fingerprint(nasc.Version(), base, isa, t.threads, t.batch)))
+}
+
+func (a *app) latencyValidate() *cobra.Command {
+	var (
+		t              tableFlags
+		spaces, models []string
+		n, rounds      int
+		seed           uint64
+		report         string
+		took           time.Duration
+	)
+	c := &cobra.Command{
+		Use: "validate --table F --space S --n 100", Short: "predict networks that the table has not seen, measure them, compare", Args: cobra.NoArgs,
+		Long: `validate draws networks of the spaces that were not measured into the table as a whole, predicts
+them, and measures each in processes of its own that take turns: the median of the processes is what
+is compared with. As many processes again give a second measurement: how far that is from the first
+is the noise that no prediction can be better than.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case len(spaces)+len(models) == 0:
+				return &diag.Error{Place: "--space, --models", Found: "nothing", Wanted: "spaces to draw networks of, or models"}
+			case n < 1 || rounds < 1:
+				return &diag.Error{Place: "--n, --rounds", Found: fmt.Sprint(n, ", ", rounds), Wanted: "1 or more"}
+			}
+			table, err := t.open()
+			if err != nil {
+				return err
+			}
+			if t.target == "" {
+				t.target = table.Fact("target")
+			}
+			if err := t.native(table); err != nil {
+				return err
+			}
+			if report != "" {
+				if err := writable("--report", report); err != nil {
+					return err
+				}
+			}
+			o := nasc.ValidateOptions{Table: table, N: n, Seed: seed, Target: t.target, Threads: t.threads, Batch: t.batch, Rounds: rounds, Measure: t.elsewhere(took)}
+			for _, path := range spaces {
+				s, err := arch.LoadSpace(path)
+				if err != nil {
+					return err
+				}
+				o.Spaces = append(o.Spaces, s)
+			}
+			base, _ := backends.SplitName(t.target)
+			for _, path := range models {
+				m, err := ready(cmd, path, nil)
+				if err != nil {
+					return err
+				}
+				defer m.Close()
+				if err := suits(base, path, m); err != nil {
+					return err
+				}
+				g, err := ir.Specialize(m.Graph(), t.batch)
+				if err != nil {
+					return diag.At(path, err)
+				}
+				o.Models = append(o.Models, latency.Work{Name: netName(path, g), Graph: g, In: passes.RandomInputs(g, 1)})
+			}
+			update, finish := a.progress()
+			o.Progress = func(done, total int) { update("validate", done, total) }
+			v, err := nasc.Validate(cmd.Context(), o)
+			finish()
+			if err != nil {
+				return err
+			}
+			if report != "" {
+				if err := writeLatencyReport(report, t.table, table, v); err != nil {
+					return err
+				}
+			}
+			return a.show(v, func(w io.Writer) { validationText(w, v) })
+		},
+	}
+	t.flags(c)
+	f := c.Flags()
+	f.StringSliceVar(&spaces, "space", nil, "spaces to draw networks of")
+	f.StringSliceVar(&models, "models", nil, "models to compare on, too")
+	f.IntVar(&n, "n", 100, "networks of each space")
+	f.IntVar(&rounds, "rounds", 3, "processes whose median is a network's time, and as many again")
+	f.DurationVar(&took, "time", 300*time.Millisecond, "time of one process's runs")
+	f.Uint64Var(&seed, "seed", 1, "seed of the networks")
+	f.StringVar(&report, "report", "", "write a page with charts here")
+	return c
+}
+
+// netName tells a model's graph apart from others of the same file name.
+func netName(path string, g *ir.Graph) string {
+	return fmt.Sprintf("%s#%08x", filepath.Base(path), crc32.ChecksumIEEE([]byte(g.Body())))
+}
+
+// elsewhere measures a file in a process of its own.
+func (t *tableFlags) elsewhere(took time.Duration) func(ctx context.Context, file string) (*nasc.Measured, error) {
+	return func(ctx context.Context, file string) (*nasc.Measured, error) {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		cmd := exec.CommandContext(ctx, self, "latency", "measure", file, "--json", "--target", t.target, "--threads", fmt.Sprint(t.threads), "--batch", fmt.Sprint(t.batch), "--time", took.String())
+		cmd.Args[0] = os.Args[0]
+		out, err := cmd.Output()
+		if err != nil {
+			if e := (*exec.ExitError)(nil); errors.As(err, &e) && len(e.Stderr) > 0 {
+				return nil, fmt.Errorf("measuring in another process: %w: %s", err, e.Stderr)
+			}
+			return nil, fmt.Errorf("measuring in another process: %w", err)
+		}
+		var m nasc.Measured
+		return &m, json.Unmarshal(out, &m)
+	}
+}
+
+// latencyMeasure is what validate and adapt run in processes of their own.
+func (a *app) latencyMeasure() *cobra.Command {
+	var (
+		target         string
+		threads, batch int
+		took           time.Duration
+	)
+	c := &cobra.Command{
+		Use: "measure FILE", Short: "the median time of runs, and of each step", Args: cobra.ExactArgs(1), Hidden: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := ready(cmd, args[0], nil)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			e, g, err := nasc.Start(m.Graph(), targetOf(target, m), batch, threads)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			r, err := nasc.MeasureNet(cmd.Context(), e, g, threads, took)
+			if err != nil {
+				return err
+			}
+			return a.show(r, func(w io.Writer) { fmt.Fprintf(w, "%.4f ms, median of %d runs\n", r.Median, r.Runs) })
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&target, "target", "", "another target than the file's")
+	f.IntVar(&threads, "threads", 1, "threads of one run")
+	f.IntVar(&batch, "batch", 1, "samples in one run")
+	f.DurationVar(&took, "time", 300*time.Millisecond, "time of the runs")
+	return c
+}
+
+func validationText(w io.Writer, v *nasc.Validation) {
+	pct := func(x float64) string { return fmt.Sprintf("%5.1f %%", 100*x) }
+	fmt.Fprintf(w, "%-16s %5s %8s %8s %8s %9s %8s %9s\n", v.Target, "n", "±5 %", "±10 %", "MAPE", "Spearman", "Kendall", "coverage")
+	row := func(name string, a latency.Accuracy, c float64) {
+		fmt.Fprintf(w, "%-16s %5d %8s %8s %8s %9.4f %8.4f %9s\n", name, a.N, pct(a.Within5), pct(a.Within10), pct(a.MAPE), a.Spearman, a.Kendall, pct(c))
+	}
+	if len(v.Groups) > 1 {
+		for _, g := range v.Groups {
+			row(g.Name, g.Accuracy, g.Coverage)
+		}
+	}
+	row("all", v.Accuracy, v.Coverage)
+	fmt.Fprintf(w, "noise: a second measurement is within ±5 %% of the first for %s, within ±10 %% for %s\n", pct(v.NoiseWithin5), pct(v.NoiseWithin10))
+	for _, f := range v.Families {
+		fmt.Fprintf(w, "  %-24s %9.3f ms predicted, %9.3f measured, MAPE %s\n", f.Name, f.Predicted, f.Measured, pct(f.MAPE))
+	}
+}

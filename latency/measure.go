@@ -1,0 +1,124 @@
+package latency
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// quantile interpolates in sorted x.
+func quantile(x []float64, q float64) float64 {
+	at := q * float64(len(x)-1)
+	i := int(at)
+	if i+1 >= len(x) {
+		return x[len(x)-1]
+	}
+	return x[i] + (at-float64(i))*(x[i+1]-x[i])
+}
+
+// median of x, which need not be sorted; NaN of none.
+func median(x []float64) float64 {
+	if len(x) == 0 {
+		return math.NaN()
+	}
+	x = slices.Clone(x)
+	slices.Sort(x)
+	return quantile(x, 0.5)
+}
+
+// medianInterval is the 95 % confidence interval of the median of sorted x, by
+// ranks: no distribution is assumed.
+func medianInterval(x []float64) (lo, hi float64) {
+	n := float64(len(x))
+	d := 0.98 * math.Sqrt(n)
+	i, k := int(math.Floor(n/2-d)), int(math.Ceil(n/2+d))
+	return x[max(i, 0)], x[min(k, len(x)-1)]
+}
+
+// clock is what reading the time costs and how fine it is: a timed step holds
+// one reading.
+type clock struct {
+	cost time.Duration
+	tick float64 // µs
+}
+
+func newClock() clock {
+	var d []float64
+	least := math.Inf(1)
+	last := time.Now()
+	for range 2000 {
+		now := time.Now()
+		t := float64(now.Sub(last).Nanoseconds())
+		last = now
+		d = append(d, t)
+		if t > 0 {
+			least = min(least, t)
+		}
+	}
+	cost := median(d)
+	tick := 0.001
+	if cost == 0 { // readings within one tick
+		tick = least / 1000
+	}
+	return clock{cost: time.Duration(cost), tick: tick}
+}
+
+// anchor is a kernel of fixed work, timed between rounds: it shows when the
+// clock drifts or a neighbour takes the machine.
+type anchor struct {
+	p    backends.Planned
+	in   []*ir.Tensor
+	out  []*ir.Tensor
+	took []time.Duration
+	past []float64 // sorted
+}
+
+func newAnchor(t backends.Target, o backends.Options) (*anchor, error) {
+	b := ir.NewBuilder("anchor")
+	w := ir.NewTensor(ir.F32, 256, 256)
+	for i := range w.F32() {
+		w.F32()[i] = float32(i%7) / 8
+	}
+	x := b.Input("x", ir.T(ir.F32, 32, 256))
+	g, err := b.Graph(b.Op("dot", nil, x, b.Const("w", w)))
+	if err != nil {
+		return nil, err
+	}
+	p, err := planned(g, Options{Target: t, Compile: backends.Options{Threads: 1, ISA: o.ISA}})
+	if err != nil {
+		return nil, err
+	}
+	a := &anchor{p: p, in: []*ir.Tensor{ir.NewTensor(ir.F32, 32, 256)}, out: backends.NewOutputs(g), took: make([]time.Duration, len(p.Steps()))}
+	for start, n := time.Now(), 0; n < 20 || time.Since(start) < warmTime; n++ {
+		if _, err := a.time(context.Background()); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// time is the median of a few runs in µs.
+func (a *anchor) time(ctx context.Context) (float64, error) {
+	var x [5]float64
+	for i := range x {
+		clear(a.took)
+		if err := a.p.RunTimed(ctx, a.in, a.out, a.took); err != nil {
+			return 0, err
+		}
+		x[i] = float64(a.took[0].Nanoseconds()) / 1000
+	}
+	slices.Sort(x[:])
+	at, _ := slices.BinarySearch(a.past, x[2])
+	a.past = slices.Insert(a.past, at, x[2])
+	return x[2], nil
+}
+
+// usual is the anchor's time while the machine is quiet: most of the time it is,
+// or this is how it is.
+func (a *anchor) usual() float64 { return quantile(a.past, 0.2) }
+
+func (a *anchor) close() { _ = a.p.Close() }

@@ -1,0 +1,313 @@
+package nasc
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/frontend/arch"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+// Measured is what one process measured of a network: the median of whole runs
+// and of each step, in ms.
+type Measured struct {
+	Median float64   `json:"median_ms"`
+	Runs   int       `json:"runs"`
+	Broken int       `json:"broken"` // runs left out: the system gave the CPU to others meanwhile
+	Steps  []float64 `json:"steps_ms"`
+}
+
+// MeasureNet runs a network for about the time given, after a tenth of a second
+// to warm up.
+func MeasureNet(ctx context.Context, e backends.Executable, g *ir.Graph, threads int, d time.Duration) (*Measured, error) {
+	p, ok := e.(backends.Planned)
+	if !ok {
+		return nil, &diag.Error{Place: "--target", Found: "a target that shows no steps of its own", Wanted: "cpu-int8 or cpu-f32"}
+	}
+	in, out := passes.RandomInputs(g, 1), backends.NewOutputs(g)
+	steps := make([][]float64, len(p.Steps()))
+	took := make([]time.Duration, len(steps))
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var whole, broken []float64
+	for begun, n := time.Now(), 0; n < 13 || time.Since(begun) < d || len(whole) < enoughClean && time.Since(begun) < 8*d; n++ {
+		taken := latency.Switches(threads)
+		start := time.Now()
+		if err := p.Run(ctx, in, out); err != nil {
+			return nil, err
+		}
+		ms := float64(time.Since(start).Nanoseconds()) / 1e6
+		clean := latency.Switches(threads) == taken
+		if n < 2 || time.Since(begun) < 100*time.Millisecond && n < 100 {
+			continue
+		}
+		if clean {
+			whole = append(whole, ms)
+		} else {
+			broken = append(broken, ms)
+		}
+		if n%4 != 0 {
+			continue
+		}
+		clear(took)
+		if err := p.RunTimed(ctx, in, out, took); err != nil {
+			return nil, err
+		}
+		for i, t := range took {
+			steps[i] = append(steps[i], float64(t.Nanoseconds())/1e6)
+		}
+	}
+	m := &Measured{Median: medianOf(whole), Runs: len(whole), Broken: len(broken)}
+	if len(whole) < leastClean {
+		m.Median, m.Runs, m.Broken = medianOf(slices.Concat(whole, broken)), len(whole)+len(broken), 0
+	}
+	for _, s := range steps {
+		m.Steps = append(m.Steps, medianOf(s))
+	}
+	return m, nil
+}
+
+// Undisturbed runs: enoughClean are waited for, leastClean make a median; with
+// fewer all runs count.
+const enoughClean, leastClean = 15, 5
+
+func medianOf(x []float64) float64 {
+	if len(x) == 0 {
+		return 0
+	}
+	x = slices.Clone(x)
+	slices.Sort(x)
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+}
+
+// ValidateOptions steer Validate.
+type ValidateOptions struct {
+	Table   *latency.Table
+	Spaces  []*arch.Space
+	Models  []latency.Work
+	N       int // networks of each space
+	Seed    uint64
+	Target  string
+	Threads int
+	Batch   int
+	Rounds  int // processes whose median is a network's time [3]
+	// Measure runs a file in a process of its own.
+	Measure  func(ctx context.Context, file string) (*Measured, error)
+	Progress func(done, total int)
+}
+
+// ValidNet is one network of a validation, times in ms.
+type ValidNet struct {
+	Name      string  `json:"name"`
+	Group     string  `json:"group"` // the space, or "models"
+	Predicted float64 `json:"predicted_ms"`
+	Lo        float64 `json:"lo_ms"`
+	Hi        float64 `json:"hi_ms"`
+	Measured  float64 `json:"measured_ms"`
+	Again     float64 `json:"again_ms"` // a second measurement
+	Hits      float64 `json:"hits"`     // share of steps whose kernel has a row
+
+	families map[string][2]float64 // predicted and measured, by family
+}
+
+// Validation is how well a table predicts networks that it has not seen.
+type Validation struct {
+	latency.Accuracy
+	Coverage      float64       `json:"coverage"` // share of networks within their interval
+	NoiseWithin5  float64       `json:"noise_within_5pct"`
+	NoiseWithin10 float64       `json:"noise_within_10pct"`
+	Groups        []ValidGroup  `json:"groups"`
+	Families      []ValidFamily `json:"families"`
+	Networks      []ValidNet    `json:"networks"`
+	Target        string        `json:"target"`
+	Threads       int           `json:"threads"`
+}
+
+// ValidGroup is the accuracy on one space.
+type ValidGroup struct {
+	Name string `json:"name"`
+	latency.Accuracy
+	Coverage float64 `json:"coverage"`
+}
+
+// ValidFamily sums up the kernels of one family over all networks, in ms.
+type ValidFamily struct {
+	Name      string  `json:"name"`
+	Predicted float64 `json:"predicted_ms"`
+	Measured  float64 `json:"measured_ms"`
+	MAPE      float64 `json:"mape"` // over networks
+}
+
+// validateAtOnce is how many networks are measured in turns.
+const validateAtOnce = 8
+
+// Validate draws networks that the table has not as a whole, predicts them,
+// measures each in fresh processes that take turns, and compares.
+func Validate(ctx context.Context, o ValidateOptions) (*Validation, error) {
+	if o.Rounds == 0 {
+		o.Rounds = 3
+	}
+	var names []string
+	var build []func() (latency.Work, error)
+	var groups []string
+	for _, s := range o.Spaces {
+		n := 0
+		for _, g := range s.Samples(2*o.N+100, o.Seed) {
+			net := SpaceNet{s, g}
+			if n == o.N || o.Table.HasNet(net.Name()) {
+				continue
+			}
+			n++
+			names, groups = append(names, net.Name()), append(groups, s.Name)
+			build = append(build, func() (latency.Work, error) { return net.Graph(ctx, o.Target, o.Batch) })
+		}
+	}
+	for _, m := range o.Models {
+		names, groups = append(names, m.Name), append(groups, "models")
+		build = append(build, func() (latency.Work, error) { return m, nil })
+	}
+	dir, err := os.MkdirTemp("", "nasc-validate-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	v := &Validation{Target: o.Target, Threads: o.Threads}
+	total := len(names) * (1 + 2*o.Rounds)
+	done := 0
+	step := func() { done++; o.Progress(done, total) }
+	for from := 0; from < len(names); from += validateAtOnce {
+		to := min(from+validateAtOnce, len(names))
+		files := []string{}
+		plans := [][]backends.Step{}
+		for i := from; i < to; i++ {
+			n := ValidNet{Name: names[i], Group: groups[i]}
+			w, err := build[i]()
+			if err != nil {
+				return nil, diag.At(names[i], err)
+			}
+			steps, p, err := o.predict(w.Graph)
+			if err != nil {
+				return nil, diag.At(names[i], err)
+			}
+			n.Predicted, n.Lo, n.Hi, n.Hits = p.Total, p.Lo, p.Hi, float64(p.Hits)/float64(max(len(steps), 1))
+			n.families = map[string][2]float64{}
+			for k, s := range steps {
+				f := n.families[latency.Family(s)]
+				f[0] += p.PerNode[k].MS
+				n.families[latency.Family(s)] = f
+			}
+			file := filepath.Join(dir, fmt.Sprintf("%d.nasc", i))
+			if err := nascfile.Write(file, &ir.Module{Graphs: []*ir.Graph{w.Graph}}, &nascfile.Manifest{Target: o.Target}); err != nil {
+				return nil, err
+			}
+			files, plans = append(files, file), append(plans, steps)
+			v.Networks = append(v.Networks, n)
+			step()
+		}
+		times := slices.Repeat([][2][]float64{{}}, len(files))
+		for r := range 2 * o.Rounds {
+			for i, file := range files {
+				m, err := o.Measure(ctx, file)
+				if err != nil {
+					return nil, diag.At(names[from+i], err)
+				}
+				times[i][r%2] = append(times[i][r%2], m.Median)
+				net := &v.Networks[from+i]
+				for k, s := range plans[i] {
+					if r == 0 && k < len(m.Steps) {
+						f := net.families[latency.Family(s)]
+						f[1] += m.Steps[k]
+						net.families[latency.Family(s)] = f
+					}
+				}
+				step()
+			}
+		}
+		for i := range files {
+			net := &v.Networks[from+i]
+			net.Measured, net.Again = medianOf(times[i][0]), medianOf(times[i][1])
+			if err := os.Remove(files[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	v.sum()
+	return v, nil
+}
+
+func (o *ValidateOptions) predict(g *ir.Graph) ([]backends.Step, *latency.Prediction, error) {
+	e, _, err := Start(g, o.Target, o.Batch, o.Threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer e.Close()
+	plan, ok := e.(backends.Planned)
+	if !ok {
+		return nil, nil, &diag.Error{Place: "--target", Found: o.Target, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
+	}
+	steps := plan.Steps()
+	p, err := o.Table.PredictSteps(steps)
+	return steps, p, err
+}
+
+// sum fills in the figures from the networks.
+func (v *Validation) sum() {
+	figures := func(keep func(*ValidNet) bool) (a, noise latency.Accuracy, coverage float64) {
+		var p, m, again []float64
+		for i := range v.Networks {
+			if n := &v.Networks[i]; keep(n) {
+				p, m, again = append(p, n.Predicted), append(m, n.Measured), append(again, n.Again)
+				if n.Lo <= n.Measured && n.Measured <= n.Hi {
+					coverage++
+				}
+			}
+		}
+		return latency.Compare(p, m), latency.Compare(again, m), coverage / float64(max(len(p), 1))
+	}
+	a, noise, coverage := figures(func(*ValidNet) bool { return true })
+	v.Accuracy, v.Coverage, v.NoiseWithin5, v.NoiseWithin10 = a, coverage, noise.Within5, noise.Within10
+	families := map[string]*ValidFamily{}
+	count := map[string]int{}
+	for i := range v.Networks {
+		n := &v.Networks[i]
+		if !slices.ContainsFunc(v.Groups, func(g ValidGroup) bool { return g.Name == n.Group }) {
+			a, _, c := figures(func(o *ValidNet) bool { return o.Group == n.Group })
+			v.Groups = append(v.Groups, ValidGroup{n.Group, a, c})
+		}
+		for name, t := range n.families {
+			f := families[name]
+			if f == nil {
+				f = &ValidFamily{Name: name}
+				families[name] = f
+			}
+			f.Predicted, f.Measured = f.Predicted+t[0], f.Measured+t[1]
+			if t[1] > 0 {
+				f.MAPE += max(t[0]/t[1]-1, 1-t[0]/t[1])
+				count[name]++
+			}
+		}
+	}
+	for name, f := range families {
+		f.MAPE /= float64(max(count[name], 1))
+		v.Families = append(v.Families, *f)
+	}
+	slices.SortFunc(v.Families, func(a, b ValidFamily) int {
+		switch {
+		case a.Measured > b.Measured:
+			return -1
+		case a.Measured < b.Measured:
+			return 1
+		}
+		return 0
+	})
+}
