@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strconv"
 	"strings"
@@ -310,7 +311,7 @@ func (c *costs) predicted(ctx context.Context, g *ir.Graph) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := latency.Profile(ctx, c.table, []latency.Work{{Name: "candidate", Graph: s, In: passes.RandomInputs(s, 1)}}, latency.Options{
+	if _, err := latency.Profile(ctx, c.table, latency.List{{Name: fmt.Sprintf("candidate#%08x", crc32.ChecksumIEEE([]byte(s.Body()))), Graph: s, In: passes.RandomInputs(s, 1)}}, latency.Options{
 		Target: target, Compile: backends.Options{Threads: threads, ISA: isa}, Facts: facts, Budget: rowBudget,
 	}); err != nil {
 		return 0, err
