@@ -137,3 +137,13 @@ func Family(s backends.Step) string {
 	}
 	return k.family
 }
+
+// StepCost is what a step of ms adds to a network's time, RunCost what every run
+// takes beside its steps: a network's time is RunCost and the StepCosts.
+func (t *Table) StepCost(ms float64) float64 {
+	c := t.learned().net
+	return c.b*ms + c.c/1000
+}
+
+// RunCost is the fixed part of a network's time, in ms.
+func (t *Table) RunCost() float64 { return t.learned().net.a / 1000 }

@@ -1,0 +1,96 @@
+package arch
+
+import "slices"
+
+// Slots lists every repetition of every stage that a network of the space may
+// have, in the order in which networks have them: for each the genes that
+// decide whether it is there and what it is.
+func (s *Space) Slots() [][]int {
+	var out [][]int
+	slots(s.parts, nil, func(genes []int) { out = append(out, genes) })
+	return out
+}
+
+// RootGenes are the genes outside of stages.
+func (s *Space) RootGenes() []int {
+	var out []int
+	for _, f := range s.root {
+		out = allGenes(f.val, out)
+	}
+	return out
+}
+
+// Present lists the slots that a network has.
+func (s *Space) Present(g Genotype) []int {
+	var out []int
+	n := 0
+	present(s.parts, g, true, &n, &out)
+	return out
+}
+
+func slots(ps []part, outer []int, add func([]int)) {
+	for i := range ps {
+		p := &ps[i]
+		if p.alts != nil {
+			within := append(slices.Clone(outer), p.pick)
+			for _, alt := range p.alts {
+				slots(alt, within, add)
+			}
+			continue
+		}
+		genes := allGenes(p.shared, allGenes(p.repeat, slices.Clone(outer)))
+		for r := range p.most {
+			one := slices.Clone(genes)
+			if r < len(p.each) {
+				one = allGenes(fields(p.each[r]), one)
+			}
+			add(one)
+		}
+	}
+}
+
+func present(ps []part, g Genotype, here bool, n *int, out *[]int) {
+	for i := range ps {
+		p := &ps[i]
+		if p.alts != nil {
+			for k, alt := range p.alts {
+				present(alt, g, here && g[p.pick] == k, n, out)
+			}
+			continue
+		}
+		times := p.times(g)
+		for r := range p.most {
+			if here && r < times {
+				*out = append(*out, *n)
+			}
+			*n++
+		}
+	}
+}
+
+// allGenes appends every gene of a tree, whether active or not.
+func allGenes(n node, out []int) []int {
+	switch n := n.(type) {
+	case array:
+		for _, e := range n {
+			out = allGenes(e, out)
+		}
+	case fields:
+		for _, e := range n {
+			out = allGenes(e.val, out)
+		}
+	case *choice:
+		out = append(out, n.gene)
+		for _, o := range n.options {
+			out = allGenes(o, out)
+		}
+	}
+	return out
+}
+
+// Canonical sets the genes that decide nothing to 0.
+func (s *Space) Canonical(g Genotype) Genotype {
+	out := make(Genotype, len(g))
+	s.Active(out, func(i int) { out[i] = g[i] })
+	return out
+}

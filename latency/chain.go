@@ -1,0 +1,60 @@
+package latency
+
+// Chain predicts networks of one prepared space by look-ups: a row of slots,
+// each of which may hold a block, and a state that tells what shape came before.
+// A network is a list of the options taken of the space's genes.
+type Chain struct {
+	Base  float64 // ms of every network
+	Root  Choice  // decides the first state
+	First []int32 // state by root's index, −1: none known
+	Slots []Slot
+}
+
+// Slot is what the blocks of one place cost and lead to.
+type Slot struct {
+	Choice
+	Cost []float64 // ms, by state·Size + index
+	Next []int32   // the state after it; −1: no network is so
+}
+
+// Choice gives the options of some genes one index.
+type Choice struct {
+	Genes []int32
+	Mult  []int32
+	Size  int32
+}
+
+// NewChoice numbers the combinations of genes with so many options.
+func NewChoice(genes []int, options func(gene int) int) Choice {
+	c := Choice{Size: 1}
+	for _, g := range genes {
+		c.Genes, c.Mult = append(c.Genes, int32(g)), append(c.Mult, c.Size)
+		c.Size *= int32(options(g))
+	}
+	return c
+}
+
+// Index is the number of a network's combination.
+func (c *Choice) Index(g []int) int32 {
+	i := int32(0)
+	for k, gene := range c.Genes {
+		i += int32(g[gene]) * c.Mult[k]
+	}
+	return i
+}
+
+// Predict gives a network's time in ms; ok is false for none of the space.
+func (c *Chain) Predict(g []int) (ms float64, ok bool) {
+	state := c.First[c.Root.Index(g)]
+	ms = c.Base
+	for i := range c.Slots {
+		if state < 0 {
+			return 0, false
+		}
+		s := &c.Slots[i]
+		at := state*s.Size + s.Index(g)
+		ms += s.Cost[at]
+		state = s.Next[at]
+	}
+	return ms, state >= 0
+}
