@@ -121,7 +121,7 @@ func lowerConv(c *compiler, g *group) error {
 	n := g.nodes[g.main]
 	w, ok1 := c.floatsOf(n.Inputs[1])
 	b, ok2 := c.floatsOf(n.In(2))
-	if err := f32Only(n); err != nil || !ok1 || !ok2 {
+	if err := f32Only(n); err != nil {
 		return errNoKernel
 	}
 	d, x, err := g.window()
@@ -129,18 +129,22 @@ func lowerConv(c *compiler, g *group) error {
 		return err
 	}
 	xs, ys := x.Type.Shape, n.Outputs[0].Type.Shape
-	return setF32(c, g, "Conv", f32.Conv, f32.ConvSpec{
+	s := f32.ConvSpec{
 		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: ys[len(ys)-1],
 		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
 		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, Weights: w, Bias: b, Act: g.actOf(n), Residual: g.residual != nil,
-	}, withX2(x, g.residual)...)
+	}
+	if !ok1 || !ok2 {
+		return c.computedConv(g, n, s, false)
+	}
+	return setF32(c, g, "Conv", f32.Conv, s, withX2(x, g.residual)...)
 }
 
 func lowerConvTranspose(c *compiler, g *group) error {
 	n := g.nodes[0]
 	w, ok1 := c.floatsOf(n.Inputs[1])
 	b, ok2 := c.floatsOf(n.In(2))
-	if err := f32Only(n); err != nil || !ok1 || !ok2 {
+	if err := f32Only(n); err != nil {
 		return errNoKernel
 	}
 	d, err := ir.TransposedWindowOf(n)
@@ -149,25 +153,34 @@ func lowerConvTranspose(c *compiler, g *group) error {
 	}
 	d = d.D2()
 	xs, ys := n.Inputs[0].Type.Shape, n.Outputs[0].Type.Shape
-	return setF32(c, g, "ConvTranspose", f32.ConvTranspose, f32.ConvSpec{
+	s := f32.ConvSpec{
 		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: ys[len(ys)-1],
 		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
 		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, Weights: w, Bias: b, Act: g.actOf(n),
-	}, n.Inputs[0])
+	}
+	if !ok1 || !ok2 {
+		return c.computedConv(g, n, s, true)
+	}
+	return setF32(c, g, "ConvTranspose", f32.ConvTranspose, s, n.Inputs[0])
 }
 
 func lowerDot(c *compiler, g *group) error {
 	n := g.nodes[0]
 	w, ok1 := c.floatsOf(n.Inputs[1])
 	b, ok2 := c.floatsOf(n.In(2))
-	if err := f32Only(n); err != nil || !ok2 {
+	if err := f32Only(n); err != nil {
 		return errNoKernel
 	}
 	xs, ws := n.Inputs[0].Type.Shape, n.Inputs[1].Type.Shape
 	rows := xs[:len(xs)-1].Elems()
-	if !ok1 { // weights that the graph computes
-		if b != nil || g.residual != nil {
+	if !ok1 || !ok2 { // weights that the graph computes
+		if g.residual != nil {
 			return errNoKernel
+		}
+		if n.In(2) != nil {
+			return c.computedConv(g, n, f32.ConvSpec{
+				N: 1, H: 1, W: rows, C: ws[0], OH: 1, OW: rows, K: ws[1], KH: 1, KW: 1, SH: 1, SW: 1, DH: 1, DW: 1, Groups: 1, Act: g.actOf(n),
+			}, false)
 		}
 		return setF32(c, g, "DotGeneral", f32.DotGeneral, f32.DotGeneralSpec{M: rows, K: ws[0], N: ws[1], Act: g.actOf(n)}, n.Inputs[0], n.Inputs[1])
 	}

@@ -36,6 +36,7 @@ type call struct {
 	attention f32.AttentionArgs // made of the above for kernels with more operands
 	plain     plain.Args
 	recurrent f32.RecurrentArgs
+	norm      f32.NormArgs
 }
 
 // Rough speed of one core, for deciding whether a step is worth sharing.

@@ -20,10 +20,11 @@ func by(f slope) product {
 // flat is for functions whose derivative is zero almost everywhere.
 func flat(*builder, *ir.Node, []*ir.Value) []*ir.Value { return nil }
 
-// between passes dy where the operand lies between two bounds.
+// between passes dy where the operand lies between two bounds, which is where
+// the result does: the operand need not be kept.
 func between(lo, hi func(n *ir.Node) float64) product {
 	return func(b *builder, n *ir.Node, dy []*ir.Value) []*ir.Value {
-		return []*ir.Value{b.clampGrad(n.Inputs[0], dy[0], lo(n), hi(n))}
+		return []*ir.Value{b.clampGrad(n.Outputs[0], dy[0], lo(n), hi(n))}
 	}
 }
 
