@@ -119,6 +119,13 @@ func Two(op string, a Arr, d, n V) Inst {
 	return Inst{s.bits | a.q<<30 | uint32(n)<<5 | uint32(d), fmt.Sprintf("%s %s, %s", op, d.as(a), n.as(a))}
 }
 
+var across = map[string]uint32{"fminv": 0x6eb0f800, "fmaxv": 0x6e30f800, "umaxv": 0x6eb0a800}
+
+// Across folds the four 32-bit lanes of n into the first of d.
+func Across(op string, d, n V) Inst {
+	return Inst{find(across, op) | uint32(n)<<5 | uint32(d), fmt.Sprintf("%s s%d, %s", op, d, n.as(S4))}
+}
+
 var long = map[string]uint32{"smull": 0x0e20c000, "smlal": 0x0e208000, "umull": 0x2e20c000, "umlal": 0x2e208000}
 
 // Long multiplies the lanes of n and m, of which a fills the lower half of a

@@ -37,6 +37,9 @@ func samples() []Inst {
 	for _, op := range slices.Sorted(maps.Keys(two)) {
 		is = append(is, Two(op, S4, 21, 10), Two(op, S2, 10, 31))
 	}
+	for _, op := range slices.Sorted(maps.Keys(across)) {
+		is = append(is, Across(op, 30, 9))
+	}
 	for _, a := range []Arr{B8, B16, H4, H8} {
 		for _, op := range slices.Sorted(maps.Keys(long)) {
 			is = append(is, Long(op, a, 30, 5, 17))

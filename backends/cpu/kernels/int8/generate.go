@@ -6,3 +6,4 @@ package int8
 //go:generate go run ./gen -set finish_neon -out finish_neon_arm64.s
 //go:generate go run ./gen -set depthwise_neon -out depthwise_neon_arm64.s
 //go:generate go run ./gen -set rows_neon -out rows_neon_arm64.s
+//go:generate go run ./gen -set dynamic_neon -out dynamic_neon_arm64.s

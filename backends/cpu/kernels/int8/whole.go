@@ -57,3 +57,33 @@ func wholeWindow(vectors, rest func(*windowArgs), per, outBytes int) func(*windo
 		}
 	}
 }
+
+func wholeRange(vectors func(*rangeArgs)) func(*rangeArgs) {
+	return func(a *rangeArgs) {
+		n, x := a.n, a.x
+		a.n = n &^ 7
+		vectors(a)
+		if a.n < n {
+			lo, hi, top := a.lo, a.hi, a.top
+			a.x, a.n = unsafe.Add(x, 4*a.n), n-a.n
+			rangePortable(a)
+			a.lo, a.hi, a.top = min(a.lo, lo), max(a.hi, hi), max(a.top, top)
+		}
+		a.x, a.n = x, n
+	}
+}
+
+func wholeFinishRows(vectors func(*rowsArgs), per int) func(*rowsArgs) {
+	return func(a *rowsArgs) {
+		vectors(a)
+		if done := a.cols / per * per; done < a.cols {
+			b := *a
+			b.sums, b.y = unsafe.Add(a.sums, 4*done), unsafe.Add(a.y, 4*done)
+			b.mult, b.bias, b.colSums = unsafe.Add(a.mult, 4*done), unsafe.Add(a.bias, 4*done), unsafe.Add(a.colSums, 4*done)
+			b.cols -= done
+			*a, b = b, *a
+			finishRowsPortable(a)
+			*a = b
+		}
+	}
+}

@@ -12,6 +12,7 @@ var neonSets = map[string]func(*Writer){
 	"finish_neon":    finishNEON,
 	"depthwise_neon": depthwiseNEON,
 	"rows_neon":      rowsNEON,
+	"dynamic_neon":   dynamicNEON,
 }
 
 func writeNEON(set, out string) error {

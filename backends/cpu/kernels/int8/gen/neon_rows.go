@@ -47,11 +47,17 @@ func addProducts(w *Writer, acc []V, a, b V) {
 // bits above the byte do not matter.
 type rounder struct{ mult, lo, hi, zero V }
 
-// bytes brings two registers of float32, or with mult of int32, to 8 bytes in s[0].
+// bytes brings the products of two registers of float32 and mult to 8 bytes in
+// s[0].
 func (r rounder) bytes(w *Writer, s []V) {
 	for _, v := range s {
 		w.Put(Three("fmul", S4, v, v, r.mult))
 	}
+	r.round(w, s)
+}
+
+// round brings two registers of float32 to 8 bytes in s[0].
+func (r rounder) round(w *Writer, s []V) {
 	for _, v := range s {
 		w.Put(Three("fmax", S4, v, v, r.lo))
 	}
