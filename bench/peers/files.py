@@ -64,8 +64,8 @@ class Files:
     def calibration(self):
         return [feeds(self.f32, 1, 100 + i) for i in range(CALIBRATION)]
 
-    def prepare(self, dtypes, batches):
-        """Makes what is missing."""
+    def prepare(self, dtypes, batches, choose=False):
+        """Makes what is missing; choose: times the peers' forms again."""
         if "onnx" not in self.info or not self.f32.exists():
             self.say("model")
             if self.net.source.suffix == ".onnx":
@@ -87,8 +87,12 @@ class Files:
         for dtype in dtypes:
             self.nasc(dtype)
             for engine in ("onnxruntime", "openvino"):
-                if f"{engine}-{dtype}" not in self.info or not self.path(engine, dtype).exists():
+                made = self.info.get(f"{engine}-{dtype}-made", {})
+                if not made or not all((self.dir / name).exists() for name in made.values()):
                     self.say(f"{engine} {dtype}")
+                    self.make(engine, dtype)
+                    self.choose(engine, dtype)
+                elif choose and len(made) > 1 or f"{engine}-{dtype}" not in self.info:
                     self.choose(engine, dtype)
 
     def nasc(self, dtype):
@@ -110,40 +114,49 @@ class Files:
             facts["int8_mac_share"] = out["int8_mac_share"]
         self.keep(**facts)
 
-    def choose(self, engine, dtype):
-        """Makes the forms that an engine's tools offer and keeps the fastest."""
-        made, failed, workers, took = {}, {}, {}, {}
-
-        def note(form, e):
-            failed[form] = (str(e).strip().splitlines() or [type(e).__name__])[-1][:200]
-            print(f"  {self.name}: {engine} {dtype} as {form}: {failed[form]}", file=sys.stderr)
-
+    def make(self, engine, dtype):
+        """Makes the forms that an engine's tools offer."""
+        made, failed = {}, {}
         for form, make in FORMS[engine, dtype].items():
             try:
                 path = make(self)
             except Exception as e:  # one form that a tool cannot make leaves the others
-                note(form, e)
+                failed[form] = last_line(e)
                 continue
             if path is not None:
-                made[form] = path
+                made[form] = path.name
+        if not made:
+            raise RuntimeError(f"{engine} {dtype}: " + "; ".join(failed.values()))
+        self.keep(**{f"{engine}-{dtype}-made": made, f"{engine}-{dtype}-failed": failed})
+
+    def choose(self, engine, dtype):
+        """Times the forms in turn, one thread and batch 1, and keeps the fastest."""
+        made, failed = (self.info[f"{engine}-{dtype}-{k}"] for k in ("made", "failed"))
+        workers, took = {}, {}
         try:
-            for form, path in made.items():
-                workers[form] = Worker(self.tools.worker, engine, path, 1, self.inputs(1), self.tools.options(engine, dtype, 1, self.info["free"]))
+            for form, name in made.items():
+                workers[form] = Worker(self.tools.worker, engine, self.dir / name, 1, self.inputs(1), self.tools.options(engine, dtype, 1, self.info["free"]))
                 try:
                     workers[form].ready()
                     took[form] = float("inf")
                 except EngineError as e:
-                    note(form, e)
+                    failed[form] = last_line(e)
             for _ in range(5 if len(took) > 1 else 1):
                 for form in took:
                     took[form] = min(took[form], float(np.median(workers[form].ask("run", 0.1, 0.2, 3, 50))))
         finally:
             for w in workers.values():
                 w.close()
+        for form, why in failed.items():
+            print(f"  {self.name}: {engine} {dtype} as {form}: {why}", file=sys.stderr)
         if not took:
             raise RuntimeError(f"{engine} {dtype}: " + "; ".join(failed.values()))
         best = min(took, key=took.get)
-        self.keep(**{f"{engine}-{dtype}": made[best].name, f"{engine}-{dtype}-form": best, f"{engine}-{dtype}-forms": took, f"{engine}-{dtype}-failed": failed})
+        self.keep(**{f"{engine}-{dtype}": made[best], f"{engine}-{dtype}-form": best, f"{engine}-{dtype}-forms": took, f"{engine}-{dtype}-failed": failed})
+
+
+def last_line(e):
+    return (str(e).strip().splitlines() or [type(e).__name__])[-1][:200]
 
 
 def as_it_is(files):

@@ -129,6 +129,7 @@ def arguments():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--starts", type=int, default=25, help="starts of the cold-start measurement; 0 leaves it out")
     p.add_argument("--prepare", action="store_true", help="make the files and stop")
+    p.add_argument("--choose", action="store_true", help="time the peers' forms again: where the files were made while the machine was busy")
     p.add_argument("--fresh", action="store_true", help="forget the finished cells")
     p.add_argument("--report", default=f"bench/reports/peers-{datetime.date.today()}.md")
     a = p.parse_args()
@@ -156,7 +157,7 @@ def main():
     for name in args.models:
         try:
             nets[name] = f = Files(tools, name, lambda what: print(f"[{clock(time.time() - begin)}] {name}: making {what}", file=sys.stderr, flush=True))
-            f.prepare(args.dtypes, args.batch)
+            f.prepare(args.dtypes, args.batch, args.choose)
         except Exception as e:  # one network that an engine cannot take must not lose the others' rows
             nets.pop(name, None)
             missing.append(f"{name}: {str(e).strip().splitlines()[-1][:300]}")
