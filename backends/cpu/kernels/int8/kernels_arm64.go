@@ -1,6 +1,10 @@
 package int8
 
-import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+import (
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
 
 func vectorGemm() []gemmKernel {
 	row := func(name string, l isa.Level, cols int, f format, run ...func(*gemmArgs)) gemmKernel {
@@ -72,7 +76,57 @@ func vectorSum() []windowKernel {
 	return []windowKernel{{kernel{"neon", isa.NEON}, wholeWindow(sumNEON, sumPortable, 8, 4)}}
 }
 
-func vectorSoftmax() []softmaxKernel { return nil }
+func vectorSoftmax() []softmaxKernel {
+	return []softmaxKernel{{kernel{"neon", isa.NEON}, softmaxNEON}}
+}
+
+// softmaxNEON looks exponentials up one by one, which has no vector form that
+// pays, and does the rest with the kernels of maxima and of finishing.
+func softmaxNEON(p *softmaxArgs) {
+	const piece = 64
+	var e [piece]int32
+	var mult [piece]float32
+	flip := uint8(p.flip)
+	f := finishArgs{
+		sums: base(e[:]), mult: base(mult[:]), rows: 1, zero: p.zero, yFlip: p.yFlip,
+		least: uint32(int32(p.lo) + p.zero), most: uint32(int32(p.hi) + p.zero),
+	}
+	for r := range p.rows {
+		x := view[uint8](unsafe.Add(p.x, r*p.k), p.k)
+		y := view[uint8](unsafe.Add(p.y, r*p.k), p.k)
+		var tops [16]uint8
+		fill(tops[:], flip)
+		if p.k >= len(tops) {
+			maxNEON(&windowArgs{y: base(tops[:]), x: base(x), n: len(tops), ny: p.k / len(tops), nx: 1, yStep: len(tops), flip: p.flip, count: 1})
+		}
+		top := uint8(0)
+		for _, v := range tops {
+			top = max(top, v^flip)
+		}
+		for _, v := range x[p.k&^15:] {
+			top = max(top, v^flip)
+		}
+		var sum int32
+		for _, v := range x {
+			sum += p.table[top-(v^flip)]
+		}
+		m := p.factor / float32(sum)
+		for i := range mult {
+			mult[i] = m
+		}
+		for at := 0; at < p.k; at += piece {
+			n := min(piece, p.k-at)
+			for i, v := range x[at : at+n] {
+				e[i] = p.table[top-(v^flip)]
+			}
+			f.y, f.cols = base(y[at:]), n
+			finishBytesNEON(&f)
+			for i := n &^ 7; i < n; i++ {
+				y[at+i] = uint8(requant(float32(float32(e[i])*m), p.lo, p.hi, p.zero)) ^ uint8(p.yFlip)
+			}
+		}
+	}
+}
 
 func vectorWiden() []convertKernel {
 	return []convertKernel{{kernel{"widen_neon", isa.NEON}, wholeConvert(widenNEON, widenPortable, 16, 1, 2)}}
