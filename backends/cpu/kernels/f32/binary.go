@@ -155,6 +155,9 @@ func Binary(s BinarySpec, l isa.Level) (Kernel, error) {
 		rowsPer = 1
 	}
 	groups := ceilDiv(rows, rowsPer)
+	if k := len(outer) - 1; k >= 0 && in.n <= shortRow && in.a == 1 && in.b == 1 && outer[k].n > 1 && outer[k].a == in.n && outer[k].b == 0 {
+		return shortRows(s, l, axes, f, clamp, ep), nil
+	}
 	return &op{
 		name: fmt.Sprintf("%s_f32_%v_%v_%s%s", s.Op, s.A, s.B, l, ep.suffix()), tiles: groups * perRow,
 		run: func(lo, hi int, a *Args) {
@@ -178,4 +181,53 @@ func Binary(s BinarySpec, l isa.Level) (Kernel, error) {
 			}
 		},
 	}, nil
+}
+
+// shortRow bounds the rows that are taken many at a time.
+const shortRow = 256
+
+// shortRows prepares a function of x and a short row that many rows of x share:
+// the scratch memory holds copies of the row, one after the other.
+func shortRows(s BinarySpec, l isa.Level, axes []axis, f binaryRun, then func(y []float32), ep epilogue) Kernel {
+	outer, row := axes[:len(axes)-2], axes[len(axes)-1].n
+	each := axes[len(axes)-2].n // rows of x that share one
+	copies := min(each, max(2, 2*shortRow/row))
+	rows := each
+	for _, x := range outer {
+		rows *= x.n
+	}
+	per := max(copies, elementUnit/row)
+	parts := ceilDiv(each, per)
+	return &op{
+		name: fmt.Sprintf("%s_f32_%v_%v_%s%s", s.Op, s.A, s.B, l, ep.suffix()), tiles: rows / each * parts, scratch: align64(copies * row * 4),
+		run: func(lo, hi int, a *Args) {
+			x, y, b := floats(a.X), floats(a.Y), floats(a.Scratch)[:copies*row]
+			held := -1
+			for u := lo; u < hi; u++ {
+				q := u / parts
+				ia, ib := 0, 0
+				for i, q := len(outer)-1, q; i >= 0; i-- {
+					d := q % outer[i].n
+					q /= outer[i].n
+					ia, ib = ia+d*outer[i].a, ib+d*outer[i].b
+				}
+				if held != q {
+					for i := 0; i < len(b); i += row {
+						copy(b[i:i+row], floats(a.X2)[ib:])
+					}
+					held = q
+				}
+				from, to := cut(each, parts, u%parts), cut(each, parts, u%parts+1)
+				in, out := x[ia+from*row:ia+to*row], y[(q*each+from)*row:(q*each+to)*row]
+				for len(out) > 0 {
+					n := min(len(out), len(b))
+					f(out[:n], in[:n], b[:n], false, false)
+					if then != nil {
+						then(out[:n])
+					}
+					in, out = in[n:], out[n:]
+				}
+			}
+		},
+	}
 }

@@ -346,8 +346,17 @@ func (c *conv) compute(t *tile, b *block, s *strip, x, y, res uintptr) {
 	c.set.run[b.vecs-1][s.rows-1](hide(t))
 }
 
-// finish applies the activation function to columns [c0, c1) of the strips' rows.
+// finish applies the activation function to columns [c0, c1) of the strips'
+// rows, at once where these are all columns: a band's rows follow each other.
 func (c *conv) finish(strips []strip, c0, c1 int, y uintptr) {
+	if c1-c0 == c.K {
+		n := 0
+		for i := range strips {
+			n += strips[i].rows
+		}
+		c.ep.then(unsafe.Slice(floatAt(y+uintptr(strips[0].y)), n*c.K))
+		return
+	}
 	for i := range strips {
 		s := &strips[i]
 		half := (s.rows + 1) / 2

@@ -417,6 +417,7 @@ func TestBinary(t *testing.T) {
 		{{6, 1}, {1, 6}},
 		{{2, elementUnit + 100}, {elementUnit + 100}},
 		{{100, 3}, {3}},
+		{{2, 1000, 16}, {2, 1, 16}},
 	}
 	levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(6, 1))

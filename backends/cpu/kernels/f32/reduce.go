@@ -164,7 +164,13 @@ func reduceMiddle(k *op, outer, n, inner int, init, scale float32, mean bool, fo
 			for i := range buf[:p*w] {
 				buf[i] = init
 			}
-			for i := range n {
+			i := 0
+			if w == inner { // the rows of sixteen partial results follow each other
+				for ; i+p <= n; i += p {
+					fold(buf[:p*w], buf[:p*w], x[i*w:(i+p)*w], false, false)
+				}
+			}
+			for ; i < n; i++ {
 				acc := buf[i%p*w : (i%p+1)*w]
 				fold(acc, acc, x[i*inner+c0:i*inner+c1], false, false)
 			}
