@@ -14,6 +14,7 @@ import (
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/passes"
 	"github.com/nasc-dev/nasc/quant"
 )
@@ -33,7 +34,8 @@ type CompileOptions struct {
 	Method     string  // of calibration
 	Rounding   string
 	Smooth     float64
-	Tune       bool // measure each layer in both types and keep the faster
+	Tune       bool           // measure each layer in both types and keep the faster
+	Table      *latency.Table // by which --policy auto chooses, instead of measuring
 	Seed       uint64
 	Threads    int
 	Progress   func(stage string, done, total int)
@@ -243,7 +245,7 @@ func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, ma
 		return nil, err
 	}
 	res.Quant, res.quantize = rep, q
-	if o.Tune {
+	if o.Tune || o.Table != nil {
 		return o.tune(ctx, g, out, q, man, res)
 	}
 	return out, nil

@@ -29,12 +29,18 @@ const (
 	clearly = 1.05
 )
 
-// tune measures every contraction in int8 and in f32 on this device, keeps
-// those in f32 that were slower in int8, and then whichever whole network is
-// faster. The choice is the graph itself: on another device it computes the
-// same.
+// tune times every contraction in int8 and in f32, on this device or by a
+// latency table, keeps those in f32 that were slower in int8, and then whichever
+// whole network is faster. The choice is the graph itself: on another device it
+// computes the same.
 func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes.QuantizeOptions, man *nascfile.Manifest, res *Result) (*ir.Graph, error) {
-	a, err := layerTimes(ctx, int8, o.Target, max(1, o.Threads), o.Progress)
+	threads, layers, whole := max(1, o.Threads), layerTimes, alternate
+	device := func() string { return factOf(latency.Fingerprint(Version(), o.Target, "", threads, 1)) }
+	if o.Table != nil {
+		layers, whole = o.tableLayers, o.tableTotals
+		device = func() string { return factOf(o.Table.Facts) }
+	}
+	a, err := layers(ctx, int8, o.Target, threads, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +48,7 @@ func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes
 	if _, isa := backends.SplitName(o.Target); isa != "" {
 		float += "@" + isa
 	}
-	b, err := layerTimes(ctx, f32, float, max(1, o.Threads), o.Progress)
+	b, err := layers(ctx, f32, float, threads, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -50,10 +56,9 @@ func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes
 	if man.Notes == nil {
 		man.Notes = map[string]string{}
 	}
-	for _, f := range latency.Fingerprint(Version(), o.Target, "", max(1, o.Threads), 1) {
-		if f.Name == "cpu" {
-			man.Notes["tune.device"] = f.Value
-		}
+	man.Notes["tune.device"] = device()
+	if o.Table != nil {
+		man.Notes["tune.by"] = "latency table"
 	}
 	best := int8
 	if len(slower) > 0 {
@@ -72,7 +77,7 @@ func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes
 		if _, err := passes.Run(ctx, mixed, afterQuantize, passes.Options{}); err != nil {
 			return nil, err
 		}
-		ms, err := alternate(ctx, o.Target, max(1, o.Threads), int8, mixed)
+		ms, err := whole(ctx, o.Target, threads, int8, mixed)
 		if err != nil {
 			return nil, err
 		}
@@ -90,6 +95,64 @@ func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes
 		res.Tuned = append(res.Tuned, t)
 	}
 	return best, nil
+}
+
+// factOf names the CPU of a fingerprint.
+func factOf(fs []latency.Fact) string {
+	for _, f := range fs {
+		if f.Name == "cpu" {
+			return f.Value
+		}
+	}
+	return "unknown"
+}
+
+// tableLayers is layerTimes by the latency table.
+func (o *CompileOptions) tableLayers(_ context.Context, g *ir.Graph, target string, threads int, _ func(string, int, int)) (map[string]float64, error) {
+	steps, p, err := o.lookUp(g, target, threads)
+	if err != nil {
+		return nil, err
+	}
+	times := map[string]float64{}
+	for i, step := range steps {
+		for _, n := range step.Nodes {
+			if isLayer(n) {
+				times[n.Label()] += p.PerNode[i].MS
+			}
+		}
+	}
+	return times, nil
+}
+
+// tableTotals is alternate by the latency table.
+func (o *CompileOptions) tableTotals(_ context.Context, target string, threads int, gs ...*ir.Graph) ([]float64, error) {
+	ms := make([]float64, len(gs))
+	for i, g := range gs {
+		_, p, err := o.lookUp(g, target, threads)
+		if err != nil {
+			return nil, err
+		}
+		ms[i] = p.Total
+	}
+	return ms, nil
+}
+
+func (o *CompileOptions) lookUp(g *ir.Graph, target string, threads int) ([]backends.Step, *latency.Prediction, error) {
+	steps, err := planSteps(g, target, 1, threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := o.Table.PredictSteps(steps)
+	return steps, p, err
+}
+
+// isLayer says whether a node is one that may be int8 or f32.
+func isLayer(n *ir.Node) bool {
+	switch n.Op.Name {
+	case "convolution", "dot", "q_convolution", "q_dot":
+		return true
+	}
+	return false
 }
 
 // chooseLayers lists the layers whose int8 form measured clearly slower.

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"image"
 	"image/png"
 	"maps"
@@ -105,6 +106,13 @@ func TestScripts(t *testing.T) {
 				a, b := ts.ReadFile(args[0]), ts.ReadFile(args[1])
 				if 100*len(a) > number(args[2])*len(b) {
 					ts.Fatalf("%s has %d bytes, %s %d", args[0], len(a), args[1], len(b))
+				}
+			},
+			// samesize JSON FILE fails where JSON's file_bytes is not FILE's size.
+			"samesize": func(ts *testscript.TestScript, _ bool, args []string) {
+				want := fmt.Sprintf(`"file_bytes":%d,`, len(ts.ReadFile(args[1])))
+				if !strings.Contains(ts.ReadFile(args[0]), want) {
+					ts.Fatalf("%s has no %s", args[0], want)
 				}
 			},
 			// leftovers fails where temporary files lie in the work folder.

@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/passes"
 )
 
@@ -25,6 +27,8 @@ func (a *app) compile() *cobra.Command {
 		report     string
 		verifyEach bool
 		disable    []string
+		tables     []string
+		foreign    bool
 	)
 	c := &cobra.Command{
 		Use: "compile MODEL --target T -o OUT.nasc", Short: "the main job: a model to a proven program for a target",
@@ -48,8 +52,16 @@ func (a *app) compile() *cobra.Command {
 			if o.Tune && !strings.HasPrefix(o.Target, "cpu-int8") {
 				return &diag.Error{Place: "--tune", Found: "target " + o.Target, Wanted: "cpu-int8: it chooses between int8 and f32 layers"}
 			}
-			if policy == "auto" && !o.Tune {
-				return &diag.Error{Place: "--policy", Found: "auto", Wanted: "--tune with it, which measures each layer here", Fix: "choosing from a latency table is not had yet"}
+			if policy == "auto" && !o.Tune && len(tables) == 0 {
+				return &diag.Error{Place: "--policy", Found: "auto", Wanted: "--table with it, or --tune, which measures each layer here"}
+			}
+			if len(tables) > 0 {
+				if o.Tune || policy != "auto" || !strings.HasPrefix(o.Target, "cpu-int8") {
+					return &diag.Error{Place: "--table", Found: "--policy " + policy + " for " + o.Target, Wanted: "--policy auto for cpu-int8, without --tune: it chooses between int8 and f32 layers"}
+				}
+				if o.Table, err = readTables(tables, o.Target, o.Threads, foreign); err != nil {
+					return err
+				}
 			}
 			if cmd.Flags().Changed("passes") {
 				if o.Passes, err = passes.Parse(passNames); err != nil {
@@ -97,12 +109,14 @@ func (a *app) compile() *cobra.Command {
 	f.StringVar(&o.Eval, "eval", "", "DATA to compare before and after on")
 	shapes.flag(f)
 	pre.flags(f)
-	f.StringVar(&policy, "policy", "int8", "int8 (every layer that can be), auto (with --tune: where it measured faster), or a TOML file of layers")
+	f.StringVar(&policy, "policy", "int8", "int8 (every layer that can be), auto (with --table or --tune: where it measured faster), or a TOML file of layers")
 	f.Float64Var(&o.MaxDrop, "max-drop", 0, "keep the fewest layers in f32 so that top-1 drops by no more points than this")
 	f.StringVar(&o.Method, "method", "", "calibration: minmax, average, percentile, entropy, mse")
 	f.StringVar(&o.Rounding, "rounding", "", "weight rounding: gptq (default), nearest, adaround")
 	f.Float64Var(&o.Smooth, "smooth", 0, "SmoothQuant's alpha for dense layers (0: the default 0.5, negative: off)")
 	f.BoolVar(&o.Tune, "tune", false, "measure each layer in int8 and f32 on this device; what was slower in int8 stays f32")
+	f.StringSliceVar(&tables, "table", nil, "latency tables of cpu-int8 and cpu-f32, by which --policy auto chooses")
+	f.BoolVar(&foreign, "allow-foreign", false, "use tables of another device or version")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
 	f.IntVar(&o.Threads, "threads", 1, "threads for calibration and measuring")
 	f.StringVar(&passNames, "passes", "", "run these passes instead of the default pipeline")
@@ -110,6 +124,36 @@ func (a *app) compile() *cobra.Command {
 	f.BoolVar(&verifyEach, "verify-each", false, "run the interpreter before and after each pass")
 	f.StringVar(&report, "report", "", "write a page with graph, errors and times here")
 	return c
+}
+
+// readTables reads tables of one device into one: the rows of the first of each
+// kernel count. At least one is of cpu-int8.
+func readTables(paths []string, target string, threads int, foreign bool) (*latency.Table, error) {
+	var all *latency.Table
+	_, isa := backends.SplitName(target)
+	int8 := false
+	for _, path := range paths {
+		t, err := latency.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		of := t.Fact("target")
+		int8 = int8 || of == "cpu-int8"
+		if !foreign {
+			if err := t.Foreign(latency.Fingerprint(nasc.Version(), of, isa, max(1, threads), 1)); err != nil {
+				return nil, diag.At(path, err)
+			}
+		}
+		if all == nil {
+			all = t
+		} else {
+			all = all.With(t)
+		}
+	}
+	if !int8 {
+		return nil, &diag.Error{Place: "--table", Found: strings.Join(paths, ", "), Wanted: "a table of cpu-int8, and one of cpu-f32", Fix: "nasc profile --target cpu-int8 --models or --space"}
+	}
+	return all, nil
 }
 
 // writable refuses an output that could not be written, before hours of work.
@@ -157,7 +201,11 @@ func compileText(w io.Writer, m *nasc.Model, r *nasc.Result) {
 				fmt.Fprintf(w, "tuned: %s stays f32: %.4f ms, int8 took %.4f\n", l.Layer, l.F32MS, l.Int8MS)
 			}
 		}
-		fmt.Fprintf(w, "tuned: %d of %d layers int8, where it measured faster here\n", len(r.Tuned)-kept, len(r.Tuned))
+		where := "here"
+		if r.Manifest.Notes["tune.by"] != "" {
+			where = "by the " + r.Manifest.Notes["tune.by"]
+		}
+		fmt.Fprintf(w, "tuned: %d of %d layers int8, where it measured faster %s\n", len(r.Tuned)-kept, len(r.Tuned), where)
 	}
 	if r.Quant != nil {
 		for _, n := range r.Quant.Notes {

@@ -3,12 +3,15 @@ package cli
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/passes"
 )
 
 func (a *app) latency() *cobra.Command {
@@ -21,6 +24,7 @@ func (a *app) latencyPredict() *cobra.Command {
 	var (
 		t      tableFlags
 		shapes shapeFlag
+		energy bool
 	)
 	c := &cobra.Command{
 		Use: "predict MODEL --table F", Short: "the time of a run, from the rows of its kernels", Args: cobra.ExactArgs(1),
@@ -38,7 +42,7 @@ func (a *app) latencyPredict() *cobra.Command {
 			if err := t.native(table); err != nil {
 				return err
 			}
-			e, _, err := nasc.Start(m.Graph(), t.target, t.batch, t.threads)
+			e, g, err := nasc.Start(m.Graph(), t.target, t.batch, t.threads)
 			if err != nil {
 				return err
 			}
@@ -51,16 +55,36 @@ func (a *app) latencyPredict() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if p.File, err = nasc.FileBytes(cmd.Context(), m, t.target, shapes.sets); err != nil {
+				return err
+			}
+			if energy {
+				meter, err := latency.NewMeter()
+				if err != nil {
+					return err
+				}
+				in, out := passes.RandomInputs(g, 1), backends.NewOutputs(g)
+				j, err := latency.Energy(meter, time.Second, func() error { return e.Run(cmd.Context(), in, out) })
+				if err != nil {
+					return err
+				}
+				p.Joules = &j
+			}
 			return a.show(p, func(w io.Writer) {
 				for _, n := range p.PerNode {
 					fmt.Fprintf(w, "%9.4f ms  %-12s  %-28s %s\n", n.MS, n.Source, n.Op, n.Node)
 				}
 				fmt.Fprintf(w, "%9.4f ms  beside the kernels\n", p.Overhead)
 				fmt.Fprintf(w, "%9.4f ms  in all (90 %% interval %.4f to %.4f), %d kernels, %d of them in the table\n", p.Total, p.Lo, p.Hi, len(p.PerNode), p.Hits)
+				fmt.Fprintf(w, "%s of intermediate values, %s as a file\n", bytesText(p.Arena), bytesText(p.File))
+				if p.Joules != nil {
+					fmt.Fprintf(w, "%.6f J a run, measured\n", *p.Joules)
+				}
 			})
 		},
 	}
 	t.flags(c)
 	shapes.flag(c.Flags())
+	c.Flags().BoolVar(&energy, "energy", false, "measure the energy of a run, too: needs the processor's counters")
 	return c
 }

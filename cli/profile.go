@@ -87,6 +87,7 @@ from DEVICE.csv.partial.`,
 	f.DurationVar(&budget, "budget", 0, "time for all of it (0: up to 10s a network)")
 	f.Float64Var(&ci, "ci", 0.03, "half the confidence interval wanted of each median, as a share of it")
 	shapes.flag(f)
+	c.AddCommand(a.profileDiff(), a.profileShow())
 	return c
 }
 
@@ -137,6 +138,13 @@ func (a *app) profileSource(cmd *cobra.Command, base, target string, models, spa
 			}
 			s.List = append(s.List, latency.Work{Name: netName(path, static), Graph: static, In: passes.RandomInputs(static, 1)})
 		}
+	}
+	if base == "cpu-int8" { // for networks of both types
+		w, err := nasc.EdgesWork(batch)
+		if err != nil {
+			return s, err
+		}
+		s.List = append(s.List, w)
 	}
 	var list []*arch.Space
 	most := 0

@@ -32,6 +32,9 @@ type Prediction struct {
 	Lo       float64    `json:"lo_ms"`
 	Hi       float64    `json:"hi_ms"`
 	Overhead float64    `json:"overhead_ms"`
+	Arena    int64      `json:"arena_bytes"` // of intermediate values of one run, exactly
+	File     int64      `json:"file_bytes"`  // of the .nasc file, exactly; 0: not asked
+	Joules   *float64   `json:"joules,omitempty"`
 	Hits     int        `json:"hits"`
 	PerNode  []NodeTime `json:"per_node"`
 }
@@ -72,7 +75,13 @@ const sameFamily = 0.3
 // Predict sums the steps of a plan. A kernel that is not in the table comes
 // from the model of its family; one of which the table has no relative is an
 // error that names it.
-func (t *Table) Predict(p backends.Planned) (*Prediction, error) { return t.PredictSteps(p.Steps()) }
+func (t *Table) Predict(p backends.Planned) (*Prediction, error) {
+	out, err := t.PredictSteps(p.Steps())
+	if out != nil {
+		out.Arena = p.ArenaBytes()
+	}
+	return out, err
+}
 
 // PredictSteps is Predict for the steps alone.
 func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
@@ -131,9 +140,14 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 
 // Family names the kind of work that a step is, as the models tell them apart.
 func Family(s backends.Step) string {
-	k, err := parseKey(Key(s))
+	return KeyFamily(Key(s))
+}
+
+// KeyFamily is Family by the key of a row.
+func KeyFamily(key string) string {
+	k, err := parseKey(key)
 	if err != nil {
-		return s.Op
+		return key
 	}
 	return k.family
 }

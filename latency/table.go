@@ -96,20 +96,27 @@ func (t *Table) Find(key string) (Row, bool) {
 
 // add appends a row, or a network made of rows before it.
 func (t *Table) add(r Row) error {
-	if t.index == nil {
-		t.index, t.whole = map[string]int{}, map[string]bool{}
-	}
 	if strings.HasPrefix(r.Key, netPrefix) {
 		n, err := parseNet(r, len(t.Rows))
 		if err == nil {
 			t.Nets = append(t.Nets, n)
+			if t.whole == nil {
+				t.whole = map[string]bool{}
+			}
 			t.whole[n.Name] = true
 		}
 		return err
 	}
+	t.addKernel(r)
+	return nil
+}
+
+func (t *Table) addKernel(r Row) {
+	if t.index == nil {
+		t.index = map[string]int{}
+	}
 	t.index[r.Key] = len(t.Rows)
 	t.Rows = append(t.Rows, r)
-	return nil
 }
 
 // Fact gives a fact of the header, "" where it is not there.
@@ -341,3 +348,18 @@ func (t *Table) Keys() []string {
 
 // HasNet says whether a network was measured into the table as a whole.
 func (t *Table) HasNet(name string) bool { return t.whole[name] }
+
+// With gives a table with the other's kernels, too; of a kernel that both have
+// the row of t counts. Facts and networks are t's.
+func (t *Table) With(other *Table) *Table {
+	out := &Table{Facts: t.Facts}
+	for _, list := range [][]Row{t.Rows, other.Rows} {
+		for _, r := range list {
+			if _, ok := out.Find(r.Key); !ok {
+				out.addKernel(r)
+			}
+		}
+	}
+	out.Nets = t.Nets // their indices are those of t's rows, which come first
+	return out
+}
