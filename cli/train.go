@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,11 @@ func (a *app) train() *cobra.Command {
 					return err
 				}
 			}
-			pictures := strings.HasPrefix(o.Data, "images") || strings.HasPrefix(o.Data, "cifar")
+			kind, _, _ := strings.Cut(o.Data, ":")
+			pictures := slices.Contains([]string{"images", "cifar10", "mnist", "idx"}, kind)
+			if in := m.Graph().Inputs; pictures && m.Manifest.Preprocess == nil && len(in) == 1 {
+				m.Manifest.Preprocess = data.Assume(in[0].Type) // the architecture does not say
+			}
 			if o.Preprocess, err = pre.apply(a, m.Manifest.Preprocess, pictures); err != nil {
 				return err
 			}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/backends/cpu"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/ir"
@@ -304,5 +306,60 @@ func TestCurve(t *testing.T) {
 	}
 	if s := CurveText(es[:1]); s != "" {
 		t.Error(s)
+	}
+}
+
+// TestZooTrains: every network of the zoo with classes as outputs has a step
+// that differentiates, verifies and compiles for the engine.
+func TestZooTrains(t *testing.T) {
+	files, err := zoo.FS.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trained := 0
+	for _, f := range files {
+		if filepath.Ext(f.Name()) != ".toml" {
+			continue
+		}
+		g, _, err := arch.LoadFS(zoo.FS, f.Name(), f.Name())
+		if err != nil {
+			continue // a search space
+		}
+		n, err := New(g)
+		if err != nil {
+			if !strings.Contains(err.Error(), "wanted f32[N,classes]") {
+				t.Errorf("%s: %v", f.Name(), err)
+			}
+			continue
+		}
+		s, err := n.step(2, Options{DropPath: 0.1})
+		if err != nil {
+			t.Errorf("%s: %v", f.Name(), err)
+			continue
+		}
+		d, err := Differentiated(s.graph, s.params)
+		if err != nil {
+			t.Errorf("%s: %v", f.Name(), err)
+			continue
+		}
+		trained++
+		fallback := map[string]int{}
+		e, err := cpu.F32().Compile(d, backends.Options{})
+		if err != nil {
+			t.Errorf("%s: %v", f.Name(), err)
+			continue
+		}
+		for _, s := range e.(backends.Planned).Steps() {
+			if s.Fallback {
+				fallback[s.Op]++
+			}
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		t.Logf("%s: %d parameters tensors, ops without kernels: %v", f.Name(), len(n.Params), fallback)
+	}
+	if trained < 8 {
+		t.Errorf("only %d networks were trained", trained)
 	}
 }
