@@ -26,6 +26,7 @@ tests() {
 }
 export NASC_ISA=
 tests isa levels "${run[@]}"
+tests move "all levels" "${run[@]}"
 tests peak loops "${run[@]}"
 tests int8 "all levels" "${run[@]}"
 # The same without SDOT; floats do not tell the two levels apart.

@@ -340,6 +340,15 @@ func LoadLane(d V, lane uint32, base X) Inst {
 	}
 }
 
+// Store3Post writes the lanes of three registers from d on in turn, and moves
+// base on behind them.
+func Store3Post(a Arr, d V, base X) Inst {
+	return Inst{
+		0x0c9f4000 | a.q<<30 | a.size<<10 | uint32(base)<<5 | uint32(d),
+		fmt.Sprintf("st3 {%s, %s, %s}, [x%d], #%d", d.as(a), (d + 1).as(a), (d + 2).as(a), base, 24<<a.q),
+	}
+}
+
 // StoreLane writes one float32 lane of d.
 func StoreLane(d V, lane uint32, base X) Inst {
 	return Inst{

@@ -66,7 +66,7 @@ func samples() []Inst {
 	for _, s := range []Size{Q, D, S, B} {
 		is = append(is, Load(s, 17, 26, 0), Load(s, 17, 26, 7*s.bytes), Store(s, 17, 26, 7*s.bytes), LoadPost(s, 18, 25, int(s.bytes)), LoadPost(s, 18, 25, -256), StorePost(s, 18, 25, int(s.bytes)), LoadAt(s, 9, 20, 17), StoreAt(s, 9, 20, 17))
 	}
-	return append(is, LoadDup(S4, 8, 21), LoadDup(B16, 8, 21), LoadDup(H8, 8, 21), LoadDupPost(S4, 29, 16, 9))
+	return append(is, Store3Post(B16, 17, 9), Store3Post(S4, 17, 9), Three("zip2", D2, 9, 22, 31), Dup(D2, 3, 20, 1), LoadDup(S4, 8, 21), LoadDup(B16, 8, 21), LoadDup(H8, 8, 21), LoadDupPost(S4, 29, 16, 9))
 }
 
 // Every encoding is the one that GNU as gives its text; testdata/encodings.txt

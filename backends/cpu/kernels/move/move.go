@@ -8,6 +8,8 @@ package move
 
 import "unsafe"
 
+//go:generate go run ./gen/neon
+
 // Args is the memory of one run; X2 holds the indices of a gather.
 type Args struct {
 	X, X2, Y []byte

@@ -8,6 +8,9 @@ import (
 
 //go:generate go run ./gen -out interleave_amd64.s -stubs interleave_amd64.go -pkg move
 
+// vectors names the kernels of this file.
+const vectors = isa.AVX2
+
 // interleave3 gives the kernel for elements of a size, nil where there is none.
 func interleave3(elem int, l isa.Level) planes {
 	if !l.Has(isa.AVX2) {

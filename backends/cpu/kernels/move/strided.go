@@ -99,12 +99,12 @@ func Strided(s StridedSpec, l isa.Level) (Kernel, error) {
 		m.block = turnBlock
 		if m.dims[r-1] == 3 && m.dst[m.turned] == 3*elem {
 			if m.planes = interleave3(elem, l); m.planes != nil {
-				m.block, m.name = planeBlock, fmt.Sprintf("interleave3_x%d_%v", 8*elem, isa.AVX2)
+				m.block, m.name = planeBlock, fmt.Sprintf("interleave3_x%d_%v", 8*elem, vectors)
 			}
 		}
 		if m.planes == nil && m.dims[r-1] >= 8 {
 			if m.tiles8 = turner(elem, l); m.tiles8 != nil {
-				m.block, m.name = vectorBlock, fmt.Sprintf("transpose_x%d_%v", 8*elem, isa.AVX2)
+				m.block, m.name = vectorBlock, fmt.Sprintf("transpose_x%d_%v", 8*elem, vectors)
 			}
 		}
 		m.blocks = (m.dims[m.turned] + m.block - 1) / m.block
