@@ -15,7 +15,7 @@ func F32() backends.Target {
 
 // Int8 is the target cpu-int8: quantized graphs, with float islands.
 func Int8() backends.Target {
-	return target{"cpu-int8", "nasc's own engine for int8: fused kernels in Go assembly (AVX512-VNNI, AVX-VNNI, AVX2, NEON) or portable Go"}
+	return target{"cpu-int8", "nasc's own engine for int8: fused kernels in Go assembly (AMX, AVX512-VNNI, AVX-VNNI, AVX2, NEON) or portable Go"}
 }
 
 func (t target) Name() string     { return t.name }

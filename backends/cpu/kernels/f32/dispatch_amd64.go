@@ -12,7 +12,7 @@ import (
 // integer extensions do not matter.
 func vectorISA(l isa.Level) string {
 	switch l {
-	case isa.VNNI:
+	case isa.VNNI, isa.AMX:
 		return "avx512"
 	case isa.AVX2, isa.AVXVNNI:
 		return "avx2"

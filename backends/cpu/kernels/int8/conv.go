@@ -36,12 +36,15 @@ type conv struct {
 	k        *gemmKernel
 	fin      finisher
 	copied   bool
+	ahead    bool // a block's weights are prefetched while the one before runs
+	gathered bool // the windows of a band's pixels are laid out in rows
 	in       input
 	blocks   []block
 	runs     []int64
 	quads    int // steps of a run
 	bands    []band
 	imgBytes int // scratch of the copied input
+	winBytes int // and of gathered windows
 	sumBytes int
 }
 
@@ -62,6 +65,7 @@ type convArgs struct {
 	finish  finishArgs
 	window  windowArgs
 	convert convertArgs
+	gather  gatherArgs
 }
 
 var convPool = sync.Pool{New: func() any { return new(convArgs) }}
@@ -91,8 +95,7 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 		return newDepthwise(s, l), nil
 	}
 	c := &conv{ConvSpec: s}
-	// x and w less a zero point need 16 bits.
-	c.k = pickGemm(l, s.WZero != nil)
+	c.k = s.kernel(l)
 	c.fin = newFinisher(s.Out, s.Mult, s.bound(), s.Residual, s.Table, l)
 	c.prepare(l)
 	units := float64(len(c.bands) * len(c.blocks))
@@ -101,10 +104,10 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	if c.k.level == isa.Portable {
 		perOutput = 3
 	}
-	products := outputs * (float64(s.KH*s.KW*s.C/s.Groups)/c.k.speed() + perOutput)
+	products := outputs * (float64(len(c.runs)*c.quads*c.k.quad)/c.k.speed() + perOutput)
 	return &op{
 		name: fmt.Sprintf("conv_%s_%s", s.dims(), c.k.name), run: c.run,
-		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.sumBytes,
+		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.winBytes + c.sumBytes,
 		cost: max(products, float64(s.KH*s.KW*s.C/s.Groups*s.K)/weightBytesPerNS) / units,
 	}, nil
 }
@@ -117,13 +120,21 @@ func (c *conv) prepare(l isa.Level) {
 	if joined {
 		length = c.KW * cg
 	}
+	c.gathered = joined && c.k.gathers(c.KH, length)
 	c.copied = c.PT > 0 || c.PL > 0 || c.in.ph > c.H || c.in.pw > c.W ||
-		c.XSigned || c.in.elem != 1 || length%c.k.quad != 0
+		c.XSigned || c.in.elem != 1 || length%c.k.quad != 0 || c.gathered
 	pitch := c.W
 	if c.copied {
 		pitch = c.in.pw
 	}
+	if c.gathered {
+		length *= c.KH
+		c.runs = append(c.runs, 0)
+	}
 	for kh := range c.KH {
+		if c.gathered {
+			break
+		}
 		row := kh * c.DH * pitch * c.C * c.in.elem
 		if joined {
 			c.runs = append(c.runs, int64(row))
@@ -146,11 +157,20 @@ func (c *conv) packBlocks(cg, kg, length int) {
 	if c.in.elem == 1 {
 		zero = c.XZero + offset(c.XSigned) - c.k.format.taken()
 	}
+	size := 0
+	for col := 0; col < kg; {
+		k := c.k.fit(kg - col)
+		size += align64(len(c.runs) * c.quads * k.stepBytes())
+		col += k.cols
+	}
+	c.ahead = c.Groups == 1 && size > 1<<20
+	slab := aligned[byte](size * c.Groups)
 	for g := range c.Groups {
 		for col := 0; col < kg; {
 			k := c.k.fit(kg - col)
 			b := block{k: k, col: g*kg + col, cols: min(k.cols, kg-col), group: g}
-			b.w = aligned[byte](len(c.runs) * c.quads * k.stepBytes())
+			n := len(c.runs) * c.quads * k.stepBytes()
+			b.w, slab = slab[:n:n], slab[align64(n):]
 			b.init = aligned[int32](k.cols)
 			var zeros []int32
 			if c.WZero != nil {
@@ -199,6 +219,9 @@ func (c *conv) cutBands(ktotal int) {
 		return
 	}
 	parts := max(want, ceilDiv(c.in.ph*c.in.pw*c.C*c.in.elem, bandBytes))
+	if c.gathered {
+		parts = max(parts, ceilDiv(c.OH*c.OW*c.quads*c.k.quad, bandBytes))
+	}
 	parts = max(1, min(parts, ceilDiv(c.OH, max(1, c.KH-1))))
 	for n := range c.N {
 		for i := range parts {
@@ -212,6 +235,9 @@ func (c *conv) addBand(b band) {
 	if c.copied {
 		c.imgBytes = max(c.imgBytes, c.in.bytes(b))
 	}
+	if c.gathered {
+		c.winBytes = max(c.winBytes, (b.oy1-b.oy0)*c.OW*c.quads*c.k.quad+inputSlack)
+	}
 }
 
 func (c *conv) run(lo, hi int, a *Args) {
@@ -224,9 +250,15 @@ func (c *conv) run(lo, hi int, a *Args) {
 		if c.copied {
 			if copied != bi {
 				c.in.copy(&ca.convert, a, b)
+				if c.gathered {
+					c.gather(&ca.gather, a.Scratch[c.imgBytes:], a.Scratch, b)
+				}
 				copied = bi
 			}
 			x = base(a.Scratch)
+			if c.gathered {
+				x = unsafe.Add(x, c.imgBytes)
+			}
 		} else {
 			x = unsafe.Add(base(a.X), ((b.n*c.H+b.oy0*c.SH)*c.W)*c.C)
 		}
@@ -236,37 +268,55 @@ func (c *conv) run(lo, hi int, a *Args) {
 	convPool.Put(ca)
 }
 
-// band computes a block's channels of a band; x is the band's first input row.
-func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer) {
-	k := blk.k
+// lines are the pixels of a band as a kernel walks them: n at a time, step bytes
+// of x apart, the lines stride bytes.
+type lines struct{ count, n, step, stride int }
+
+// lines gives the walk through a band and where it starts in x.
+func (c *conv) lines(b *band) (l lines, start int) {
+	if c.gathered {
+		return lines{count: 1, n: (b.oy1 - b.oy0) * c.OW, step: c.quads * c.k.quad}, 0
+	}
 	pitch, origin := c.W, 0
 	if c.copied {
 		pitch, origin = c.in.pw, c.in.origin(*b)
 	}
+	pixel := c.C * c.in.elem
+	l = lines{count: b.oy1 - b.oy0, n: b.ox1 - b.ox0, step: c.SW * pixel, stride: c.SH * pitch * pixel}
+	return l, (b.ox0*c.SW - origin) * pixel
+}
+
+// band computes a block's channels of a band; x is the band's first input row.
+func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer) {
+	k := blk.k
+	l, start := c.lines(b)
 	x = unsafe.Add(x, blk.group*(c.C/c.Groups)*c.in.elem)
-	sums := unsafe.Add(base(a.Scratch), c.imgBytes)
+	sums := unsafe.Add(base(a.Scratch), c.imgBytes+c.winBytes)
 	size := c.fin.out.bytes()
 	pixel := (b.n*c.OH+b.oy0)*c.OW + b.ox0 // the first whose sums are kept
 	g := &ca.gemm
 	sumStep := uintptr(k.cols * 4)
 	*g = gemmArgs{
-		xStep: uintptr(c.SW * c.C * c.in.elem), runs: base(c.runs), numRuns: len(c.runs), quads: c.quads,
+		xStep: uintptr(l.step), runs: base(c.runs), numRuns: len(c.runs), quads: c.quads,
 		w: base(blk.w), init: base(blk.init), sumStep: sumStep,
 	}
+	if c.ahead {
+		g.ahead = uintptr(base(blk.w)) + uintptr(len(blk.w))
+	}
 	if k.fuses && c.fin.pack != nil {
-		c.fusedBand(g, a, b, blk, x, pitch, origin)
+		c.fusedBand(g, a, pixel, blk, x, l, start)
 		return
 	}
 	have := 0
-	for oy := b.oy0; oy < b.oy1; oy++ {
-		row := unsafe.Add(x, (oy-b.oy0)*c.SH*pitch*c.C*c.in.elem)
-		for ox := b.ox0; ox < b.ox1; {
-			n := min(b.ox1-ox, sumPixels-have)
-			g.x = unsafe.Add(row, (ox*c.SW-origin)*c.C*c.in.elem)
+	for line := range l.count {
+		row := unsafe.Add(x, line*l.stride)
+		for done := 0; done < l.n; {
+			n := min(l.n-done, sumPixels-have)
+			g.x = unsafe.Add(row, start+done*l.step)
 			k.rowsOf(g, unsafe.Add(sums, uintptr(have)*sumStep), n)
 			have += n
-			ox += n
-			if have == sumPixels || oy == b.oy1-1 && ox == b.ox1 {
+			done += n
+			if have == sumPixels || line == l.count-1 && done == l.n {
 				// No address is made that lies outside the tensors: the collector may see it.
 				at := pixel*c.K + blk.col
 				var x2 unsafe.Pointer
@@ -282,33 +332,42 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer
 }
 
 // fusedBand is band with a kernel that writes the results itself.
-func (c *conv) fusedBand(g *gemmArgs, a *Args, b *band, blk *block, x unsafe.Pointer, pitch, origin int) {
+func (c *conv) fusedBand(g *gemmArgs, a *Args, pixel int, blk *block, x unsafe.Pointer, l lines, start int) {
 	g.pack, g.mult = unsafe.Pointer(c.fin.pack), unsafe.Pointer(&c.fin.mult[blk.col])
 	g.mask, g.yStep = ^uint64(0)>>(64-blk.cols), uintptr(c.K)
-	for oy := b.oy0; oy < b.oy1; oy++ {
-		y := unsafe.Pointer(&a.Y[((b.n*c.OH+oy)*c.OW+b.ox0)*c.K+blk.col])
+	sums := unsafe.Add(base(a.Scratch), c.imgBytes+c.winBytes)
+	for line := 0; line < l.count; {
+		y := unsafe.Pointer(&a.Y[pixel*c.K+blk.col])
 		g.y = uintptr(y)
 		if c.Residual != nil {
-			x2 := unsafe.Pointer(&a.X2[((b.n*c.OH+oy)*c.OW+b.ox0)*c.K+blk.col])
+			x2 := unsafe.Pointer(&a.X2[pixel*c.K+blk.col])
 			g.residual, g.delta = 1, uintptr(x2)-uintptr(y)
 		}
-		g.x = unsafe.Add(x, ((oy-b.oy0)*c.SH*pitch+b.ox0*c.SW-origin)*c.C*c.in.elem)
-		blk.k.rowsOf(g, unsafe.Add(base(a.Scratch), c.imgBytes), b.ox1-b.ox0)
-		if c.fin.table != nil {
-			c.fin.table.rows(y, c.K, b.ox1-b.ox0, blk.cols)
+		g.x = unsafe.Add(x, line*l.stride+start)
+		done := 1
+		if blk.k.linesOf != nil {
+			done = blk.k.linesOf(g, sums, l, l.count-line)
+		} else {
+			blk.k.rowsOf(g, sums, l.n)
 		}
+		if c.fin.table != nil {
+			c.fin.table.rows(y, c.K, done*l.n, blk.cols)
+		}
+		line += done
+		pixel += done * l.n
 	}
 	runtime.KeepAlive(a)
 }
 
 // rowsOf computes n rows from g.x on, in tiles of nearly equal height.
 func (k *gemmKernel) rowsOf(g *gemmArgs, sums unsafe.Pointer, n int) {
+	g.lineTiles, g.lineLeft, g.lineSkip = n, n, 0 // no line ends
 	tiles := ceilDiv(n, k.rows)
 	small := n / tiles
 	big := n - small*tiles // tiles with a row more
 	x := g.x
 	// Assembly cannot be interrupted: a call takes some 30 µs at most.
-	most := max(1, maxSteps/(g.quads*g.numRuns))
+	most := max(1, maxSteps/(g.quads*g.numRuns*ceilDiv(k.quad, 8)))
 	for row := 0; row < n; {
 		t, r := tiles, small
 		if big > 0 {

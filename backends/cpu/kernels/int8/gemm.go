@@ -38,6 +38,18 @@ type gemmArgs struct {
 	// delta bytes from y.
 	residual uint64
 	delta    uintptr
+
+	// Of kernels on tile registers: what these hold, and how far the rows of one
+	// register are from those of the next in x and in sums, and a tile's from the
+	// next tile's in x, in bytes. After lineTiles tiles x moves on by lineSkip, too.
+	config              *tileConfig
+	tall, sumTall, move uintptr
+	lineTiles           int
+	lineSkip            int
+	lineLeft            int
+	runNow, runsLeft    uintptr // these three the kernel's own
+	xNow                uintptr // no pointer: in the end it is behind the tensor
+	ahead               uintptr // what is prefetched, moving on; 0: nothing
 }
 
 // packing is what packing results needs beside the factors: a vector each of
@@ -113,6 +125,9 @@ type gemmKernel struct {
 	format format
 	fuses  bool                // writes 8-bit results, too
 	run    [](func(*gemmArgs)) // by rows−1
+	// linesOf, where a kernel has it, computes some of up to count short lines at
+	// once and says how many.
+	linesOf func(g *gemmArgs, sums unsafe.Pointer, l lines, count int) int
 }
 
 // pickGemm gives the widest kernel of the best family that level l runs, if
@@ -147,8 +162,16 @@ func (k *gemmKernel) speed() float64 {
 		return 20
 	case k.format.elem() != 1:
 		return 90
+	case k.level == isa.AMX:
+		return 1500
 	}
 	return 2 * float64(k.cols) * 3
+}
+
+// gathers says whether rows of windows, of height runs of length elements, are
+// worth laying out: where runs alone would leave most of a step empty.
+func (k *gemmKernel) gathers(height, length int) bool {
+	return k.level == isa.AMX && length <= k.quad && height*ceilDiv(length, k.quad) >= 2*ceilDiv(height*length, k.quad)
 }
 
 // stepBytes is the size of one packed step.
@@ -167,18 +190,22 @@ func (k *gemmKernel) stepBytes() int {
 // w[i·stride+c], less zeros[c] where zeros is not nil.
 func (k *gemmKernel) pack(dst []byte, w []int8, stride, runs, length, cols int, zeros []int32) {
 	steps := ceilDiv(length, k.quad)
-	size := k.stepBytes()
+	quad, groups := k.quad, 1
+	if k.format == bytesFormat { // groups of four, whatever a step takes
+		quad, groups = 4, k.quad/4
+	}
+	size := k.stepBytes() / groups
 	none := make([]int8, cols)
 	for run := range runs {
-		for step := range steps {
+		for group := range steps * groups {
 			var r [4][]int8
 			for j := range r {
 				r[j] = none
-				if i := step*k.quad + j; j < k.quad && i < length {
+				if i := group*quad + j; j < quad && i < length {
 					r[j] = w[(run*length+i)*stride:][:cols]
 				}
 			}
-			out := dst[(run*steps+step)*size:][:size]
+			out := dst[(run*steps*groups+group)*size:][:size]
 			switch k.format {
 			case bytesFormat, signedFormat:
 				o := view[uint32](base(out), cols)
@@ -195,13 +222,13 @@ func (k *gemmKernel) pack(dst []byte, w []int8, stride, runs, length, cols int, 
 					o[c][0] -= int16(z)
 					o[c][1] -= int16(z)
 				}
-				if step*k.quad+1 >= length { // nothing but 0 behind the run
+				if group*quad+1 >= length { // nothing but 0 behind the run
 					for c := range o {
 						o[c][1] = 0
 					}
 				}
 			case rowsFormat:
-				for j := range min(k.quad, length-step*k.quad) {
+				for j := range min(k.quad, length-group*quad) {
 					o := view[int16](base(out[2*j*k.cols:]), cols)
 					for c, v := range r[j] {
 						o[c] = int16(v)

@@ -2,6 +2,7 @@ package int8
 
 import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 
+//go:generate go run ./gen -set gemm_amx -out gemm_amx_amd64.s
 //go:generate go run ./gen -set gemm_vnni -out gemm_vnni_amd64.s
 //go:generate go run ./gen -set finish_vnni -out finish_vnni_amd64.s
 //go:generate go run ./gen -set depthwise_vnni -out depthwise_vnni_amd64.s
@@ -15,7 +16,7 @@ func vectorGemm() []gemmKernel {
 	row := func(name string, l isa.Level, cols, quad int, f format, run ...func(*gemmArgs)) gemmKernel {
 		return gemmKernel{kernel: kernel{name, l}, cols: cols, rows: len(run), quad: quad, format: f, fuses: l == isa.VNNI, run: run}
 	}
-	return []gemmKernel{
+	return append(tileGemm(), []gemmKernel{
 		row("gemm_u8s8s32_7x64c4_avx512vnni", isa.VNNI, 64, 4, bytesFormat, gemmVNNI1x64, gemmVNNI2x64, gemmVNNI3x64, gemmVNNI4x64, gemmVNNI5x64, gemmVNNI6x64, gemmVNNI7x64),
 		row("gemm_u8s8s32_8x48c4_avx512vnni", isa.VNNI, 48, 4, bytesFormat, gemmVNNI1x48, gemmVNNI2x48, gemmVNNI3x48, gemmVNNI4x48, gemmVNNI5x48, gemmVNNI6x48, gemmVNNI7x48, gemmVNNI8x48),
 		row("gemm_u8s8s32_14x32c4_avx512vnni", isa.VNNI, 32, 4, bytesFormat, gemmVNNI1x32, gemmVNNI2x32, gemmVNNI3x32, gemmVNNI4x32, gemmVNNI5x32, gemmVNNI6x32, gemmVNNI7x32, gemmVNNI8x32, gemmVNNI9x32, gemmVNNI10x32, gemmVNNI11x32, gemmVNNI12x32, gemmVNNI13x32, gemmVNNI14x32),
@@ -24,7 +25,7 @@ func vectorGemm() []gemmKernel {
 		row("gemm_u8s8s32_12x8c4_avxvnni", isa.AVXVNNI, 8, 4, bytesFormat, gemmAVXVNNI1x8, gemmAVXVNNI2x8, gemmAVXVNNI3x8, gemmAVXVNNI4x8, gemmAVXVNNI5x8, gemmAVXVNNI6x8, gemmAVXVNNI7x8, gemmAVXVNNI8x8, gemmAVXVNNI9x8, gemmAVXVNNI10x8, gemmAVXVNNI11x8, gemmAVXVNNI12x8),
 		row("gemm_s16s16s32_6x16c2_avx2", isa.AVX2, 16, 2, wordsFormat, gemmAVX21x16, gemmAVX22x16, gemmAVX23x16, gemmAVX24x16, gemmAVX25x16, gemmAVX26x16),
 		row("gemm_s16s16s32_12x8c2_avx2", isa.AVX2, 8, 2, wordsFormat, gemmAVX21x8, gemmAVX22x8, gemmAVX23x8, gemmAVX24x8, gemmAVX25x8, gemmAVX26x8, gemmAVX27x8, gemmAVX28x8, gemmAVX29x8, gemmAVX210x8, gemmAVX211x8, gemmAVX212x8),
-	}
+	}...)
 }
 
 func vectorFinish() [][]finishKernel {

@@ -8,6 +8,9 @@ func detect() []Level {
 	x := &cpu.X86
 	var ls []Level
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI {
+		if x.HasAMXTile && x.HasAMXInt8 && requestTiles() {
+			ls = append(ls, AMX)
+		}
 		ls = append(ls, VNNI)
 	}
 	if x.HasAVX2 && x.HasFMA {

@@ -22,6 +22,7 @@ const (
 	AVX2                  // AVX2 and FMA
 	AVXVNNI               // AVX2 with VPDPBUSD on 256 bits (VEX)
 	VNNI                  // AVX-512 F, BW, DQ, VL and VNNI
+	AMX                   // VNNI and tile registers with 8-bit products
 	NEON                  // arm64's vectors
 	NEONDot               // NEON with products of four bytes (SDOT)
 )
@@ -29,7 +30,7 @@ const (
 // Env is the environment variable that forces a level.
 const Env = "NASC_ISA"
 
-var names = [...]string{Portable: "portable", AVX2: "avx2", AVXVNNI: "avxvnni", VNNI: "vnni", NEON: "neon", NEONDot: "neondot"}
+var names = [...]string{Portable: "portable", AVX2: "avx2", AVXVNNI: "avxvnni", VNNI: "vnni", AMX: "amx", NEON: "neon", NEONDot: "neondot"}
 
 // String is the name that Parse and NASC_ISA take.
 func (l Level) String() string {
@@ -46,6 +47,8 @@ func (l Level) Has(k Level) bool {
 		return true
 	case AVX2:
 		return l >= AVX2 && l < NEON
+	case VNNI:
+		return l == VNNI || l == AMX
 	case NEON:
 		return l >= NEON
 	}

@@ -13,7 +13,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("Parse(%q) = %v, %v", l.String(), got, err)
 		}
 	}
-	if _, err := Parse("sse9"); err == nil || !strings.Contains(err.Error(), "portable, avx2, avxvnni, vnni, neon, neondot") {
+	if _, err := Parse("sse9"); err == nil || !strings.Contains(err.Error(), "portable, avx2, avxvnni, vnni, amx, neon, neondot") {
 		t.Errorf("error of an unknown name: %v", err)
 	}
 }

@@ -46,7 +46,7 @@ func Loops() []Loop { return append(vectorLoops(), portableLoops...) }
 
 // levels orders the names of instruction sets, the widest first: a level
 // without a loop of a kind has that of the next one.
-var levels = []string{"amx", isa.VNNI.String(), isa.AVXVNNI.String(), isa.AVX2.String(), isa.NEONDot.String(), isa.NEON.String(), isa.Portable.String()}
+var levels = []string{isa.AMX.String(), isa.VNNI.String(), isa.AVXVNNI.String(), isa.AVX2.String(), isa.NEONDot.String(), isa.NEON.String(), isa.Portable.String()}
 
 // For gives the loop that speaks for kernels of a level.
 func For(k Kind, level string) Loop {

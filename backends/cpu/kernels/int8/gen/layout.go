@@ -3,23 +3,44 @@ package main
 // Offsets of the argument blocks' fields; TestLayouts of package int8 has the
 // same numbers.
 const (
-	gemmX       = 0
-	gemmXStep   = 8
-	gemmRuns    = 16
-	gemmNumRuns = 24
-	gemmQuads   = 32
-	gemmW       = 40
-	gemmInit    = 48
-	gemmSums    = 56
-	gemmSumStep = 64
-	gemmTiles   = 72
-	gemmPack    = 88
-	gemmMult    = 96
-	gemmY       = 104
-	gemmYStep   = 112
-	gemmMask    = 120
-	gemmRes     = 128
-	gemmDelta   = 136
+	gemmX         = 0
+	gemmXStep     = 8
+	gemmRuns      = 16
+	gemmNumRuns   = 24
+	gemmQuads     = 32
+	gemmW         = 40
+	gemmInit      = 48
+	gemmSums      = 56
+	gemmSumStep   = 64
+	gemmTiles     = 72
+	gemmRows      = 80
+	gemmPack      = 88
+	gemmMult      = 96
+	gemmY         = 104
+	gemmYStep     = 112
+	gemmMask      = 120
+	gemmRes       = 128
+	gemmDelta     = 136
+	gemmConfig    = 144
+	gemmTall      = 152
+	gemmSumTall   = 160
+	gemmMove      = 168
+	gemmLineTiles = 176
+	gemmLineSkip  = 184
+	gemmLineLeft  = 192
+	gemmRunNow    = 200
+	gemmRunsLeft  = 208
+	gemmXNow      = 216
+	gemmAhead     = 224
+
+	gatherY      = 0
+	gatherX      = 8
+	gatherN      = 16
+	gatherYStep  = 24
+	gatherXStep  = 32
+	gatherCount  = 40
+	gatherLength = 48
+	gatherStride = 56
 
 	packZero   = 0
 	packLeast  = 64

@@ -18,6 +18,7 @@ import (
 )
 
 var sets = map[string]func(){
+	"gemm_amx":         gemmAMXSet,
 	"gemm_vnni":        gemmVNNI,
 	"finish_vnni":      finishVNNI,
 	"depthwise_vnni":   depthwiseVNNI,

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func gemmAMXSet() {
+	for _, t := range [][2]int{{1, 4}, {1, 3}, {1, 2}, {2, 2}, {1, 1}, {2, 1}, {3, 1}, {4, 1}} {
+		gemmAMX(fmt.Sprintf("gemmAMX%dx%d", t[0], t[1]), t[0], t[1], false)
+		gemmAMX(fmt.Sprintf("gemmAddAMX%dx%d", t[0], t[1]), t[0], t[1], true)
+	}
+	gatherWindows()
+}
+
+// rowsAStep is how many rows of the last tile's sums are packed while a step's
+// products run.
+const rowsAStep = 4
+
+// linesAStep is how many cache lines a step prefetches.
+const linesAStep = 8
+
+// gemmAMX writes the kernel of rows×cols tile registers of sums. What the tiles
+// hold is in newTileConfig of package int8: sums in tiles 0 to 3, then rows of
+// x, then weights. A step takes 64 elements of x. The sums go through memory,
+// and become 8-bit results while the next tile's products run.
+func gemmAMX(name string, rows, cols int, residual bool) {
+	doc := fmt.Sprintf("computes tiles of %d×%d registers; it advances a.", rows, cols)
+	if residual {
+		doc = fmt.Sprintf("computes tiles of %d×%d registers and adds a residual; it advances a.", rows, cols)
+	}
+	a := text(name, "gemmArgs", doc)
+	ptr := []reg.GPPhysical{reg.R9, reg.R10, reg.R11, reg.R12}[:rows]
+	step, w, wStep, sums, sumsStep, tmp := reg.R8, reg.RSI, reg.RDI, reg.RBX, reg.RCX, reg.RAX
+	acc := func(r, c int) uint8 { return uint8(r*cols + c) }
+	// x(r) is the register of tile row r; the last may be lower than the others.
+	x := func(r int) uint8 {
+		switch {
+		case rows == 2 && cols == 2:
+			return 4 + uint8(r)
+		case rows > 1 && r == rows-1:
+			return 6
+		}
+		return 4 + uint8(r&1)
+	}
+	weights := []uint8{5, 6, 7}
+	switch {
+	case rows == 2 && cols == 2:
+		weights = []uint8{6, 7}
+	case rows > 1:
+		weights = []uint8{7}
+	}
+	add := func(value Op, offset int) { ADDQ(value, field(a, offset)) }
+	copyField := func(from, to int) {
+		MOVQ(field(a, from), tmp)
+		MOVQ(tmp, field(a, to))
+	}
+
+	MOVQ(field(a, gemmConfig), tmp)
+	ldtilecfg(tmp)
+	MOVQ(field(a, gemmXStep), step)
+	MOVQ(field(a, gemmSumStep), sumsStep)
+	MOVQ(U32(64*cols), wStep)
+	copyField(gemmX, gemmXNow)
+	pending, done, y := GP64(), GP64(), GP64()
+	XORQ(pending, pending)
+	MOVQ(field(a, gemmY), y)
+	MOVQ(field(a, gemmSums), done)
+	order, least, zeros := reg.Z31, reg.Z30, reg.Z29
+	factors := zmms[24:28]
+	MOVQ(field(a, gemmPack), tmp)
+	TESTQ(tmp, tmp)
+	JZ(LabelRef("tile"))
+	VMOVDQU32(at(tmp, packOrder), order)
+	VMOVDQU32(at(tmp, packZero), zeros)
+	VMOVDQU32(at(tmp, packLeast), least)
+	MOVQ(field(a, gemmMult), tmp)
+	for c := range cols {
+		VMOVUPS(at(tmp, 64*c), factors[c])
+	}
+	KMOVQ(field(a, gemmMask), reg.K1)
+
+	Label("tile")
+	MOVQ(field(a, gemmInit), sums)
+	XORQ(tmp, tmp)
+	for r := range rows {
+		for c := range cols {
+			tileload(sums, tmp, 64*c, acc(r, c))
+		}
+	}
+	MOVQ(field(a, gemmW), w)
+	copyField(gemmRuns, gemmRunNow)
+	copyField(gemmNumRuns, gemmRunsLeft)
+
+	Label("run")
+	MOVQ(field(a, gemmRunNow), tmp)
+	MOVQ(at(tmp, 0), ptr[0])
+	ADDQ(field(a, gemmXNow), ptr[0])
+	for i := 1; i < rows; i++ {
+		MOVQ(field(a, gemmTall), ptr[i])
+		ADDQ(ptr[i-1], ptr[i])
+	}
+	add(Imm(8), gemmRunNow)
+	k := load(a, gemmQuads)
+	Label("step")
+	for r := range rows {
+		tileload(ptr[r], step, 0, x(r))
+		for c := range cols {
+			if r == 0 {
+				tileload(w, wStep, 64*c, weights[c%len(weights)])
+			}
+			tdpbusd(weights[c%len(weights)], x(r), acc(r, c))
+		}
+	}
+	for _, p := range ptr {
+		ADDQ(Imm(64), p)
+	}
+	ADDQ(I32(1024*cols), w)
+	// What the next blocks of weights need moves towards the second level cache.
+	MOVQ(field(a, gemmAhead), tmp)
+	TESTQ(tmp, tmp)
+	JZ(LabelRef("fetched"))
+	for i := range linesAStep {
+		PREFETCHT1(at(tmp, 64*i))
+	}
+	ADDQ(U32(64*linesAStep), tmp)
+	MOVQ(tmp, field(a, gemmAhead))
+	Label("fetched")
+
+	// A row of 8-bit results, as gemmPacked; set picks its registers.
+	row := func(set int) {
+		q := zmms[4*set:][:cols]
+		for c, z := range q {
+			VCVTDQ2PS(at(done, 64*c), z)
+			VMULPS(factors[c], z, z)
+		}
+		for _, z := range q {
+			VCVTPS2DQ(z, z)
+		}
+		MOVQ(field(a, gemmPack), sums)
+		if residual {
+			MOVQ(field(a, gemmDelta), tmp)
+			free := append([]reg.VecPhysical{order}, zmms[8+4*set:][:3]...)
+			q = addResidual(sums, q, free, order, Mem{Base: y, Index: tmp, Scale: 1})
+		}
+		packRow(sums, q, zeros, least, order, y)
+		ADDQ(field(a, gemmYStep), y)
+		ADDQ(sumsStep, done)
+	}
+	TESTQ(pending, pending)
+	JZ(LabelRef("idle"))
+	for i := range rowsAStep {
+		row(i & 1)
+		DECQ(pending)
+		if i < rowsAStep-1 {
+			JZ(LabelRef("idle"))
+		}
+	}
+	Label("idle")
+	DECQ(k)
+	JNZ(LabelRef("step"))
+	DECQ(field(a, gemmRunsLeft))
+	JNZ(LabelRef("run"))
+
+	// What is left of the last tile's rows, then this one's sums.
+	TESTQ(pending, pending)
+	JZ(LabelRef("store"))
+	Label("rest")
+	row(0)
+	DECQ(pending)
+	JNZ(LabelRef("rest"))
+	Label("store")
+	MOVQ(field(a, gemmSums), sums)
+	MOVQ(sums, done)
+	for r := range rows {
+		for c := range cols {
+			tilestore(acc(r, c), sums, sumsStep, 64*c)
+		}
+		if r < rows-1 {
+			ADDQ(field(a, gemmSumTall), sums)
+		}
+	}
+	MOVQ(field(a, gemmPack), tmp)
+	TESTQ(tmp, tmp)
+	MOVQ(field(a, gemmRows), tmp)
+	JNZ(LabelRef("packed"))
+	IMULQ(sumsStep, tmp)
+	add(tmp, gemmSums)
+	JMP(LabelRef("next"))
+	Label("packed")
+	MOVQ(tmp, pending)
+
+	Label("next")
+	MOVQ(field(a, gemmMove), tmp)
+	DECQ(field(a, gemmLineLeft))
+	JNZ(LabelRef("same"))
+	ADDQ(field(a, gemmLineSkip), tmp)
+	MOVQ(field(a, gemmLineTiles), sums)
+	MOVQ(sums, field(a, gemmLineLeft))
+	Label("same")
+	add(tmp, gemmXNow)
+	DECQ(field(a, gemmTiles))
+	JNZ(LabelRef("tile"))
+	tilerelease()
+	TESTQ(pending, pending)
+	JZ(LabelRef("end"))
+	Label("last")
+	row(0)
+	DECQ(pending)
+	JNZ(LabelRef("last"))
+	Label("end")
+	MOVQ(y, field(a, gemmY))
+	VZEROUPPER()
+	RET()
+}
+
+// gatherWindows writes the kernels that lay out windows: for each of n pixels
+// count pieces of size bytes, in places length bytes apart. What a piece writes
+// too much, the next one writes again.
+func gatherWindows() {
+	for _, size := range []int{32, 64} {
+		a := text(fmt.Sprintf("gather%dAVX512", size), "gatherArgs", fmt.Sprintf("lays out windows in pieces of %d bytes; it advances a.", size))
+		y, x, n := load(a, gatherY), load(a, gatherX), load(a, gatherN)
+		yStep, xStep, length, stride := load(a, gatherYStep), load(a, gatherXStep), load(a, gatherLength), load(a, gatherStride)
+		Label("pixel")
+		from, to, left := GP64(), GP64(), load(a, gatherCount)
+		MOVQ(x, from)
+		MOVQ(y, to)
+		Label("piece")
+		if size == 32 {
+			VMOVDQU(at(from, 0), reg.Y0)
+			VMOVDQU(reg.Y0, at(to, 0))
+		} else {
+			VMOVDQU64(at(from, 0), reg.Z0)
+			VMOVDQU64(reg.Z0, at(to, 0))
+		}
+		ADDQ(stride, from)
+		ADDQ(length, to)
+		DECQ(left)
+		JNZ(LabelRef("piece"))
+		ADDQ(xStep, x)
+		ADDQ(yStep, y)
+		DECQ(n)
+		JNZ(LabelRef("pixel"))
+		VZEROUPPER()
+		RET()
+	}
+}

@@ -1,0 +1,92 @@
+package int8
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+// tileFuncs are the kernels on so many tile registers up: without a residual and
+// with one.
+type tileFuncs [2]func(*gemmArgs)
+
+func (f tileFuncs) run(a *gemmArgs) { f[a.residual](a) }
+
+// tileGemm are the matrix kernels on tile registers (AMX): a block of columns
+// takes its 16-column registers side by side, and one or more up.
+func tileGemm() []gemmKernel {
+	row := func(across int, up ...tileFuncs) gemmKernel {
+		k := gemmKernel{cols: 16 * across, rows: tileRows * len(up), quad: 64, format: bytesFormat, fuses: true}
+		k.kernel = kernel{fmt.Sprintf("gemm_u8s8s32_%dx%dc64_amx", k.rows, k.cols), isa.AMX}
+		for rows := 1; rows <= k.rows; rows++ {
+			n := ceilDiv(rows, tileRows)
+			k.run = append(k.run, withTiles(up[n-1], n, across, rows))
+		}
+		k.linesOf = linesWithTiles(&k, up, across)
+		return k
+	}
+	return []gemmKernel{
+		row(4, tileFuncs{gemmAMX1x4, gemmAddAMX1x4}),
+		row(3, tileFuncs{gemmAMX1x3, gemmAddAMX1x3}),
+		row(2, tileFuncs{gemmAMX1x2, gemmAddAMX1x2}, tileFuncs{gemmAMX2x2, gemmAddAMX2x2}),
+		row(1, tileFuncs{gemmAMX1x1, gemmAddAMX1x1}, tileFuncs{gemmAMX2x1, gemmAddAMX2x1}, tileFuncs{gemmAMX3x1, gemmAddAMX3x1}, tileFuncs{gemmAMX4x1, gemmAddAMX4x1}),
+	}
+}
+
+func withTiles(f tileFuncs, up, across, rows int) func(*gemmArgs) {
+	config, height := newTileConfig(up, across, rows)
+	return func(a *gemmArgs) {
+		a.config, a.tall, a.sumTall = config, uintptr(height)*a.xStep, uintptr(height)*a.sumStep
+		a.move = uintptr(rows) * a.xStep
+		f.run(a)
+	}
+}
+
+// linesWithTiles computes whole lines in one call: short ones side by side in
+// register rows of their own, longer ones in tiles of equal height. Lines that
+// cannot be cut so are computed one by one.
+func linesWithTiles(k *gemmKernel, up []tileFuncs, across int) func(*gemmArgs, unsafe.Pointer, lines, int) int {
+	var configs [][]*tileConfig // by lines−1 and pixels−1
+	for i := range up {
+		var c []*tileConfig
+		for n := 1; n <= tileRows; n++ {
+			config, _ := newTileConfig(i+1, across, (i+1)*n)
+			c = append(c, config)
+		}
+		configs = append(configs, c)
+	}
+	run := k.run
+	whole := gemmKernel{rows: k.rows, quad: k.quad, run: run}
+	return func(a *gemmArgs, sums unsafe.Pointer, l lines, count int) int {
+		most := max(1, maxSteps/(a.quads*a.numRuns*8)) // tiles of a call
+		if l.n <= tileRows {
+			n := min(count, len(up))
+			a.sums, a.config = sums, configs[n-1][l.n-1]
+			a.tall, a.sumTall, a.move = uintptr(l.stride), uintptr(l.n)*a.sumStep, uintptr(n*l.stride)
+			a.rows, a.tiles = n*l.n, min(count/n, most)
+			a.lineTiles, a.lineLeft, a.lineSkip = a.tiles+1, a.tiles+1, 0
+			done := a.tiles * n
+			up[n-1].run(a)
+			return done
+		}
+		tiles := ceilDiv(l.n, k.rows)
+		if l.n%tiles != 0 || tiles > most || count == 1 {
+			whole.rowsOf(a, sums, l.n)
+			return 1
+		}
+		n := min(count, most/tiles)
+		a.sums, a.rows, a.tiles = sums, l.n/tiles, n*tiles
+		a.lineTiles, a.lineLeft, a.lineSkip = tiles, tiles, l.stride-l.n*l.step
+		run[a.rows-1](a)
+		return n
+	}
+}
+
+func gatherPieces(a *gatherArgs) {
+	if a.length <= 32 {
+		gather32AVX512(a)
+	} else {
+		gather64AVX512(a)
+	}
+}
