@@ -1,0 +1,166 @@
+package latency
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/nasc-dev/nasc/internal/diag"
+)
+
+// Carried says what an adapted table holds.
+type Carried struct {
+	Shared  int `json:"shared"`  // kernels that both tables have measured
+	Carried int `json:"carried"` // rows predicted from the other device's
+}
+
+// leastShared is how many kernels two tables must have measured before the
+// others are carried over.
+const leastShared = 8
+
+// Adapt carries the rows of this table that the table at path, of another
+// device, has not measured over to it: times change from one device to the
+// other as those of the kernels that both have measured do, family by family
+// and with size. Carried rows have 0 runs, and an interval from what the shared
+// ones are off by. Kernels that only the other device runs are left to its own
+// rows' models.
+func (t *Table) Adapt(path string, facts []Fact) (*Carried, error) {
+	j, err := openJournal(path, facts)
+	if err != nil {
+		return nil, err
+	}
+	res := &Carried{}
+	type pair struct {
+		family string
+		x, y   float64 // log of this table's time, log of the ratio
+	}
+	var pairs []pair
+	for _, r := range t.Rows {
+		if o, ok := j.table.Find(r.Key); ok && r.Median > 0 && o.Median > 0 && r.Runs > 0 && o.Runs > 0 {
+			pairs = append(pairs, pair{KeyFamily(r.Key), math.Log(r.Median), math.Log(o.Median / r.Median)})
+		}
+	}
+	res.Shared = len(pairs)
+	if len(pairs) < leastShared {
+		return res, j.finish()
+	}
+	fit := func(keep func(pair) bool, prior []float64) (beta []float64, n int) {
+		var x [][]float64
+		var y, w []float64
+		for _, p := range pairs {
+			if keep(p) {
+				x, y, w = append(x, []float64{1, p.x}), append(y, p.y), append(w, 1)
+			}
+		}
+		return ridge(x, y, w, prior, []float64{2, 20}), len(x)
+	}
+	least, most := pairs[0].x, pairs[0].x
+	for _, p := range pairs {
+		least, most = min(least, p.x), max(most, p.x)
+	}
+	all, _ := fit(func(pair) bool { return true }, []float64{0, 0})
+	by := map[string][]float64{}
+	off := map[string][2]float64{}
+	var pooled []float64
+	for _, p := range pairs {
+		if by[p.family] == nil {
+			by[p.family], _ = fit(func(o pair) bool { return o.family == p.family }, all)
+		}
+		pooled = append(pooled, p.y-by[p.family][0]-by[p.family][1]*p.x)
+	}
+	for f, b := range by {
+		var es []float64
+		for _, p := range pairs {
+			if p.family == f {
+				es = append(es, p.y-b[0]-b[1]*p.x)
+			}
+		}
+		if off[f] = offBy(es); len(es) < 2*folds {
+			off[f] = offBy(slices.Clone(pooled))
+		}
+	}
+	for _, r := range t.Rows {
+		if _, ok := j.table.Find(r.Key); ok || r.Median <= 0 || r.Runs == 0 {
+			continue
+		}
+		f := KeyFamily(r.Key)
+		b, ok := by[f]
+		o := off[f]
+		if !ok {
+			b, o = all, offBy(slices.Clone(pooled))
+		}
+		y := math.Log(r.Median)
+		y += b[0] + b[1]*min(max(y, least), most) // no further than was seen
+		m := math.Exp(y)
+		row := Row{Key: r.Key, Median: m, P10: m * math.Exp(o[0]), P90: m * math.Exp(o[1]), Interval: min(0.99, (math.Exp(o[1])-math.Exp(o[0]))/2), MACs: r.MACs, Bytes: r.Bytes, Time: time.Now()}
+		if err := j.append(row); err != nil {
+			_ = j.f.Close()
+			return nil, err
+		}
+		res.Carried++
+	}
+	return res, j.finish()
+}
+
+// Scale fits networks' measured times on a new device to what another device's
+// table says of their families, and predicts others: T = Σ αᶠ·Sᶠ + a, with few
+// samples held near one common factor. Sums and times are in ms.
+type Scale struct {
+	families []string
+	beta     []float64
+}
+
+// FitScale learns from networks' sums by family and their measured times.
+func FitScale(sums []map[string]float64, measured []float64) (*Scale, error) {
+	if len(sums) == 0 || len(sums) != len(measured) {
+		return nil, &diag.Error{Place: "samples", Found: "no measured networks", Wanted: "one or more"}
+	}
+	s := &Scale{}
+	for _, m := range sums {
+		for f := range m {
+			if !slices.Contains(s.families, f) {
+				s.families = append(s.families, f)
+			}
+		}
+	}
+	slices.Sort(s.families)
+	var factors []float64
+	for i, m := range sums {
+		total := 0.0
+		for _, v := range m {
+			total += v
+		}
+		if total > 0 && measured[i] > 0 {
+			factors = append(factors, measured[i]/total)
+		}
+	}
+	if len(factors) == 0 {
+		return nil, &diag.Error{Place: "samples", Found: "networks of no time", Wanted: "times above zero"}
+	}
+	common := median(factors)
+	prior, lambda := []float64{0}, []float64{0.01 / (common * common)}
+	var x [][]float64
+	var y, w []float64
+	for range s.families {
+		prior, lambda = append(prior, common), append(lambda, 0.02/(common*common))
+	}
+	for i, m := range sums {
+		row := []float64{1 / measured[i]}
+		for _, f := range s.families {
+			row = append(row, m[f]/measured[i])
+		}
+		x, y, w = append(x, row), append(y, 1), append(w, 1)
+	}
+	lambda[0] = 1e-4
+	s.beta = ridge(x, y, w, prior, lambda)
+	return s, nil
+}
+
+// Predict gives a network's time on the new device in ms.
+func (s *Scale) Predict(sums map[string]float64) float64 {
+	t := s.beta[0]
+	for i, f := range s.families {
+		t += s.beta[i+1] * sums[f]
+	}
+	return t
+}
