@@ -31,6 +31,10 @@ func convWeightGradReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 			part, tap := u/d.Taps(), u%d.Taps()
 			ky, kx := tap/d.Kernel[1], tap%d.Kernel[1]
 			acc := sums[part*size+tap*cg*k:][:cg*k]
+			total := acc
+			if cg == 1 && kg == 1 {
+				acc = make([]T, k)
+			}
 			for b := at[part]; b < at[part+1]; b++ {
 				for oy := range d.Out[0] {
 					iy := oy*d.Stride[0] - d.Before[0] + ky*d.Dilation[0]
@@ -51,6 +55,12 @@ func convWeightGradReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 							}
 						}
 					}
+				}
+				if cg == 1 && kg == 1 {
+					for i, v := range acc {
+						total[i] += v
+					}
+					clear(acc)
 				}
 			}
 		}

@@ -88,7 +88,8 @@ const gradParts = 16
 
 // GradParts cuts the images of a weight gradient into parts, [at[i], at[i+1]):
 // the images of a part are one chain of FMAs per weight in the order (n, oh,
-// ow), padding counted as zeros, and the parts' sums are added by fmath.Sum16.
+// ow), padding counted as zeros (where groups have one channel each, a chain an
+// image, which are added in order), and the parts' sums are added by fmath.Sum16.
 // space is the output positions of an image.
 func GradParts(images, space int) []int {
 	parts := min(images, gradParts, max(1, images*space/gradPartRows))

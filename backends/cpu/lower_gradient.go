@@ -12,10 +12,16 @@ func (c *compiler) computedConv(g *group, n *ir.Node, s f32.ConvSpec, transposed
 	if err := f32Only(n); err != nil {
 		return err
 	}
-	if g.residual != nil || g.main != 0 || s.Groups > 1 && s.C/s.Groups < 4 {
+	if g.residual != nil || g.main != 0 {
 		return errNoKernel
 	}
 	s.Weights, s.Bias = nil, nil
+	if s.Groups > 1 && s.Groups == s.C && s.K == s.C && n.In(2) == nil && (!transposed || s.SH*s.SW == 1 || s.DH*s.DW == 1) {
+		return setF32(c, g, "DepthwiseComputed", f32.DepthwiseComputed, f32.ComputedSpec{ConvSpec: s, Transposed: transposed}, n.Inputs[0], n.Inputs[1])
+	}
+	if s.Groups > 1 && s.C/s.Groups < 4 {
+		return errNoKernel
+	}
 	spec := f32.ComputedSpec{ConvSpec: s, Transposed: transposed, WithBias: n.In(2) != nil}
 	size, err := spec.PackedFloats(c.level)
 	if err != nil {
@@ -55,7 +61,7 @@ func lowerConvWeightGrad(c *compiler, g *group) error {
 		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
 		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups,
 	}, Parts: ir.GradParts(x[0], d.Out[0]*d.Out[1])}
-	if s.Groups > 1 && s.C/s.Groups < 4 {
+	if s.Groups > 1 && s.C/s.Groups < 4 && (s.Groups != s.C || s.K != s.C) {
 		return errNoKernel
 	}
 	y := n.Outputs[0]

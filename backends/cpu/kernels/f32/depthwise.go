@@ -58,6 +58,17 @@ func depthwisePortable(t *dwTile) {
 
 // depthwise prepares a convolution with one input and output channel a group.
 func depthwise(s ConvSpec, l isa.Level) (Kernel, error) {
+	d, err := newDepthwise(s, l)
+	if err != nil {
+		return nil, err
+	}
+	return &op{
+		name:  fmt.Sprintf("depthwise_f32_%s_%s%s", s.dims(), l, d.ep.suffix()),
+		tiles: ceilDiv(s.N*s.OH, d.per), run: d.run,
+	}, nil
+}
+
+func newDepthwise(s ConvSpec, l isa.Level) (*depthwiseConv, error) {
 	ep, err := s.Act.epilogue(l)
 	if err != nil {
 		return nil, err
@@ -74,10 +85,7 @@ func depthwise(s ConvSpec, l isa.Level) (Kernel, error) {
 		d.run1 = vectorDepthwiseRow(s.KW, s.SW, l)
 	}
 	d.per = max(1, elementUnit/(s.OW*s.C))
-	return &op{
-		name:  fmt.Sprintf("depthwise_f32_%s_%s%s", s.dims(), l, ep.suffix()),
-		tiles: ceilDiv(s.N*s.OH, d.per), run: d.run,
-	}, nil
+	return d, nil
 }
 
 type depthwiseConv struct {

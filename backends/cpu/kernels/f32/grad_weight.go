@@ -12,7 +12,8 @@ import (
 // [N,H,W,C], X2 the gradient of the output [N,OH,OW,K]. The images are cut into
 // Parts ([Parts[i], Parts[i+1]), see ir.GradParts): Y is [parts, KH,KW,C/Groups,K],
 // each part's sums one FMA chain from +0 in the order (n, oh, ow), padding
-// counted as zeros. Weights, Bias, Act and Residual are not used.
+// counted as zeros; with one channel a group, each image's chain is added to the
+// sums before it. Weights, Bias, Act and Residual are not used.
 type WeightGradSpec struct {
 	ConvSpec
 	Parts []int
@@ -26,6 +27,9 @@ func WeightGrad(s WeightGradSpec, l isa.Level) (Kernel, error) {
 	c.Weights = make([]float32, max(c.KH*c.KW*c.C/max(c.Groups, 1)*c.K, 0))
 	if err := c.check("weight gradient"); err != nil {
 		return nil, err
+	}
+	if s.Groups == s.C && s.K == s.C && s.Groups > 1 {
+		return newDepthwiseWeightGrad(s, l), nil
 	}
 	w := &weightGrad{ConvSpec: s.ConvSpec, at: s.Parts, set: gemmFor(l)}
 	w.prepare()
@@ -68,7 +72,8 @@ type gradBand struct {
 // level cache while all tiles go over it.
 const gradBandBytes = 36 << 10
 
-func (w *weightGrad) prepare() {
+// reads finds what is read of the input, and whether it is copied.
+func (w *weightGrad) reads() {
 	w.ph, w.pw = (w.OH-1)*w.SH+(w.KH-1)*w.DH+1, (w.OW-1)*w.SW+(w.KW-1)*w.DW+1
 	w.copied = w.PT > 0 || w.PL > 0 || w.ph > w.H || w.pw > w.W
 	w.pitch = w.W
@@ -76,6 +81,10 @@ func (w *weightGrad) prepare() {
 		w.pitch = w.pw
 		w.xBytes = align64(w.ph * w.pw * w.C * 4)
 	}
+}
+
+func (w *weightGrad) prepare() {
+	w.reads()
 	cg, kg := w.C/w.Groups, w.K/w.Groups
 	w.dk = w.K
 	if kg%w.set.lanes != 0 { // full vectors are loaded: there must be something behind the last
