@@ -71,6 +71,7 @@ type depthwise struct {
 	in       input
 	fin      finisher
 	kern     *dwKernel // nil: sums in plain Go, finished by fin
+	lines    *dwLines  // set where they do the work of kern
 	vectors  []dwVector
 	period   int     // bytes after which the vectors repeat; 0: every pixel has its own
 	offsets  []int64 // of the taps from a pixel's first
@@ -85,6 +86,7 @@ type depthwise struct {
 // dwRun is the argument memory of one Run.
 type dwRun struct {
 	args   dwArgs
+	line   dwLineArgs
 	finish finishArgs
 }
 
@@ -105,14 +107,25 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 	name, cost, scratch := "portable", 1.0, s.C*4+sumSlack
 	if d.kern != nil {
 		name, cost = d.kern.name, 0.6/float64(d.kern.width)
-		for _, b := range d.bands {
-			// Pairs read one pixel more.
-			d.imgBytes = max(d.imgBytes, d.in.bytes(b)+align64(s.SW*s.C))
+		if !d.kern.sums {
+			d.lines = newLines(d, l)
 		}
-		d.pack()
+		vectors := 0
+		if d.lines != nil {
+			name = d.lines.kern.name
+			d.lines.pack(d, d.starts())
+			vectors = len(d.lines.vectors)
+		} else {
+			for _, b := range d.bands {
+				// Pairs read one pixel more.
+				d.imgBytes = max(d.imgBytes, d.in.bytes(b)+align64(s.SW*s.C))
+			}
+			d.pack()
+			vectors = len(d.vectors)
+		}
 		if len(d.bands) == 1 && (d.period == 0 || d.fin.table == nil) {
 			// A few rows of many channels are cut by channels.
-			d.parts = max(1, min(len(d.vectors), evened(min(8, int(perOutput(cost, taps)*float64(s.N*s.OH*s.OW*s.C)/2000)))))
+			d.parts = max(1, min(vectors, evened(min(8, int(perOutput(cost, taps)*float64(s.N*s.OH*s.OW*s.C)/2000)))))
 		}
 		// What a row's results, or sums, of one vector take.
 		scratch = d.imgBytes + d.kern.width*s.OW
@@ -256,12 +269,7 @@ func (d *depthwise) pack() {
 	if d.kern.pairs {
 		pixels = 2
 	}
-	init := make([]int32, d.C)
-	copy(init, d.Bias)
-	zero := d.XZero + offset(d.XSigned) - d.kern.taken
-	for i, w := range d.Weights {
-		init[i%d.C] -= zero * int32(w)
-	}
+	init := d.starts()
 	for j := range count {
 		v := dwVector{at: j * width, w: aligned[byte](groups * pixels * 4 * width), init: aligned[int32](width), mult: aligned[float32](width)}
 		for i := range width {
@@ -292,6 +300,18 @@ func (d *depthwise) pack() {
 	}
 }
 
+// starts gives the sum that each channel starts from: its bias, and the zero
+// point's part taken away.
+func (d *depthwise) starts() []int32 {
+	init := make([]int32, d.C)
+	copy(init, d.Bias)
+	zero := d.XZero + offset(d.XSigned) - d.kern.taken
+	for i, w := range d.Weights {
+		init[i%d.C] -= zero * int32(w)
+	}
+	return init
+}
+
 // interleaved is the place of channel i among the 32-bit results: lanes of 16
 // bytes are interleaved each for itself, so that element 4l+i of vector v
 // belongs to channel 16l+4v+i.
@@ -318,6 +338,11 @@ func (d *depthwise) run(lo, hi int, a *Args) {
 			for oy := b.oy0; oy < b.oy1; oy++ {
 				d.rowSums(r, a, b, oy)
 			}
+			continue
+		}
+		if d.lines != nil {
+			n := len(d.lines.vectors)
+			d.lineRows(&r.line, a, b, cut(n, d.parts, part), cut(n, d.parts, part+1))
 			continue
 		}
 		v0, v1 := cut(len(d.vectors), d.parts, part), cut(len(d.vectors), d.parts, part+1)

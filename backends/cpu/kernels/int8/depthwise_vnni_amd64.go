@@ -21,3 +21,13 @@ func depthwisePairVNNI(a *dwArgs)
 //
 //go:noescape
 func depthwiseSumsVNNI(a *dwArgs)
+
+// depthwiseLine1VNNI computes a line of 3×3 windows with stride 1.
+//
+//go:noescape
+func depthwiseLine1VNNI(a *dwLineArgs)
+
+// depthwiseLine2VNNI computes a line of 3×3 windows with stride 2.
+//
+//go:noescape
+func depthwiseLine2VNNI(a *dwLineArgs)

@@ -35,6 +35,7 @@ var (
 		finishSums:        {{kernel{"finish_i32_portable", isa.Portable}, finishSumsPortable}},
 	})
 	dwKernels         = vectorDepthwise()
+	dwLineKernels     = vectorDepthwiseLines()
 	lookupKernels     = append(vectorLookup(), lookupKernel{kernel{"portable", isa.Portable}, lookupPortable})
 	addKernels        = withVectors(vectorAdd(), pairPortable("add", (*pairArgs).sum))
 	multiplyKernels   = withVectors(vectorMultiply(), pairPortable("multiply", (*pairArgs).product))

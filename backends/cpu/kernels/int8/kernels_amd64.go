@@ -59,6 +59,13 @@ func vectorDepthwise() []dwKernel {
 	}
 }
 
+func vectorDepthwiseLines() []dwLineKernel {
+	return []dwLineKernel{
+		{kernel: kernel{"dw_u8s8u8_line1x64_avx512vnni", isa.VNNI}, width: 64, stride: 1, run: depthwiseLine1VNNI},
+		{kernel: kernel{"dw_u8s8u8_line2x64_avx512vnni", isa.VNNI}, width: 64, stride: 2, run: depthwiseLine2VNNI},
+	}
+}
+
 func vectorLookup() []lookupKernel {
 	var rows []lookupKernel
 	if isa.HasVBMI() {

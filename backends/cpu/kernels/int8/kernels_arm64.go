@@ -42,6 +42,8 @@ func vectorDepthwise() []dwKernel {
 	}
 }
 
+func vectorDepthwiseLines() []dwLineKernel { return nil }
+
 func vectorLookup() []lookupKernel {
 	return []lookupKernel{{kernel{"neon", isa.NEON}, lookupWholeNEON}}
 }

@@ -147,6 +147,7 @@ func TestLayouts(t *testing.T) {
 	var k packing
 	var f finishArgs
 	var d dwArgs
+	var dl dwLineArgs
 	var p pairArgs
 	var c convertArgs
 	var w windowArgs
@@ -245,6 +246,23 @@ func TestLayouts(t *testing.T) {
 		{"depthwise.most", unsafe.Offsetof(d.most), 108},
 		{"depthwise.yHalf", unsafe.Offsetof(d.yHalf), 112},
 		{"depthwise.mask2", unsafe.Offsetof(d.mask2), 120},
+		{"line.rows", unsafe.Offsetof(dl.rows), 0},
+		{"line.xStep", unsafe.Offsetof(dl.xStep), 24},
+		{"line.n", unsafe.Offsetof(dl.n), 32},
+		{"line.w", unsafe.Offsetof(dl.w), 40},
+		{"line.init", unsafe.Offsetof(dl.init), 48},
+		{"line.first", unsafe.Offsetof(dl.first), 56},
+		{"line.last", unsafe.Offsetof(dl.last), 64},
+		{"line.mult", unsafe.Offsetof(dl.mult), 72},
+		{"line.y", unsafe.Offsetof(dl.y), 80},
+		{"line.yStep", unsafe.Offsetof(dl.yStep), 88},
+		{"line.mask", unsafe.Offsetof(dl.mask), 96},
+		{"line.zero", unsafe.Offsetof(dl.zero), 104},
+		{"line.yFlip", unsafe.Offsetof(dl.yFlip), 108},
+		{"line.least", unsafe.Offsetof(dl.least), 112},
+		{"line.most", unsafe.Offsetof(dl.most), 116},
+		{"line.lead", unsafe.Offsetof(dl.lead), 120},
+		{"line.tail", unsafe.Offsetof(dl.tail), 124},
 		{"pair.y", unsafe.Offsetof(p.y), 0},
 		{"pair.a", unsafe.Offsetof(p.a), 8},
 		{"pair.b", unsafe.Offsetof(p.b), 16},

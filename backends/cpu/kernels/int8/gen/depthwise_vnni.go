@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -13,6 +15,8 @@ func depthwiseVNNI() {
 	depthwiseAny("depthwiseVNNI")
 	depthwisePair("depthwisePairVNNI")
 	depthwiseSums("depthwiseSumsVNNI")
+	depthwiseLine(1, "depthwiseLine1VNNI")
+	depthwiseLine(2, "depthwiseLine2VNNI")
 }
 
 // dwFrame is what both depthwise kernels keep.
@@ -242,6 +246,113 @@ func depthwiseSums(name string) {
 	ADDQ(field(f.a, dwYStep), f.y)
 	DECQ(field(f.a, dwN))
 	JNZ(LabelRef("step"))
+	VZEROUPPER()
+	RET()
+}
+
+// depthwiseLine computes a line of 3×3 windows column by column: the bytes of a
+// column's three rows are interleaved once and serve every window that has the
+// column, each with weights of its own.
+func depthwiseLine(stride int, name string) {
+	f := &dwFrame{a: text(name, "dwLineArgs", fmt.Sprintf("computes a line of 3×3 windows with stride %d.", stride))}
+	f.y = load(f.a, dwlY)
+	f.least, f.most, f.zero, f.flip = ZMM(), ZMM(), ZMM(), ZMM()
+	VPBROADCASTW(field(f.a, dwlZero), f.zero)
+	VPBROADCASTB(field(f.a, dwlLeast), f.least)
+	VPBROADCASTB(field(f.a, dwlMost), f.most)
+	VPBROADCASTB(field(f.a, dwlYFlip), f.flip)
+	mult := load(f.a, dwlMult)
+	for v := range f.mult {
+		f.mult[v] = ZMM()
+		VMOVUPS(at(mult, 64*v), f.mult[v])
+	}
+	KMOVQ(field(f.a, dwlMask), reg.K1)
+	var rows [3]reg.GPVirtual
+	for i := range rows {
+		rows[i] = load(f.a, dwlRows+8*i)
+	}
+	w, init, last, n := load(f.a, dwlW), load(f.a, dwlInit), load(f.a, dwlLast), load(f.a, dwlN)
+	x := GP64()
+	XORQ(x, x)
+	none := ZMM()
+	VPXORD(none, none, none)
+
+	// column gives the interleaved bytes of the next column.
+	column := func() [4]reg.VecVirtual {
+		x4 := [4]reg.VecVirtual{ZMM(), ZMM(), ZMM(), none}
+		for i, r := range rows {
+			VMOVDQU32(Mem{Base: r, Index: x, Scale: 1}, x4[i])
+		}
+		ADDQ(field(f.a, dwlXStep), x)
+		return interleave(x4)
+	}
+	add := func(acc, q [4]reg.VecVirtual, col int) {
+		for v := range acc {
+			VPDPBUSD(at(w, 256*col+64*v), q[v], acc[v])
+		}
+	}
+	begin := func(acc [4]reg.VecVirtual) {
+		for v := range acc {
+			VMOVDQU32(at(init, 64*v), acc[v])
+		}
+	}
+	write := func(acc [4]reg.VecVirtual) {
+		VMOVDQU8(f.finish(acc), reg.K1, at(f.y, 0))
+		ADDQ(field(f.a, dwlYStep), f.y)
+	}
+	acc, next := start(load(f.a, dwlFirst)), [4]reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}
+	move := func(from, to [4]reg.VecVirtual) {
+		for v := range from {
+			VMOVDQA32(from[v], to[v])
+		}
+	}
+	if stride == 1 {
+		// acc is the window that the last column was the middle of, next the one
+		// that it began.
+		q := column()
+		begin(next)
+		add(acc, q, 1)
+		add(next, q, 0)
+		TESTQ(n, n)
+		JZ(LabelRef("end"))
+		Label("step")
+		q = column()
+		add(acc, q, 2)
+		write(acc)
+		move(next, acc)
+		add(acc, q, 1)
+		begin(next)
+		add(next, q, 0)
+		DECQ(n)
+		JNZ(LabelRef("step"))
+		Label("end")
+	} else {
+		CMPL(field(f.a, dwlLead), Imm(0))
+		JE(LabelRef("begun"))
+		add(acc, column(), 0)
+		Label("begun")
+		TESTQ(n, n)
+		JZ(LabelRef("end"))
+		Label("step")
+		add(acc, column(), 1)
+		q := column()
+		add(acc, q, 2)
+		begin(next)
+		add(next, q, 0)
+		write(acc)
+		move(next, acc)
+		DECQ(n)
+		JNZ(LabelRef("step"))
+		Label("end")
+		CMPL(field(f.a, dwlTail), Imm(0))
+		JE(LabelRef("done"))
+		add(acc, column(), 1)
+	}
+	for v := range acc {
+		VPADDD(at(last, 64*v), acc[v], acc[v])
+	}
+	write(acc)
+	Label("done")
 	VZEROUPPER()
 	RET()
 }

@@ -100,6 +100,24 @@ const (
 	dwYHalf = 112
 	dwMask2 = 120
 
+	dwlRows  = 0
+	dwlXStep = 24
+	dwlN     = 32
+	dwlW     = 40
+	dwlInit  = 48
+	dwlFirst = 56
+	dwlLast  = 64
+	dwlMult  = 72
+	dwlY     = 80
+	dwlYStep = 88
+	dwlMask  = 96
+	dwlZero  = 104
+	dwlYFlip = 108
+	dwlLeast = 112
+	dwlMost  = 116
+	dwlLead  = 120
+	dwlTail  = 124
+
 	pairY       = 0
 	pairA       = 8
 	pairB       = 16
