@@ -28,6 +28,14 @@ def digest(*paths):
     return h.hexdigest()[:16]
 
 
+def compiler():
+    """A digest of what decides a compiled file: the engine's kernels do not, so
+    that a faster kernel does not make all files anew."""
+    parts = ["compile.go", "model.go", "model_arch.go", "sources.go", *(f"{d}/**/*" for d in ("ir", "quant", "passes", "frontend", "zoo", "internal/fmath", "internal/nascfile", "internal/data"))]
+    files = sorted(f for p in parts for f in ROOT.glob(p) if f.suffix in (".go", ".toml") and not f.name.endswith("_test.go"))
+    return digest(*files)
+
+
 class Files:
     """A network's files: path(engine, dtype), inputs(batch), want(batch), info."""
 
@@ -96,7 +104,7 @@ class Files:
                     self.choose(engine, dtype)
 
     def nasc(self, dtype):
-        made = f"{self.tools.digest} {self.info['onnx']} {CALIBRATION}"
+        made = f"{self.tools.compiler} {self.info['onnx']} {CALIBRATION}"
         if self.info.get(f"nasc-{dtype}") == made and self.path("nasc", dtype).exists():
             return
         self.say(f"nasc {dtype}")
@@ -259,6 +267,7 @@ class Tools:
         self.nasc, self.worker, self.peak = (folder / n for n in ("nasc", "peers-worker", "peak"))
         self.options = options
         self.digest = digest(self.nasc, self.worker)
+        self.compiler = compiler()
 
 
 def quiet():
