@@ -43,6 +43,19 @@ func (a Act) epilogue(l isa.Level) (epilogue, error) {
 	return e, nil
 }
 
+// inTile gives the flags of tiles that end with the epilogue, and takes the
+// function from it where the kernels of g do it themselves.
+func (e *epilogue) inTile(g *gemmSet) uint64 {
+	switch {
+	case e.name == "hard_swish" && g.hardSwish:
+		e.then = nil
+		return tileHardSwish
+	case math.IsInf(float64(e.lo), -1) && math.IsInf(float64(e.hi), 1):
+		return tilePlain
+	}
+	return 0
+}
+
 func (e *epilogue) suffix() string {
 	if e.name == "" {
 		return ""

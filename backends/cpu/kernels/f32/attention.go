@@ -219,7 +219,7 @@ func (k *AttentionKernel) multiply(y, a, b []float32, n, depth, cols, ldb int, b
 			ch := &chunks[j]
 			t.off, t.segs, t.seg = unsafe.Pointer(&ch.off[0]), 1, uintptr(ch.seg)
 			t.w = unsafe.Add(w, uintptr(ch.k)*t.ldw)
-			t.flags, t.next = ch.flags, uintptr(t.w)
+			t.flags, t.next = ch.flags|tilePlain, uintptr(t.w)
 			k.set.run[bl.vecs-1][n-1](hide(&t))
 		}
 	}

@@ -68,6 +68,7 @@ func Conv(s ConvSpec, l isa.Level) (Kernel, error) {
 		return nil, err
 	}
 	c := &conv{ConvSpec: s, set: gemmFor(l), ep: ep}
+	c.flags = c.ep.inTile(c.set)
 	c.prepare()
 	return &op{
 		name: fmt.Sprintf("conv_f32_%s_%s%s", s.dims(), c.set.name, ep.suffix()),
@@ -83,6 +84,7 @@ type conv struct {
 	ConvSpec
 	set    *gemmSet
 	ep     epilogue
+	flags  uint64 // of the epilogue
 	copied bool
 	pix    int // floats from pixel to pixel in what is read
 	// The copy takes input pixel (r*ch - PT, c*cw - PL) to (r, c) of ph x pw
@@ -331,7 +333,7 @@ func (c *conv) setBlock(t *tile, b *block, ch *chunk) {
 	t.bias = unsafe.Pointer(&b.bias[0])
 	t.mask, t.cols = b.mask, b.cols
 	t.off, t.segs, t.seg = unsafe.Pointer(&ch.off[0]), uintptr(len(ch.off)), uintptr(ch.seg)
-	t.w, t.flags = unsafe.Pointer(&b.w[ch.k*b.vecs*c.set.lanes]), ch.flags
+	t.w, t.flags = unsafe.Pointer(&b.w[ch.k*b.vecs*c.set.lanes]), ch.flags|c.flags
 }
 
 // compute runs the micro-kernel of one tile.

@@ -33,6 +33,7 @@ func DotGeneral(s DotGeneralSpec, l isa.Level) (Kernel, error) {
 		return nil, err
 	}
 	d := &dotGeneral{DotGeneralSpec: s, set: gemmFor(l), ep: ep, axes: mergeAxes(s.BatchA, s.BatchB, batch)}
+	d.flags = d.ep.inTile(d.set)
 	d.blocks = d.set.columns(s.N)
 	d.zeros = alignedFloats(d.set.cols())
 	kstep := 4
@@ -63,6 +64,7 @@ type dotGeneral struct {
 	DotGeneralSpec
 	set    *gemmSet
 	ep     epilogue
+	flags  uint64 // of the epilogue
 	axes   []axis // of the batch
 	blocks []block
 	chunks []chunk
@@ -161,7 +163,7 @@ func (d *dotGeneral) tiles(t0, t1 int, x, b, y []float32) {
 				ch := &d.chunks[k]
 				t.off, t.segs, t.seg = unsafe.Pointer(&ch.off[0]), 1, uintptr(ch.seg)
 				t.w = unsafe.Add(w, uintptr(ch.k)*t.ldw)
-				t.flags, t.next = ch.flags, uintptr(t.w)
+				t.flags, t.next = ch.flags|d.flags, uintptr(t.w)
 				d.set.run[bl.vecs-1][n-1](hide(&t))
 			}
 		}

@@ -140,7 +140,7 @@ func finishNaive(acc float32, k, i int, bias, res []float32, act Act) float32 {
 }
 
 func randAct(r *rand.Rand) Act {
-	return []Act{{}, {Kind: "relu"}, {Kind: "clamp", Min: -0.5, Max: 6}, {Kind: "silu"}}[r.IntN(4)]
+	return []Act{{}, {Kind: "relu"}, {Kind: "clamp", Min: -0.5, Max: 6}, {Kind: "silu"}, {Kind: "hard_swish"}}[r.IntN(5)]
 }
 
 // randConv draws a geometry; depthwise with probability 1/4.
@@ -458,6 +458,8 @@ func finishUnary(v float32, act Act) float32 {
 		return fmath.Relu(v)
 	case "clamp":
 		return fmath.Clamp(v, act.Min, act.Max)
+	case "hard_swish":
+		return fmath.HardSwish(v)
 	}
 	return fmath.Silu(v)
 }

@@ -46,6 +46,8 @@ type tile struct {
 const (
 	tileAccumulate = 1 << iota // start from y, not from 0
 	tileRaw                    // store the sums, no bias, residual or activation
+	tilePlain                  // no activation: lo and hi are infinite
+	tileHardSwish              // fmath.HardSwish instead of lo and hi
 )
 
 // maxK bounds the k of one micro-kernel call, and so its duration (assembly
@@ -59,6 +61,8 @@ type gemmSet struct {
 	name  string
 	lanes int
 	run   [][]func(*tile)
+	// hardSwish: the kernels know tileHardSwish.
+	hardSwish bool
 	// transpose8 turns 8 rows of 8*blocks values into columns; nil: a loop does.
 	transpose8 func(dst, src *float32, dstStep, srcStep, blocks int)
 }
@@ -68,7 +72,7 @@ func (g *gemmSet) rows() int { return len(g.run[0]) }
 func (g *gemmSet) cols() int { return g.vecs() * g.lanes }
 
 // portableGemm is the definition in Go.
-var portableGemm = gemmSet{name: "portable", lanes: 16, run: [][]func(*tile){
+var portableGemm = gemmSet{name: "portable", lanes: 16, hardSwish: true, run: [][]func(*tile){
 	{gemmPortable, gemmPortable, gemmPortable, gemmPortable, gemmPortable, gemmPortable},
 }}
 
@@ -108,6 +112,9 @@ func gemmPortable(t *tile) {
 				v += *floatAt(res + uintptr(i)*t.ldy + 4*uintptr(c))
 			}
 			out[c] = fmath.Clamp(v, t.lo, t.hi)
+			if t.flags&tileHardSwish != 0 {
+				out[c] = fmath.HardSwish(v)
+			}
 		}
 	}
 }

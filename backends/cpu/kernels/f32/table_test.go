@@ -75,7 +75,7 @@ func TestGemmTable(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 1))
 		for v := range g.run {
 			for rows := 1; rows <= g.rows(); rows++ {
-				for trial := range 12 {
+				for trial := range 36 {
 					lanes := (v + 1) * g.lanes
 					cols := lanes - r.IntN(g.lanes)
 					if trial < 4 {
@@ -85,7 +85,7 @@ func TestGemmTable(t *testing.T) {
 					half, stride, ldy := (rows+1)/2, seg+r.IntN(5), cols+r.IntN(7)
 					x := randFloats(r, 2*((half+1)*stride+segs*seg))
 					w := randFloats(r, segs*seg*lanes)
-					if trial == 11 {
+					if trial%12 == 11 || trial == 24 {
 						x[r.IntN(len(x))] = float32(math.Inf(1))
 						w[r.IntN(len(w))] = float32(math.NaN())
 					}
@@ -105,6 +105,12 @@ func TestGemmTable(t *testing.T) {
 					if trial%3 == 0 {
 						tl.lo, tl.hi = float32(math.Inf(-1)), float32(math.Inf(1))
 						tl.res, tl.resb = at(res, 0), at(res, len(res)/2)
+						switch {
+						case trial/3%3 == 1:
+							tl.flags |= tilePlain
+						case trial/3%3 == 2 && g.hardSwish:
+							tl.flags |= tileHardSwish
+						}
 					}
 					tl.y, tl.yb = at(yv, 0), at(yv, len(yv)/2)
 					g.run[v][rows-1](&tl)

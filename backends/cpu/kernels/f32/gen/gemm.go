@@ -226,11 +226,30 @@ func gemmKernel(v vecISA, rows, vecs int) {
 		}
 	}
 	Label("act")
+	TESTQ(U32(4), field(tileFlags))
+	JNZ(LabelRef("store"))
+	TESTQ(U32(8), field(tileFlags))
+	JNZ(LabelRef("hardSwish"))
 	for r := range rows {
 		for c := range vecs {
 			// The constant is the first source, so that NaN stays (fmath.Clamp).
 			VMAXPS(acc(r, c), lo, acc(r, c))
 			VMINPS(acc(r, c), hi, acc(r, c))
+		}
+	}
+	JMP(LabelRef("store"))
+	Label("hardSwish")
+	e := emitter{v: v}
+	VMOVUPS(e.c(0), lo)
+	VMOVUPS(e.c(1), hi)
+	for r := range rows {
+		for c := range vecs {
+			h := b[(r*vecs+c)%2]
+			VMULPS(e.c(1.0/6), acc(r, c), h)
+			VADDPS(e.c(0.5), h, h)
+			VMAXPS(h, lo, h)
+			VMINPS(h, hi, h)
+			VMULPS(h, acc(r, c), acc(r, c))
 		}
 	}
 	Label("store")
