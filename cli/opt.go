@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
@@ -23,11 +24,15 @@ func (a *app) opt() *cobra.Command {
 		spec, out  string
 		o          passes.Options
 		timePasses bool
+		arg        string
+		samples    int
 		shapes     shapeFlag
+		pre        preFlags
 	)
 	c := &cobra.Command{
 		Use: "opt MODEL --passes P,Q -o OUT.nasc", Short: "run passes alone and look at what they do", Args: cobra.ExactArgs(1),
-		Example: "  nasc opt net.onnx --passes fold-constants,layout,fold-bn --verify-each --dump-ir-after=changed",
+		Example: "  nasc opt net.onnx --passes fold-constants,layout,fold-bn --verify-each --dump-ir-after=changed\n" +
+			"  nasc opt net.nasc --passes 'widen(node=conv2,factor=1.5),deepen(node=conv3)' --data digits[0:8] -o grown.nasc",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := nasc.Open(args[0], shapes.sets)
 			if err != nil {
@@ -46,6 +51,16 @@ func (a *app) opt() *cobra.Command {
 				}
 			}
 			o.Dump = a.err
+			pp, err := pre.apply(a, m.Manifest.Preprocess, arg != "")
+			if err != nil {
+				return err
+			}
+			if arg != "" {
+				if o.Inputs, err = firstSamples(arg, m, pp, samples); err != nil {
+					return err
+				}
+			}
+			before := m.Graph().Inputs[0].Type.Shape
 			var steps []passes.Step
 			for _, g := range m.Module.Graphs {
 				s, err := passes.Run(cmd.Context(), g, list, o)
@@ -56,7 +71,7 @@ func (a *app) opt() *cobra.Command {
 			}
 			if out != "" {
 				man := *m.Manifest
-				man.Producer = "nasc " + nasc.Version()
+				man.Producer, man.Preprocess = "nasc "+nasc.Version(), largerPictures(pp, before, m.Graph().Inputs[0].Type.Shape)
 				for _, s := range steps {
 					if s.Changed {
 						man.Passes = append(man.Passes, s.Name)
@@ -71,7 +86,7 @@ func (a *app) opt() *cobra.Command {
 				if out == "" && !timePasses {
 					fmt.Fprint(w, m.Graph().Body())
 				}
-				stepsText(a.err, steps, timePasses)
+				stepsText(a.err, steps, timePasses, arg)
 			})
 		},
 	}
@@ -83,11 +98,50 @@ func (a *app) opt() *cobra.Command {
 	f.StringSliceVar(&o.Disable, "disable-pass", nil, "leave these passes out")
 	f.StringVar(&o.ReproDir, "repro", "", "folder for PASS.repro.nasc, the graph before a pass that failed")
 	f.BoolVar(&timePasses, "time-passes", false, "print how long each pass took")
+	f.StringVar(&arg, "data", "", "DATA on which transforms (widen, deepen, …) show that the function stays; random inputs otherwise")
+	f.IntVar(&samples, "samples", 4, "samples of --data to use")
 	shapes.flag(f)
+	pre.flags(f)
 	return c
 }
 
-func stepsText(w io.Writer, steps []passes.Step, times bool) {
+// firstSamples reads the first inputs of a data set, a batch of one each.
+func firstSamples(arg string, m *nasc.Model, pp *nascfile.Preprocess, n int) ([][]*ir.Tensor, error) {
+	src, err := data.Open(arg)
+	if err != nil {
+		return nil, err
+	}
+	feed, err := data.NewFeed(src, m.Graph().Inputs, pp)
+	if err != nil {
+		return nil, err
+	}
+	var out [][]*ir.Tensor
+	for i := range min(max(1, n), feed.Len()) {
+		in, err := feed.At(i)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, in)
+	}
+	return out, nil
+}
+
+// largerPictures is how pictures become the input where a pass has changed its
+// extent.
+func largerPictures(pp *nascfile.Preprocess, before, after ir.Shape) *nascfile.Preprocess {
+	if pp == nil || before.Equal(after) || len(before) != 4 || len(after) != 4 {
+		return pp
+	}
+	q := *pp
+	h, w := 1, 2
+	if before[1] == after[1] { // channels first
+		h, w = 2, 3
+	}
+	q.Resize, q.Height, q.Width = q.Resize*after[h]/before[h], after[h], after[w]
+	return &q
+}
+
+func stepsText(w io.Writer, steps []passes.Step, times bool, arg string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range steps {
 		if !s.Changed && !times {
@@ -101,6 +155,14 @@ func stepsText(w io.Writer, steps []passes.Step, times bool) {
 		if s.MaxAbs >= 0 {
 			proof = fmt.Sprintf("verified: |Δ| %.3g of the output", s.MaxAbs)
 		}
+		if len(s.Places) > 0 { // a transform
+			on := "random inputs"
+			if arg != "" {
+				on = arg
+			}
+			what = fmt.Sprintf("%d places", len(s.Places))
+			proof = fmt.Sprintf("max |Δ| %.3g of the output on %s", s.MaxAbs, on)
+		}
 		took := ""
 		if times {
 			took = s.Took.String()
@@ -108,4 +170,13 @@ func stepsText(w io.Writer, steps []passes.Step, times bool) {
 		fmt.Fprintf(t, "%s\t%s\t%d nodes\t%s\t%s\n", s.Name, what, s.Nodes, took, proof)
 	}
 	t.Flush()
+	for _, s := range steps {
+		for i, r := range s.Refused {
+			if i == 8 {
+				fmt.Fprintf(w, "%s: %d more places refused (--json lists them)\n", s.Name, len(s.Refused)-i)
+				break
+			}
+			fmt.Fprintf(w, "%s leaves %s as it is: %s\n", s.Name, r.Node, r.Reason)
+		}
+	}
 }

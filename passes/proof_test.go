@@ -13,7 +13,11 @@ import (
 // prove holds one run of a transform to what it keeps.
 func prove(t *testing.T, g *ir.Graph, p Pass, a Args, seed uint64) *Proof {
 	t.Helper()
-	proof, err := Prove(context.Background(), g, p, a, seed)
+	q, err := NewProver(context.Background(), g, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := q.Prove(context.Background(), p, a)
 	if err != nil {
 		t.Fatalf("%s %v: %v\n%s", p.Name, a, err, g.Body())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
@@ -12,6 +13,9 @@ import (
 
 // KeptTolerance64 is what transforms keep where all is computed in float64.
 const KeptTolerance64 = 1e-11
+
+// Transforms lists the passes that keep the function, for proofs.
+func Transforms() []Pass { return slices.Clone(transforms) }
 
 // Proof is how far a transform's result is from the network before it, relative
 // to max(1, max |output|), where weights and arithmetic are float32 and where
@@ -22,13 +26,49 @@ type Proof struct {
 	After    *ir.Graph
 }
 
-// Prove runs a transform on copies of a graph and compares by the interpreter
-// on seeded random inputs at a batch of 2. Its errors are the transform's and
-// those of graphs that do not verify; how large the differences are is for the
-// caller to judge.
-func Prove(ctx context.Context, g *ir.Graph, p Pass, a Args, seed uint64) (*Proof, error) {
+// Prover holds a network before transforms, in float32 and in float64, and what
+// it gives on seeded random inputs at a batch of 2.
+type Prover struct {
+	seed   uint64
+	graphs [2]*ir.Graph // the second nil where a part is float32 by definition
+	in     [2][]*ir.Tensor
+	out    [2][]*ir.Tensor
+}
+
+// NewProver runs the network.
+func NewProver(ctx context.Context, g *ir.Graph, seed uint64) (*Prover, error) {
+	p := &Prover{seed: seed, graphs: [2]*ir.Graph{g, Doubled(g)}}
+	for i, x := range p.graphs {
+		if x == nil {
+			continue
+		}
+		var err error
+		if p.in[i], p.out[i], err = runSeeded(ctx, x, seed); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func runSeeded(ctx context.Context, g *ir.Graph, seed uint64) (in, out []*ir.Tensor, err error) {
+	s, err := ir.Specialize(g, 2)
+	if err != nil {
+		return nil, nil, err
+	}
+	in = RandomInputs(s, seed)
+	r, err := eval.Run(ctx, s, in, eval.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	return in, r.Outputs, nil
+}
+
+// Prove runs a transform on copies of the network and compares. Its errors are
+// the transform's and those of graphs that do not verify; how large the
+// differences are is for the caller to judge.
+func (q *Prover) Prove(ctx context.Context, p Pass, a Args) (*Proof, error) {
 	out := &Proof{F32: -1, F64: -1}
-	for _, x := range []*ir.Graph{g, Doubled(g)} {
+	for i, x := range q.graphs {
 		if x == nil {
 			continue
 		}
@@ -37,58 +77,77 @@ func Prove(ctx context.Context, g *ir.Graph, p Pass, a Args, seed uint64) (*Proo
 		if err != nil {
 			return nil, diag.At(p.Name, err)
 		}
-		double := x != g
-		if !double {
+		if i == 0 {
 			out.Grown, out.After = grown, b
 		}
 		if len(grown.Places) == 0 {
 			return out, nil
 		}
 		b.RemoveDead()
+		b.TidyNames()
 		if err := b.Verify(); err != nil {
 			return nil, diag.At(p.Name, err)
 		}
-		e, err := Gap(ctx, x, b, grown, seed)
+		e, err := q.gap(ctx, i, b, grown)
 		if err != nil {
 			return nil, diag.At(p.Name, err)
 		}
-		if double {
-			out.F64 = e
-		} else {
+		if i == 0 {
 			out.F32 = e
+		} else {
+			out.F64 = e
 		}
 	}
 	return out, nil
 }
 
+// Gap is how far a network is from the one before it, in float32.
+func (q *Prover) Gap(ctx context.Context, b *ir.Graph) (float64, error) {
+	return q.gap(ctx, 0, b, nil)
+}
+
+func (q *Prover) gap(ctx context.Context, i int, b *ir.Graph, grown *Grown) (float64, error) {
+	if grown != nil && grown.Adapt != nil { // other inputs: run both
+		return Gap(ctx, q.graphs[i], b, grown, q.seed)
+	}
+	s, err := ir.Specialize(b, 2)
+	if err != nil {
+		return 0, err
+	}
+	r, err := eval.Run(ctx, s, q.in[i], eval.Options{})
+	if err != nil {
+		return 0, err
+	}
+	return largest(q.out[i], r.Outputs)
+}
+
 // Gap is the greatest |Δ| of two graphs over max(1, greatest |output|), by the
 // interpreter on seeded random inputs; NaN where only one gives numbers.
 func Gap(ctx context.Context, a, b *ir.Graph, grown *Grown, seed uint64) (float64, error) {
-	a, err := ir.Specialize(a, 2)
+	in, got, err := runSeeded(ctx, b, seed)
 	if err != nil {
 		return 0, err
 	}
-	if b, err = ir.Specialize(b, 2); err != nil {
-		return 0, err
-	}
-	in := RandomInputs(b, seed)
-	was := in
 	if grown != nil && grown.Adapt != nil {
-		if was, err = grown.Adapt(in); err != nil {
+		if in, err = grown.Adapt(in); err != nil {
 			return 0, err
 		}
 	}
-	ra, err := eval.Run(ctx, a, was, eval.Options{})
+	s, err := ir.Specialize(a, 2)
 	if err != nil {
 		return 0, err
 	}
-	rb, err := eval.Run(ctx, b, in, eval.Options{})
+	r, err := eval.Run(ctx, s, in, eval.Options{})
 	if err != nil {
 		return 0, err
 	}
+	return largest(r.Outputs, got)
+}
+
+func largest(want, got []*ir.Tensor) (float64, error) {
 	worst := 0.0
-	for i, x := range ra.Outputs {
-		y := rb.Outputs[i]
+	for i, x := range want {
+		y := got[i]
 		if x.DType != y.DType || !x.Shape.Equal(y.Shape) {
 			return 0, fmt.Errorf("output %d was %v and is %v", i, x.Type(), y.Type())
 		}
