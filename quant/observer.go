@@ -95,7 +95,12 @@ func (o *Observer) widen(lo, hi float64) {
 
 func (o *Observer) index(v float64) int64 { return int64(math.Floor(math.Ldexp(v, -o.exp))) }
 
-func (o *Observer) fits(lo, hi float64) bool { return o.index(hi)-o.index(lo) < histogramBins }
+// fits says whether the bins take the range, with indices that are exact: bins
+// of what was all zeros at first are far too narrow for more.
+func (o *Observer) fits(lo, hi float64) bool {
+	a, b := math.Floor(math.Ldexp(lo, -o.exp)), math.Floor(math.Ldexp(hi, -o.exp))
+	return b-a < histogramBins && max(-a, b) < 1<<52
+}
 
 // start centres the range in the bins, so that it may grow to both sides.
 func (o *Observer) start(lo, hi float64) int64 {

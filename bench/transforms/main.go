@@ -283,7 +283,7 @@ func (r *results) zoo(ctx context.Context, which *regexp.Regexp) {
 	small := regexp.MustCompile(`(?m)^input = \[(\d{3,}), \d+, (\d+)\]`)
 	cifar := regexp.MustCompile(`(?m)^input = \[32, 32, 3\]`)
 	tokens := regexp.MustCompile(`(?m)^input = \[\d+\]`)
-	pre := regexp.MustCompile(`(?m)^(height|width) = \d+`)
+	pre := regexp.MustCompile(`(?m)^(height|width) = 224`)
 	for _, f := range files {
 		name := strings.TrimSuffix(f, ".toml")
 		if ctx.Err() != nil || !which.MatchString(name) {
