@@ -48,10 +48,7 @@ func Analyze(g *ir.Graph) *Analysis {
 		a.axes[v] = fixedAxes(v, "it is an input of the network")
 	}
 	for _, n := range g.Nodes {
-		r := rules[n.Op.Name]
-		if r == nil {
-			panic("BUG: coupling: op " + n.Op.Name + " has no row")
-		}
+		r := ruleOf(n)
 		if r.label == nil {
 			a.barrier(n, r.barrier)
 			continue

@@ -95,7 +95,7 @@ func (a *Analysis) Constants() []Member {
 	var out []Member
 	for _, n := range a.g.Nodes {
 		var sums []place
-		if c := rules[n.Op.Name].contracts; c != nil {
+		if c := ruleOf(n).contracts; c != nil {
 			sums = c(n)
 		}
 		for i, v := range n.Inputs {

@@ -63,7 +63,7 @@ func (a *Analysis) prepare(p Plan) (*rewriting, error) {
 		inputs: map[*ir.Node]map[int]*ir.Tensor{}, gathers: map[*ir.Node]gathered{},
 	}
 	for _, n := range a.g.Nodes {
-		rule := rules[n.Op.Name]
+		rule := ruleOf(n)
 		if rule.fit != nil {
 			if err := rule.fit(r, n); err != nil {
 				return nil, &diag.Error{Place: n.Op.Name + " " + n.Label(), Err: err}
@@ -260,7 +260,7 @@ func (r *rewriting) constants() []Copied {
 				continue
 			}
 			over := -1
-			if c := rules[n.Op.Name].contracts; c != nil {
+			if c := ruleOf(n).contracts; c != nil {
 				for _, p := range c(n) {
 					if p.at == i {
 						over = p.axis

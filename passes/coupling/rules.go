@@ -81,7 +81,16 @@ var rules = map[string]*rule{
 	"max_pool_grad": {barrier: derivatives},
 
 	"dynamic_quantize_linear": {barrier: "takes its scale from all channels"},
+	"dynamic_dot":             {barrier: "takes its scale from all channels"},
 	"dot_integer":             {barrier: integers}, "convolution_integer": {barrier: integers},
+}
+
+// ruleOf is the op's row; a test sees to it that none is missing.
+func ruleOf(n *ir.Node) *rule {
+	if r := rules[n.Op.Name]; r != nil {
+		return r
+	}
+	return &rule{barrier: "has no rule yet"}
 }
 
 var elementwise = &rule{label: labelElementwise}
