@@ -37,14 +37,12 @@ type conv struct {
 	fin      finisher
 	copied   bool
 	ahead    bool // a block's weights are prefetched while the one before runs
-	gathered bool // the windows of a band's pixels are laid out in rows
 	in       input
 	blocks   []block
 	runs     []int64
 	quads    int // steps of a run
 	bands    []band
 	imgBytes int // scratch of the copied input
-	winBytes int // and of gathered windows
 	sumBytes int
 }
 
@@ -65,7 +63,6 @@ type convArgs struct {
 	finish  finishArgs
 	window  windowArgs
 	convert convertArgs
-	gather  gatherArgs
 }
 
 var convPool = sync.Pool{New: func() any { return new(convArgs) }}
@@ -107,7 +104,7 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	products := outputs * (float64(len(c.runs)*c.quads*c.k.quad)/c.k.speed() + perOutput)
 	return &op{
 		name: fmt.Sprintf("conv_%s_%s", s.dims(), c.k.name), run: c.run,
-		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.winBytes + c.sumBytes,
+		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.sumBytes,
 		cost: max(products, float64(s.KH*s.KW*s.C/s.Groups*s.K)/weightBytesPerNS) / units,
 	}, nil
 }
@@ -120,21 +117,13 @@ func (c *conv) prepare(l isa.Level) {
 	if joined {
 		length = c.KW * cg
 	}
-	c.gathered = joined && c.k.gathers(c.KH, length)
 	c.copied = c.PT > 0 || c.PL > 0 || c.in.ph > c.H || c.in.pw > c.W ||
-		c.XSigned || c.in.elem != 1 || length%c.k.quad != 0 || c.gathered
+		c.XSigned || c.in.elem != 1 || length%c.k.quad != 0
 	pitch := c.W
 	if c.copied {
 		pitch = c.in.pw
 	}
-	if c.gathered {
-		length *= c.KH
-		c.runs = append(c.runs, 0)
-	}
 	for kh := range c.KH {
-		if c.gathered {
-			break
-		}
 		row := kh * c.DH * pitch * c.C * c.in.elem
 		if joined {
 			c.runs = append(c.runs, int64(row))
@@ -219,9 +208,6 @@ func (c *conv) cutBands(ktotal int) {
 		return
 	}
 	parts := max(want, ceilDiv(c.in.ph*c.in.pw*c.C*c.in.elem, bandBytes))
-	if c.gathered {
-		parts = max(parts, ceilDiv(c.OH*c.OW*c.quads*c.k.quad, bandBytes))
-	}
 	parts = max(1, min(parts, ceilDiv(c.OH, max(1, c.KH-1))))
 	for n := range c.N {
 		for i := range parts {
@@ -235,9 +221,6 @@ func (c *conv) addBand(b band) {
 	if c.copied {
 		c.imgBytes = max(c.imgBytes, c.in.bytes(b))
 	}
-	if c.gathered {
-		c.winBytes = max(c.winBytes, (b.oy1-b.oy0)*c.OW*c.quads*c.k.quad+inputSlack)
-	}
 }
 
 func (c *conv) run(lo, hi int, a *Args) {
@@ -250,15 +233,9 @@ func (c *conv) run(lo, hi int, a *Args) {
 		if c.copied {
 			if copied != bi {
 				c.in.copy(&ca.convert, a, b)
-				if c.gathered {
-					c.gather(&ca.gather, a.Scratch[c.imgBytes:], a.Scratch, b)
-				}
 				copied = bi
 			}
 			x = base(a.Scratch)
-			if c.gathered {
-				x = unsafe.Add(x, c.imgBytes)
-			}
 		} else {
 			x = unsafe.Add(base(a.X), ((b.n*c.H+b.oy0*c.SH)*c.W)*c.C)
 		}
@@ -274,9 +251,6 @@ type lines struct{ count, n, step, stride int }
 
 // lines gives the walk through a band and where it starts in x.
 func (c *conv) lines(b *band) (l lines, start int) {
-	if c.gathered {
-		return lines{count: 1, n: (b.oy1 - b.oy0) * c.OW, step: c.quads * c.k.quad}, 0
-	}
 	pitch, origin := c.W, 0
 	if c.copied {
 		pitch, origin = c.in.pw, c.in.origin(*b)
@@ -291,7 +265,7 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer
 	k := blk.k
 	l, start := c.lines(b)
 	x = unsafe.Add(x, blk.group*(c.C/c.Groups)*c.in.elem)
-	sums := unsafe.Add(base(a.Scratch), c.imgBytes+c.winBytes)
+	sums := unsafe.Add(base(a.Scratch), c.imgBytes)
 	size := c.fin.out.bytes()
 	pixel := (b.n*c.OH+b.oy0)*c.OW + b.ox0 // the first whose sums are kept
 	g := &ca.gemm
@@ -335,7 +309,7 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer
 func (c *conv) fusedBand(g *gemmArgs, a *Args, pixel int, blk *block, x unsafe.Pointer, l lines, start int) {
 	g.pack, g.mult = unsafe.Pointer(c.fin.pack), unsafe.Pointer(&c.fin.mult[blk.col])
 	g.mask, g.yStep = ^uint64(0)>>(64-blk.cols), uintptr(c.K)
-	sums := unsafe.Add(base(a.Scratch), c.imgBytes+c.winBytes)
+	sums := unsafe.Add(base(a.Scratch), c.imgBytes)
 	for line := 0; line < l.count; {
 		y := unsafe.Pointer(&a.Y[pixel*c.K+blk.col])
 		g.y = uintptr(y)

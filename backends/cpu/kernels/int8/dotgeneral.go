@@ -80,6 +80,9 @@ func DotGeneral(s DotGeneralSpec, l isa.Level) (Kernel, error) {
 		d.batches *= x.n
 	}
 	d.kern = pickGemm(l, false)
+	if d.kern.level == isa.AMX && d.k < 2*d.kern.quad { // half-filled registers lose what they gain
+		d.kern = pickGemm(isa.VNNI, false)
+	}
 	d.widen = pick(widenKernels, l).run
 	d.elem = d.kern.format.elem()
 	d.kPad = ceilDiv(d.k, d.kern.quad) * d.kern.quad

@@ -168,12 +168,6 @@ func (k *gemmKernel) speed() float64 {
 	return 2 * float64(k.cols) * 3
 }
 
-// gathers says whether rows of windows, of height runs of length elements, are
-// worth laying out: where runs alone would leave most of a step empty.
-func (k *gemmKernel) gathers(height, length int) bool {
-	return k.level == isa.AMX && length <= k.quad && height*ceilDiv(length, k.quad) >= 2*ceilDiv(height*length, k.quad)
-}
-
 // stepBytes is the size of one packed step.
 func (k *gemmKernel) stepBytes() int {
 	switch k.format {

@@ -81,13 +81,3 @@ func gemmAMX4x1(a *gemmArgs)
 //
 //go:noescape
 func gemmAddAMX4x1(a *gemmArgs)
-
-// gather32AVX512 lays out windows in pieces of 32 bytes; it advances a.
-//
-//go:noescape
-func gather32AVX512(a *gatherArgs)
-
-// gather64AVX512 lays out windows in pieces of 64 bytes; it advances a.
-//
-//go:noescape
-func gather64AVX512(a *gatherArgs)

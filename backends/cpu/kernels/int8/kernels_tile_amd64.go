@@ -82,11 +82,3 @@ func linesWithTiles(k *gemmKernel, up []tileFuncs, across int) func(*gemmArgs, u
 		return n
 	}
 }
-
-func gatherPieces(a *gatherArgs) {
-	if a.length <= 32 {
-		gather32AVX512(a)
-	} else {
-		gather64AVX512(a)
-	}
-}

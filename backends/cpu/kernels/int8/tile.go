@@ -1,20 +1,16 @@
 package int8
 
-import (
-	"unsafe"
-
-	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
-)
+import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 
 // tileConfig is the memory that LDTILECFG reads: the shapes of the eight tile
 // registers.
 type tileConfig struct {
-	palette, startRow uint8
-	_                 [14]uint8
-	colBytes          [8]uint16
-	_                 [8]uint16
-	rows              [8]uint8
-	_                 [8]uint8
+	palette  uint8
+	_        [15]uint8
+	colBytes [8]uint16
+	_        [8]uint16
+	rows     [8]uint8
+	_        [8]uint8
 }
 
 // newTileConfig gives the registers of a kernel of up×across registers of sums,
@@ -67,14 +63,8 @@ func (s *ConvSpec) kernel(l isa.Level) *gemmKernel {
 		length, runs = length*s.KW, s.KH
 	}
 	steps := runs * ceilDiv(length, k.quad)
-	if k.gathers(runs, length) {
-		steps = ceilDiv(runs*length, k.quad)
-	}
 	pixels := s.N * s.OH * s.OW
 	tiles := 0.3*float64(steps) + 0.55
-	if k.gathers(runs, length) {
-		tiles += 0.3 * float64(runs) * 16 / float64(s.K)
-	}
 	if pixels < 8 {
 		tiles *= 8 / float64(pixels)
 	}
@@ -87,29 +77,4 @@ func (s *ConvSpec) kernel(l isa.Level) *gemmKernel {
 		return k.fit(32)
 	}
 	return k
-}
-
-// gatherArgs is the argument block of the kernels that lay out windows: of n
-// pixels, count pieces of length bytes, in x stride bytes apart. gen/ knows this
-// layout; TestLayouts compares.
-type gatherArgs struct {
-	y, x           unsafe.Pointer
-	n              int
-	yStep, xStep   uintptr
-	count          int
-	length, stride uintptr
-}
-
-// gather lays out the windows of a band's pixels, of its copied input img, in
-// rows of whole steps. What lies behind a window is met by weights of 0.
-func (c *conv) gather(g *gatherArgs, dst, img []byte, b *band) {
-	row, length := c.quads*c.k.quad, c.KW*c.C
-	for oy := range b.oy1 - b.oy0 {
-		*g = gatherArgs{
-			y: unsafe.Pointer(&dst[oy*c.OW*row]), x: unsafe.Pointer(&img[oy*c.SH*c.in.pw*c.C]),
-			n: c.OW, yStep: uintptr(row), xStep: uintptr(c.SW * c.C),
-			count: c.KH, length: uintptr(length), stride: uintptr(c.DH * c.in.pw * c.C),
-		}
-		gatherPieces(g)
-	}
 }

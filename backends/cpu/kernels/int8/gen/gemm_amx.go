@@ -13,7 +13,6 @@ func gemmAMXSet() {
 		gemmAMX(fmt.Sprintf("gemmAMX%dx%d", t[0], t[1]), t[0], t[1], false)
 		gemmAMX(fmt.Sprintf("gemmAddAMX%dx%d", t[0], t[1]), t[0], t[1], true)
 	}
-	gatherWindows()
 }
 
 // rowsAStep is how many rows of the last tile's sums are packed while a step's
@@ -215,37 +214,4 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 	MOVQ(y, field(a, gemmY))
 	VZEROUPPER()
 	RET()
-}
-
-// gatherWindows writes the kernels that lay out windows: for each of n pixels
-// count pieces of size bytes, in places length bytes apart. What a piece writes
-// too much, the next one writes again.
-func gatherWindows() {
-	for _, size := range []int{32, 64} {
-		a := text(fmt.Sprintf("gather%dAVX512", size), "gatherArgs", fmt.Sprintf("lays out windows in pieces of %d bytes; it advances a.", size))
-		y, x, n := load(a, gatherY), load(a, gatherX), load(a, gatherN)
-		yStep, xStep, length, stride := load(a, gatherYStep), load(a, gatherXStep), load(a, gatherLength), load(a, gatherStride)
-		Label("pixel")
-		from, to, left := GP64(), GP64(), load(a, gatherCount)
-		MOVQ(x, from)
-		MOVQ(y, to)
-		Label("piece")
-		if size == 32 {
-			VMOVDQU(at(from, 0), reg.Y0)
-			VMOVDQU(reg.Y0, at(to, 0))
-		} else {
-			VMOVDQU64(at(from, 0), reg.Z0)
-			VMOVDQU64(reg.Z0, at(to, 0))
-		}
-		ADDQ(stride, from)
-		ADDQ(length, to)
-		DECQ(left)
-		JNZ(LabelRef("piece"))
-		ADDQ(xStep, x)
-		ADDQ(yStep, y)
-		DECQ(n)
-		JNZ(LabelRef("pixel"))
-		VZEROUPPER()
-		RET()
-	}
 }

@@ -33,15 +33,6 @@ const (
 	gemmXNow      = 216
 	gemmAhead     = 224
 
-	gatherY      = 0
-	gatherX      = 8
-	gatherN      = 16
-	gatherYStep  = 24
-	gatherXStep  = 32
-	gatherCount  = 40
-	gatherLength = 48
-	gatherStride = 56
-
 	packZero   = 0
 	packLeast  = 64
 	packMost   = 128
