@@ -48,6 +48,8 @@ func TestGradientKernels(t *testing.T) {
 		{"batch_norm_training", ir.Attrs{}, []in{{5, 9, 21}, {21}, {21}}},
 		{"batch_norm_grad", ir.Attrs{}, []in{{5, 9, 8, 32}, {32}, {32}, {32}, {5, 9, 8, 32}}},
 		{"batch_norm_grad", ir.Attrs{}, []in{{5, 9, 8, 21}, {21}, {21}, {21}, {5, 9, 8, 21}}},
+		{"layer_norm", ir.Attrs{}, []in{{5, 9, 21}, {21}, {21}}},
+		{"layer_norm", ir.Attrs{"axis": 1}, []in{{5, 9, 8}, {9, 8}}},
 		{"clamp_grad", ir.Attrs{"min": 0.0, "max": 1.0}, []in{{5, 1000, 7}, {5, 1000, 7}}},
 	} {
 		b := ir.NewBuilder(fmt.Sprintf("%s%d", c.op, i))

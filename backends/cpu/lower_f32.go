@@ -282,8 +282,11 @@ func lowerRowNorm(c *compiler, g *group) error {
 	n := g.nodes[0]
 	scale, ok1 := c.floatsOf(n.In(1))
 	bias, ok2 := c.floatsOf(n.In(2))
-	if err := f32Only(n); err != nil || !ok1 || !ok2 {
+	if err := f32Only(n); err != nil {
 		return errNoKernel
+	}
+	if !ok1 || !ok2 {
+		return c.computedNorm(g, n)
 	}
 	xs := n.Inputs[0].Type.Shape
 	axis, err := ir.NormAxis(n.Int("axis"), len(xs))

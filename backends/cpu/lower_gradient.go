@@ -198,3 +198,41 @@ func lowerClampGrad(c *compiler, g *group) error {
 	g.inPlace = []int{1, 0}
 	return setF32(c, g, "ClampGrad", f32.ClampGrad, f32.ClampGradSpec{N: n.Outputs[0].Type.Shape.Elems(), Min: n.F32("min"), Max: n.F32("max")}, n.Inputs...)
 }
+
+// computedNorm lowers a layer norm whose scale or bias the graph computes: the
+// norm alone, then the product and the sum, each rounded as its definition says.
+func (c *compiler) computedNorm(g *group, n *ir.Node) error {
+	x := n.Inputs[0].Type.Shape
+	axis, err := ir.NormAxis(n.Int("axis"), len(x))
+	if err != nil || n.Op.Name != "layer_norm" || len(g.nodes) > 1 {
+		return errNoKernel
+	}
+	at := n.Inputs[0]
+	add := func(f func(part *group) error) error {
+		part := &group{nodes: g.nodes, out: []*ir.Value{{Name: n.Outputs[0].Name + ".part", Type: n.Outputs[0].Type}}, rest: len(g.expand) > 0, inPlace: []int{0}}
+		if err := f(part); err != nil {
+			return err
+		}
+		at = part.out[0]
+		g.expand = append(g.expand, part)
+		return nil
+	}
+	err = add(func(part *group) error {
+		return setF32(c, part, "LayerNorm", f32.LayerNorm, f32.NormSpec{Rows: x[:axis].Elems(), N: x[axis:].Elems(), Eps: n.F32("epsilon")}, at)
+	})
+	for i, op := range []string{"multiply", "add"} {
+		v := n.In(i + 1)
+		if err != nil || v == nil {
+			continue
+		}
+		err = add(func(part *group) error {
+			return setF32(c, part, "Binary", f32.Binary, f32.BinarySpec{Op: op, A: x, B: v.Type.Shape}, at, v)
+		})
+	}
+	if err != nil {
+		g.expand = nil
+		return err
+	}
+	g.expand[len(g.expand)-1].out = n.Outputs
+	return nil
+}
