@@ -34,12 +34,15 @@ type CompileOptions struct {
 	Method     string  // of calibration
 	Rounding   string
 	Smooth     float64
-	Tune       bool           // measure each layer in both types and keep the faster
-	Table      *latency.Table // by which --policy auto chooses, instead of measuring
-	Seed       uint64
-	Threads    int
-	Progress   func(stage string, done, total int)
-	Warn       func(text string)
+	// Activations is "static", scales from calibration (the default), or
+	// "dynamic": dense layers find a scale for each row while they run.
+	Activations string
+	Tune        bool           // measure each layer in both types and keep the faster
+	Table       *latency.Table // by which --policy auto chooses, instead of measuring
+	Seed        uint64
+	Threads     int
+	Progress    func(stage string, done, total int)
+	Warn        func(text string)
 }
 
 // syntheticSamples is the number of random samples of --calib synthetic.
@@ -187,9 +190,13 @@ func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, ma
 			Fix: "give some, or --calib synthetic for timing only",
 		}
 	}
+	if a := o.Activations; a != "" && a != "static" && a != "dynamic" {
+		return nil, &diag.Error{Place: "--activations", Found: fmt.Sprintf("%q", a), Wanted: "static or dynamic"}
+	}
 	q := passes.QuantizeOptions{
 		Method: quant.Method(o.Method), Rounding: passes.Rounding(o.Rounding), Smooth: o.Smooth,
-		Policy: o.Policy, Seed: o.Seed, Progress: o.Progress, Run: Runner(ctx, max(1, o.Threads)),
+		Dynamic: o.Activations == "dynamic",
+		Policy:  o.Policy, Seed: o.Seed, Progress: o.Progress, Run: Runner(ctx, max(1, o.Threads)),
 	}
 	man.Calibration = nascfile.Calibration{Data: o.Calib, Method: o.Method}
 	if o.Calib == "synthetic" {

@@ -197,7 +197,7 @@ func layerTimes(ctx context.Context, g *ir.Graph, target string, threads int, pr
 	for i, step := range steps {
 		for _, n := range step.Nodes {
 			switch n.Op.Name {
-			case "convolution", "convolution_transpose", "dot", "q_convolution", "q_convolution_transpose", "q_dot":
+			case "convolution", "convolution_transpose", "dot", "q_convolution", "q_convolution_transpose", "q_dot", "dynamic_dot":
 				slices.Sort(all[i])
 				times[n.Label()] += all[i][len(all[i])/2]
 			}

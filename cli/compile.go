@@ -114,6 +114,7 @@ func (a *app) compile() *cobra.Command {
 	f.StringVar(&o.Method, "method", "", "calibration: minmax, average, percentile, entropy, mse")
 	f.StringVar(&o.Rounding, "rounding", "", "weight rounding: gptq (default), nearest, adaround")
 	f.Float64Var(&o.Smooth, "smooth", 0, "SmoothQuant's alpha for dense layers (0: the default 0.5, negative: off)")
+	f.StringVar(&o.Activations, "activations", "static", "scales of activations: static (from calibration) or dynamic (dense layers find one for each token while they run)")
 	f.BoolVar(&o.Tune, "tune", false, "measure each layer in int8 and f32 on this device; what was slower in int8 stays f32")
 	f.StringSliceVar(&tables, "table", nil, "latency tables of cpu-int8 and cpu-f32, by which --policy auto chooses")
 	f.BoolVar(&foreign, "allow-foreign", false, "use tables of another device or version")

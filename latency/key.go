@@ -73,7 +73,7 @@ func writeTypes(b *strings.Builder, ts []ir.Type) {
 // writeWeights adds the constants that a contraction's kernel holds packed.
 func writeWeights(b *strings.Builder, nodes []*ir.Node) {
 	for _, n := range nodes {
-		if n.Op.Class != ir.Contraction && !slices.Contains([]string{"q_convolution", "q_convolution_transpose", "q_dot", "dot_integer"}, n.Op.Name) {
+		if n.Op.Class != ir.Contraction && !slices.Contains([]string{"q_convolution", "q_convolution_transpose", "q_dot", "dot_integer", "dynamic_dot"}, n.Op.Name) {
 			continue
 		}
 		for i, v := range n.Inputs {

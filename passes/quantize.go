@@ -54,6 +54,10 @@ type QuantizeOptions struct {
 	Budget         int64    // bytes that calibration may hold at a time [32 MiB + half the weights]
 	KeepSoftmax8   bool     // softmax between 8-bit tensors by q_softmax instead of f32
 	FloatAttention bool     // products of two activations stay f32
+	// Dynamic gives dense layers a scale for each row of their input, found
+	// while they run (dynamic_dot); their inputs and results are f32, and products
+	// of two activations stay f32. Convolutions are as without it.
+	Dynamic bool
 
 	Policy Policy
 	// MaxDrop, in points of Evaluate's score, makes Quantize keep the fewest
@@ -198,6 +202,9 @@ func (o *QuantizeOptions) fill(g *ir.Graph) error {
 	if !(o.Smooth <= 1) {
 		return &diag.Error{Place: "--smooth", Found: fmt.Sprint(o.Smooth), Wanted: "SmoothQuant's alpha, up to 1, or -1 for off"}
 	}
+	if o.Dynamic {
+		o.FloatAttention = true
+	}
 	o.fast = o.Run != nil
 	if !o.fast {
 		o.Run = interpreter
@@ -304,7 +311,7 @@ func (z *quantizer) finishReport(out *ir.Graph) {
 		if macs == 0 {
 			continue
 		}
-		l := LayerReport{Name: n.Label(), Op: n.Op.Name, Int8: z.p.int8[n], MACs: macs, Reason: z.p.reason[n]}
+		l := LayerReport{Name: n.Label(), Op: n.Op.Name, Int8: z.p.int8[n] || z.p.rows[n], MACs: macs, Reason: z.p.reason[n]}
 		if k := z.byNode[n]; k != nil && k.sqnr != 0 && !math.IsInf(k.sqnr, 0) {
 			l.SQNR = k.sqnr
 		}

@@ -30,9 +30,12 @@ func (z *quantizer) build(outs []*ir.Value) (*ir.Graph, error) {
 			continue
 		}
 		var err error
-		if z.p.int8[n] {
+		switch {
+		case z.p.rows[n]:
+			err = b.dynamicDot(n)
+		case z.p.int8[n]:
 			err = b.int8(n)
-		} else {
+		default:
 			err = b.float(n)
 		}
 		if err != nil {
@@ -317,6 +320,44 @@ func (b *quantBuilder) contraction(n *ir.Node) error {
 		delete(attrs, a)
 	}
 	return b.emit(n, "q_"+n.Op.Name, attrs, []*ir.Value{x, wv, bv, mv})
+}
+
+// dynamicDot emits a dense layer that finds its input's scales itself.
+func (b *quantBuilder) dynamicDot(n *ir.Node) error {
+	x, err := b.real(n.In(0))
+	if err != nil {
+		return err
+	}
+	l := b.z.byNode[n]
+	bias := l.bias
+	if bias == nil {
+		bias = l.spec.Bias
+	}
+	w := n.In(1)
+	in := []*ir.Value{x, b.dst.QConst(w.Name, ir.From(l.q, w.Const.Shape...), &ir.Quant{Axis: 1, Scale: l.scale, Zero: []int32{0}})}
+	if bias != nil {
+		name := w.Name + ".bias"
+		if n.In(2) != nil {
+			name = n.In(2).Name
+		}
+		in = append(in, b.dst.Const(name, ir.From(bias, len(bias))))
+	}
+	y := n.Out()
+	k, err := b.add(n, "dynamic_dot", y.Name, nil, in...)
+	if err != nil {
+		return err
+	}
+	switch n.Str("activation") {
+	case "relu":
+		k, err = b.add(nil, "relu", y.Name+".relu", nil, k.Out())
+	case "clamp":
+		k, err = b.add(nil, "clamp", y.Name+".clamp", ir.Attrs{"min": n.Float("act_min"), "max": n.Float("act_max")}, k.Out())
+	}
+	if err != nil {
+		return err
+	}
+	b.f[y] = k.Out()
+	return nil
 }
 
 // mover emits the op itself on 8-bit tensors.

@@ -199,6 +199,15 @@ func (z *quantizer) choose() {
 		z.params[root] = quant.Affine(lo, hi, d)
 	}
 	for _, n := range z.g.Nodes {
+		if z.p.rows[n] { // the bias is f32, and no scale bounds another
+			l := &layer{node: n, spec: layerOf(n)}
+			weights := l.spec
+			weights.Bias = nil
+			l.scale = quant.WeightScales(&weights, 1)
+			z.layers = append(z.layers, l)
+			z.byNode[n] = l
+			continue
+		}
 		if !z.p.int8[n] || roleOf(n, &z.opt) != contraction {
 			continue
 		}

@@ -14,6 +14,7 @@ type plan struct {
 	g      *ir.Graph
 	uses   map[*ir.Value][]ir.Use
 	int8   map[*ir.Node]bool
+	rows   map[*ir.Node]bool     // dense layers that quantize their rows themselves, between f32 tensors
 	tail   map[*ir.Node]*ir.Node // a relu or clamp done by the clamp of this node's requantization
 	folded map[*ir.Node]bool     // those relus and clamps
 	inner  map[*ir.Node]*ir.Node // the table that this table node takes in: one table does both
@@ -29,6 +30,7 @@ type role uint8
 const (
 	floatRole   role = iota // always f32
 	contraction             // int8 where the policy allows
+	dynamic                 // contraction whose operand and result are f32
 	product                 // of two activations, the same
 	follower                // int8 where its operands are
 	mover                   // follower whose result has its operand's quantization
@@ -56,7 +58,12 @@ func roleOf(n *ir.Node, opt *QuantizeOptions) role {
 	}
 	x := n.In(0)
 	switch n.Op.Name {
-	case "convolution", "convolution_transpose", "dot":
+	case "dot":
+		if opt.Dynamic {
+			return dynamic
+		}
+		return contraction
+	case "convolution", "convolution_transpose":
 		return contraction
 	case "dot_general":
 		return product
@@ -162,7 +169,7 @@ func canContract(n *ir.Node) string {
 // stays f32, since the contraction gives f32 results at no cost.
 func place(g *ir.Graph, opt QuantizeOptions) *plan {
 	p := &plan{
-		g: g, uses: g.Uses(), int8: map[*ir.Node]bool{}, tail: map[*ir.Node]*ir.Node{}, folded: map[*ir.Node]bool{},
+		g: g, uses: g.Uses(), int8: map[*ir.Node]bool{}, rows: map[*ir.Node]bool{}, tail: map[*ir.Node]*ir.Node{}, folded: map[*ir.Node]bool{},
 		inner: map[*ir.Node]*ir.Node{}, absorb: map[*ir.Node]bool{},
 		reason: map[*ir.Node]string{}, parent: map[*ir.Value]*ir.Value{}, signed: map[*ir.Value]bool{},
 	}
@@ -176,9 +183,9 @@ func place(g *ir.Graph, opt QuantizeOptions) *plan {
 		roles[n] = r
 		ok := false
 		switch r {
-		case contraction, product:
+		case contraction, dynamic, product:
 			why := ""
-			if r == contraction {
+			if r != product {
 				why = canContract(n)
 			} else if n.In(0).IsConst() && n.In(1).IsConst() || n.Out().Type.DType != ir.F32 {
 				why = "its operands are constants"
@@ -190,7 +197,12 @@ func place(g *ir.Graph, opt QuantizeOptions) *plan {
 			}
 			p.reason[n] = why
 			ok = why == ""
-			soft[n.Out()] = true
+			if r == dynamic {
+				p.rows[n] = ok
+				ok = false
+				break
+			}
+			soft[n.Out()] = ok || !opt.Dynamic
 		case follower, mover, table:
 			ok = n.Out().Type.DType == ir.F32 && !opt.Policy.float(n)
 			for _, i := range dataOperands(n, r) {

@@ -380,6 +380,14 @@ func blend(bias, corrected []float32, share float64) []float32 {
 // proveRanges proves from the stored integers that no sum leaves int32.
 func (z *quantizer) proveRanges() error {
 	for _, l := range z.layers {
+		if z.p.rows[l.node] { // for rows of any zero point
+			for _, zero := range []int32{0, 255} {
+				if err := quant.CheckOverflow(l.q, l.spec.K, l.spec.N, nil, ir.U8, zero); err != nil {
+					return diag.At(l.node.Label(), err)
+				}
+			}
+			continue
+		}
 		x := z.paramsOf(l.node.In(0))
 		b := l.bias
 		if b == nil {

@@ -18,7 +18,7 @@ func (z *quantizer) smooth() error {
 	var xs []*ir.Value
 	for _, n := range z.g.Nodes {
 		x := n.In(0)
-		if n.Op.Name != "dot" || !z.p.int8[n] || x.Def == nil || z.p.int8[x.Def] || len(x.Type.Shape) < 2 {
+		if n.Op.Name != "dot" || !z.p.int8[n] && !z.p.rows[n] || x.Def == nil || z.p.int8[x.Def] || len(x.Type.Shape) < 2 {
 			continue
 		}
 		if dots[x] == nil {

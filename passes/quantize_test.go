@@ -256,6 +256,48 @@ func TestQuantizeNetworks(t *testing.T) {
 	}
 }
 
+// Dense layers with dynamic scales stand between f32 tensors; convolutions
+// before them are as ever.
+func TestQuantizeDynamic(t *testing.T) {
+	e := encoder(t)
+	q, r, err := Quantize(e, QuantizeOptions{Calib: samplesFor(e, 24, 5), Dynamic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for op, want := range map[string]int{"dynamic_dot": 6, "attention": 1, "gelu": 1, "uniform_quantize": 0, "q_dot": 0, "q_multiply": 0, "q_lookup": 0} {
+		if got := q.OpCounts()[op]; got != want {
+			t.Errorf("%d %s, wanted %d", got, op, want)
+		}
+	}
+	static, _, err := Quantize(e, QuantizeOptions{Calib: samplesFor(e, 24, 5)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := sqnr(t, e, q, samplesFor(e, 8, 77)), sqnr(t, e, static, samplesFor(e, 8, 77))
+	t.Logf("dynamic %.1f dB, static %.1f dB", a, b)
+	if a < 35 || a < b+2 {
+		t.Errorf("dynamic %.1f dB, static %.1f dB", a, b)
+	}
+	products := int64(0)
+	for _, l := range r.Layers {
+		if l.Op == "attention" {
+			products += l.MACs
+		}
+	}
+	if r.Int8MACs != r.MACs-products || products == 0 {
+		t.Errorf("%d of %d MACs are int8, %d are products of activations", r.Int8MACs, r.MACs, products)
+	}
+	g := mobileNet(t)
+	q, r, err = Quantize(g, QuantizeOptions{Calib: samplesFor(g, 24, 5), Dynamic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := q.OpCounts(); n["dynamic_dot"] != 1 || n["q_convolution"] != 6 || r.Int8MACShare() != 1 {
+		t.Errorf("%v, share %v", n, r.Int8MACShare())
+	}
+	noPairs(t, q)
+}
+
 func TestQuantizeMethodsAndRoundings(t *testing.T) {
 	g := mobileNet(t)
 	calib := samplesFor(g, 16, 5)

@@ -19,6 +19,7 @@ var quantizedOps = map[string]lowering{
 	"q_reduce_mean":           lowerQReduceMean,
 	"q_lookup":                one(lowerQLookup),
 	"q_softmax":               lowerQSoftmax,
+	"dynamic_dot":             one(lowerDynamicDot),
 	"q_resize":                lowerQResize,
 }
 
@@ -291,4 +292,35 @@ func lowerDequantize(w *writer, n *ir.Node) val {
 	}
 	v := w.convert(w.same("subtract", x, zero()), ir.F32)
 	return w.same("multiply", v, along(w.constant(f32s(q.Scale...))))
+}
+
+// lowerDynamicDot writes ir.RowScale for all rows at once, then the product of
+// the centred levels.
+func lowerDynamicDot(w *writer, n *ir.Node) val {
+	x := w.convert(w.rows(w.in(n, 0)), ir.F32)
+	out := ir.Shape{x.s[0], n.Inputs[1].Type.Shape[1]}
+	lo, hi := w.reduce(x, "minimum", 0, []int{1}), w.reduce(x, "maximum", 0, []int{1})
+	s := w.same("subtract", hi, lo)
+	s = w.clamp(w.same("multiply", s, w.like(s, float64(float32(1.0/255)))), 0x1p-100, 0x1p100)
+	inv := w.same("divide", w.like(s, 1), s)
+	below := w.same("multiply", w.same("negate", lo), inv)
+	z := w.same("round_nearest_even", w.same("minimum", below, w.like(below, 255)))
+	along := func(r val, to ir.Shape) val { return w.broadcast(r, to, []int{0}) }
+	v := w.same("multiply", x, along(inv, x.s))
+	v = w.where(w.compare("NE", v, v), w.like(v, 0), v) // NaN has the level of 0
+	v = w.same("maximum", v, along(w.same("negate", z), x.s))
+	v = w.same("minimum", v, along(w.same("subtract", w.like(z, 255), z), x.s))
+	q := w.convert(w.same("round_nearest_even", v), ir.I32)
+	acc := w.matmul(q, w.centred(n, 1), ir.I32, 1, 0, out)
+	wq := n.Inputs[1].Type.Quant
+	scales := make([]float32, out[1])
+	for c := range scales {
+		scales[c] = wq.ScaleAt(c)
+	}
+	m := w.same("multiply", along(s, out), w.channels(w.constant(f32s(scales...)), out))
+	y := w.same("multiply", w.convert(acc, ir.F32), m)
+	if n.In(2) != nil {
+		y = w.same("add", y, w.channels(w.in(n, 2), out))
+	}
+	return w.reshape(y, n.Outputs[0].Type.Shape)
 }

@@ -43,6 +43,7 @@ var (
 	noEq    = flag.Bool("no-equalize", false, "no cross-layer equalization")
 	noCorr  = flag.Bool("no-correction", false, "no bias correction")
 	floatAt = flag.Bool("float-attention", false, "keep products of two activations in f32")
+	dynamic = flag.Bool("dynamic", false, "dense layers find a scale for each row while they run")
 	damp    = flag.Float64("damp", 0, "damping of second-order rounding")
 	float   = flag.String("float", "", "nodes to keep in f32, with commas; a trailing * stands for any ending")
 	layers  = flag.Bool("layers", false, "print every layer")
@@ -160,7 +161,7 @@ func quantize(g *ir.Graph, calib passes.Samples) (*ir.Graph, *passes.QuantReport
 	}
 	q, rep, err := passes.Quantize(g, passes.QuantizeOptions{
 		Calib: calib, Run: nasc.Runner(context.Background(), *threads), Method: quant.Method(*method), Rounding: passes.Rounding(*round),
-		Smooth: *smooth, NoEqualize: *noEq, NoCorrection: *noCorr, FloatAttention: *floatAt, Damp: *damp, Policy: policy,
+		Smooth: *smooth, NoEqualize: *noEq, NoCorrection: *noCorr, FloatAttention: *floatAt, Dynamic: *dynamic, Damp: *damp, Policy: policy,
 	})
 	if err == nil && *layers {
 		for _, l := range rep.Layers {
