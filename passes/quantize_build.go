@@ -16,11 +16,13 @@ type quantBuilder struct {
 	q     map[*ir.Value]*ir.Value // float value → its 8-bit form in dst
 	f     map[*ir.Value]*ir.Value // float value → its f32 (or integer) form in dst
 	roles map[*ir.Node]role
+	// tables are the 8-bit rows and the scales of constant tables.
+	tables map[*ir.Value][2]*ir.Value
 }
 
 // build makes the quantized graph that gives outs, values of the float graph.
 func (z *quantizer) build(outs []*ir.Value) (*ir.Graph, error) {
-	b := &quantBuilder{z: z, dst: ir.NewGraph(z.g.Name), q: map[*ir.Value]*ir.Value{}, f: map[*ir.Value]*ir.Value{}, roles: z.roles()}
+	b := &quantBuilder{z: z, dst: ir.NewGraph(z.g.Name), q: map[*ir.Value]*ir.Value{}, f: map[*ir.Value]*ir.Value{}, roles: z.roles(), tables: map[*ir.Value][2]*ir.Value{}}
 	for _, v := range z.g.Inputs {
 		b.f[v] = b.dst.Input(v.Name, v.Type)
 	}
@@ -35,6 +37,8 @@ func (z *quantizer) build(outs []*ir.Value) (*ir.Graph, error) {
 			err = b.dynamicDot(n)
 		case z.p.int8[n]:
 			err = b.int8(n)
+		case z.p.tables[n]:
+			err = b.embedding(n)
 		default:
 			err = b.float(n)
 		}

@@ -15,6 +15,7 @@ type plan struct {
 	uses   map[*ir.Value][]ir.Use
 	int8   map[*ir.Node]bool
 	rows   map[*ir.Node]bool     // dense layers that quantize their rows themselves, between f32 tensors
+	tables map[*ir.Node]bool     // gathers of rows of a constant table, stored in 8 bits
 	tail   map[*ir.Node]*ir.Node // a relu or clamp done by the clamp of this node's requantization
 	folded map[*ir.Node]bool     // those relus and clamps
 	inner  map[*ir.Node]*ir.Node // the table that this table node takes in: one table does both
@@ -169,7 +170,7 @@ func canContract(n *ir.Node) string {
 // stays f32, since the contraction gives f32 results at no cost.
 func place(g *ir.Graph, opt QuantizeOptions) *plan {
 	p := &plan{
-		g: g, uses: g.Uses(), int8: map[*ir.Node]bool{}, rows: map[*ir.Node]bool{}, tail: map[*ir.Node]*ir.Node{}, folded: map[*ir.Node]bool{},
+		g: g, uses: g.Uses(), int8: map[*ir.Node]bool{}, rows: map[*ir.Node]bool{}, tables: map[*ir.Node]bool{}, tail: map[*ir.Node]*ir.Node{}, folded: map[*ir.Node]bool{},
 		inner: map[*ir.Node]*ir.Node{}, absorb: map[*ir.Node]bool{},
 		reason: map[*ir.Node]string{}, parent: map[*ir.Value]*ir.Value{}, signed: map[*ir.Value]bool{},
 	}
@@ -181,6 +182,7 @@ func place(g *ir.Graph, opt QuantizeOptions) *plan {
 	for _, n := range g.Nodes {
 		r := roleOf(n, &opt)
 		roles[n] = r
+		p.tables[n] = isEmbedding(n) && !opt.Policy.float(n)
 		ok := false
 		switch r {
 		case contraction, dynamic, product:

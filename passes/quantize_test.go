@@ -298,6 +298,46 @@ func TestQuantizeDynamic(t *testing.T) {
 	noPairs(t, q)
 }
 
+// Tables of embeddings are stored in 8 bits, small ones and those that the
+// policy keeps are not.
+func TestQuantizeTables(t *testing.T) {
+	m := newNet("tables", 6)
+	ids := m.Input("ids", ir.T(ir.I64, ir.Batch, 8))
+	a := m.Op("gather", nil, m.random(0.1, 1024, 64), ids)
+	b := m.Op("gather", nil, m.random(0.1, 512, 64), ids)
+	h := m.Op("layer_norm", nil, m.Op("add", nil, a, b), m.random(1, 64), nil)
+	g := m.graph(t, m.dot(h, 16))
+	var calib SampleList
+	r := rand.New(rand.NewPCG(3, 3))
+	for range 16 {
+		x := ir.NewTensor(ir.I64, 1, 8)
+		for i := range x.I64() {
+			x.I64()[i] = int64(r.IntN(512))
+		}
+		calib = append(calib, []*ir.Tensor{x})
+	}
+	q, _, err := Quantize(g, QuantizeOptions{Calib: calib})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := q.OpCounts(); n["gather"] != 3 || n["uniform_dequantize"] != 1 || n["multiply"] < 1 {
+		t.Errorf("%v; wanted one table of two in 8 bits", n)
+	}
+	if q.ConstBytes() > g.ConstBytes()-1024*64*3+1024*4+4096 {
+		t.Errorf("%d bytes of %d are left", q.ConstBytes(), g.ConstBytes())
+	}
+	if db := sqnr(t, g, q, calib); db < 30 {
+		t.Errorf("%.1f dB", db)
+	}
+	kept, _, err := Quantize(g, QuantizeOptions{Calib: calib, Policy: Policy{Layers: map[string]string{a.Def.Label(): "f32"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := kept.OpCounts()["gather"]; n != 2 {
+		t.Errorf("%d gathers where the policy keeps the table", n)
+	}
+}
+
 func TestQuantizeMethodsAndRoundings(t *testing.T) {
 	g := mobileNet(t)
 	calib := samplesFor(g, 16, 5)
