@@ -124,13 +124,15 @@ func (o *CompileOptions) tableLayers(_ context.Context, g *ir.Graph, target stri
 	return times, nil
 }
 
-// tableTotals is alternate by the latency table.
-func (o *CompileOptions) tableTotals(_ context.Context, target string, threads int, gs ...*ir.Graph) ([]float64, error) {
+// tableTotals is alternate by the latency table; networks with kernels that it
+// has no relatives of are measured.
+func (o *CompileOptions) tableTotals(ctx context.Context, target string, threads int, gs ...*ir.Graph) ([]float64, error) {
 	ms := make([]float64, len(gs))
 	for i, g := range gs {
 		_, p, err := o.lookUp(g, target, threads)
 		if err != nil {
-			return nil, err
+			o.Warn("the whole networks were measured, since the tables do not know all their kernels: " + err.Error())
+			return alternate(ctx, target, threads, gs...)
 		}
 		ms[i] = p.Total
 	}

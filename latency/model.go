@@ -338,7 +338,7 @@ type correction struct {
 const (
 	// What is known before a network is measured, as standard deviations: of a
 	// run's fixed cost, of a kernel's in another place, of a step's.
-	priorFixed, priorScale, priorStep = 5.0, 0.05, 0.1
+	priorFixed, priorScale, priorStep = 5.0, 0.03, 0.1
 	netNoise                          = 0.005
 	// leastOff is the interval that no number of networks makes smaller: tables
 	// are used at other times than they were measured.
@@ -363,6 +363,13 @@ func newCorrection(t *Table) correction {
 		return ridge(x, y, w, []float64{0, 1, 0}, []float64{l(priorFixed), l(priorScale), l(priorStep)})
 	}
 	b := fit(x, y, w)
+	for range 5 { // networks measured in a neighbour's burst count little
+		for i := range w {
+			e := math.Abs(b[0]*x[i][0] + b[1]*x[i][1] + b[2]*x[i][2] - 1)
+			w[i] = 1 / max(1, e*e/(leastOff*leastOff))
+		}
+		b = fit(x, y, w)
+	}
 	c := correction{a: max(b[0], 0), b: b[1], c: b[2], off: math.Log(1.10), nets: len(x)}
 	if len(x) < folds {
 		return c

@@ -2,6 +2,7 @@ package latency
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -96,6 +97,7 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	defer anchor.close()
 	begun := time.Now()
 	clock := newClock()
+	hold := newPending(j, res, o.CI, src.Len())
 	for i := range src.Len() {
 		if o.Budget > 0 && time.Since(begun) > o.Budget {
 			res.Left = src.Len() - i
@@ -112,17 +114,19 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 				left := time.Duration(src.Len() - i)
 				limit = max(leastBudget, (o.Budget-time.Since(begun))/left-time.Since(started))
 			}
-			m := &measure{o: o, anchor: anchor, clock: clock, j: j, res: res, progress: func(part float64) {
+			m := &measure{o: o, anchor: anchor, clock: clock, j: j, hold: hold, progress: func(part float64) {
 				o.Progress(int(1000*(float64(i)+part)/float64(src.Len())), 1000)
 			}}
 			err = m.run(ctx, w, limit)
 		}
 		if err != nil {
-			_ = j.f.Close() // what is written stays for the next run
-			return nil, err
+			return nil, errors.Join(err, hold.flush(), j.f.Close()) // what is written stays for the next run
 		}
 	}
 	o.Progress(1000, 1000)
+	if err := hold.flush(); err != nil {
+		return nil, errors.Join(err, j.f.Close())
+	}
 	for _, r := range j.table.Rows {
 		if r.Noisy {
 			res.Noisy++
@@ -153,7 +157,7 @@ type measure struct {
 	anchor   *anchor
 	clock    clock
 	j        *journal
-	res      *Result
+	hold     *pending
 	progress func(part float64)
 }
 
@@ -281,22 +285,17 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 	return nil
 }
 
-// emit writes a row.
+// emit hands a row on.
 func (m *measure) emit(r Row, name string, order []string, byKey map[string][]int) error {
 	if r.Key == wholeRun {
-		var count [][2]int
+		n := pendingNet{row: r, name: name, count: map[string]int{}, order: order}
 		for _, k := range order {
-			count = append(count, [2]int{m.j.table.index[k], len(byKey[k])})
+			n.count[k] = len(byKey[k])
 		}
-		r.Key = netKey(name, count)
-		return m.j.append(r)
+		m.hold.nets = append(m.hold.nets, n)
+		return m.hold.network()
 	}
-	m.res.Measured++
-	m.res.Outliers += r.Outliers
-	if r.Interval > m.o.CI {
-		m.res.Wide++
-	}
-	return m.j.append(r)
+	return m.hold.kernel(r)
 }
 
 // samples of one key in µs: a run's mean over the key's steps.
