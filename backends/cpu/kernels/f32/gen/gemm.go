@@ -152,7 +152,9 @@ func gemmKernel(v vecISA, rows, vecs int) {
 	Label("start")
 	rs.load(field(tileStride))
 	off, segs, count, w, ldw, kstep, next := GP64(), GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
+	nextStep := GP64()
 	MOVQ(field(tileNext), next)
+	MOVQ(field(tileNextStep), nextStep)
 	MOVQ(field(tileOff), off)
 	MOVQ(field(tileSegs), segs)
 	MOVQ(field(tileW), w)
@@ -180,7 +182,7 @@ func gemmKernel(v vecISA, rows, vecs int) {
 	}
 	// Fetch what the next calls will stream, a line a step.
 	PREFETCHT1(Mem{Base: next})
-	ADDQ(field(tileNextStep), next)
+	ADDQ(nextStep, next)
 	ADDQ(kstep, rs.a)
 	if rows > 1 {
 		ADDQ(kstep, rs.b)
