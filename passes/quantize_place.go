@@ -207,10 +207,13 @@ func place(g *ir.Graph, opt QuantizeOptions) *plan {
 			soft[n.Out()] = ok || !opt.Dynamic
 		case follower, mover, table:
 			ok = n.Out().Type.DType == ir.F32 && !opt.Policy.float(n)
+			computed := false // of constants alone a node has no range of its own
 			for _, i := range dataOperands(n, r) {
 				v := n.In(i)
+				computed = computed || v != nil && !v.IsConst()
 				ok = ok && v != nil && v.Type.DType == ir.F32 && (soft[v] || v.IsConst())
 			}
+			ok = ok && computed
 			for _, v := range n.Outputs {
 				soft[v] = ok
 			}

@@ -298,6 +298,23 @@ func TestQuantizeDynamic(t *testing.T) {
 	noPairs(t, q)
 }
 
+// A mover of a constant that nothing folded stays f32, and so does what joins it
+// with activations.
+func TestQuantizeConstantMover(t *testing.T) {
+	m := newNet("token", 8)
+	x := m.Input("x", ir.T(ir.F32, ir.Batch, 6, 12))
+	token := m.Op("pad", ir.Attrs{"low": []int{0, 1, 0}, "high": []int{0, 0, 0}}, m.random(1, 1, 5, 16))
+	y := m.Op("add", nil, m.dot(x, 16), token)
+	g := m.graph(t, m.dot(y, 4))
+	q, _, err := Quantize(g, QuantizeOptions{Calib: samplesFor(g, 8, 5)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if db := sqnr(t, g, q, samplesFor(g, 4, 9)); db < 20 || q.OpCounts()["q_dot"] != 2 {
+		t.Errorf("%.1f dB, %v", db, q.OpCounts())
+	}
+}
+
 // Tables of embeddings are stored in 8 bits, small ones and those that the
 // policy keeps are not.
 func TestQuantizeTables(t *testing.T) {
