@@ -53,6 +53,16 @@ func Multiply(s PairSpec, l isa.Level) (Kernel, error) {
 	return newPair("q_multiply", s, multiplyKernels, l)
 }
 
+// repeatedBytes is how much a repeated row fills: well within the first level cache.
+const repeatedBytes = 2048
+
+// repeatRow fills dst, a multiple of row's length, with copies of row.
+func repeatRow(dst, row []byte) {
+	for n := copy(dst, row); n < len(dst); {
+		n += copy(dst[n:], dst[:n])
+	}
+}
+
 var pairPool = sync.Pool{New: func() any { return new(pairArgs) }}
 
 // axis is one dimension of a broadcast result and the operands' steps along it.
@@ -115,7 +125,21 @@ func newPair(name string, s PairSpec, table [][]pairKernel, l isa.Level) (Kernel
 		return nil, specError(name, fmt.Sprintf("a table on %v", o.DType), "u8 or s8")
 	}
 	last := axes[len(axes)-1]
-	swap := last.a == 0 // the operand that stays the same along rows comes second
+	repeats := len(axes) > 1 && last.a != 0 && last.b != 0
+	var stripe axis // the axis whose rows meet one row of the other operand again and again
+	if repeats {
+		stripe = axes[len(axes)-2]
+	}
+	// The operand that stays the same along rows, or over them, comes second.
+	swap := last.a == 0 || repeats && stripe.a == 0
+	if swap {
+		stripe.a, stripe.b = stripe.b, stripe.a
+	}
+	// Short rows go several at a time, against as many copies of the other's row.
+	copies := 1
+	if repeats && stripe.b == 0 && stripe.a == last.n {
+		copies = max(1, min(stripe.n, repeatedBytes/last.n))
+	}
 	p := pairArgs{
 		aFlip: uint32(xored(s.ASigned)), bFlip: uint32(xored(s.BSigned)),
 		aZero: s.AZero + offset(s.ASigned), bZero: s.BZero + offset(s.BSigned),
@@ -149,6 +173,9 @@ func newPair(name string, s PairSpec, table [][]pairKernel, l isa.Level) (Kernel
 	}
 	// Units are parts of rows, or several rows.
 	per := max(1, elementUnit/max(1, last.n))
+	if u := evened(ceilDiv(rows, per)); u > 1 {
+		per = ceilDiv(rows, u)
+	}
 	parts := ceilDiv(last.n, elementUnit)
 	units := ceilDiv(rows, per) * parts
 	outer := slices.Clone(axes[:len(axes)-1])
@@ -159,7 +186,13 @@ func newPair(name string, s PairSpec, table [][]pairKernel, l isa.Level) (Kernel
 			from := cut(last.n, parts, u%parts)
 			q.n = cut(last.n, parts, u%parts+1) - from
 			first := u / parts * per
-			for r := first; r < min(rows, first+per); r++ {
+			end := min(rows, first+per)
+			repeated := -1 // the row that the scratch memory repeats
+			for r := first; r < end; {
+				n := 1
+				if copies > 1 {
+					n = min(copies, end-r, stripe.n-r%stripe.n)
+				}
 				ia, ib := from*last.a, from*last.b
 				for i, at := len(outer)-1, r; i >= 0; i-- {
 					j := at % outer[i].n
@@ -171,17 +204,32 @@ func newPair(name string, s PairSpec, table [][]pairKernel, l isa.Level) (Kernel
 				if swap {
 					q.a, q.b = q.b, q.a
 				}
+				if n > 1 {
+					if row := r / stripe.n; row != repeated {
+						repeatRow(a.Scratch[:copies*last.n], view[byte](q.b, last.n))
+						repeated = row
+					}
+					q.b = base(a.Scratch)
+				}
+				if copies > 1 {
+					q.n = n * last.n
+				}
 				q.y = unsafe.Add(base(a.Y), (r*last.n+from)*size)
 				k.run(q)
 				if lookup != nil {
 					lookup.rows(q.y, q.n, 1, q.n)
 				}
+				r += n
 			}
 		}
 		*q = pairArgs{}
 		pairPool.Put(q)
 	}
-	return &op{name: k.name, tiles: units, run: run, cost: 0.08 * float64(rows*last.n) / float64(max(1, units))}, nil
+	scratch := 0
+	if copies > 1 {
+		scratch = align64(copies * last.n)
+	}
+	return &op{name: k.name, tiles: units, scratch: scratch, run: run, cost: 0.08 * float64(rows*last.n) / float64(max(1, units))}, nil
 }
 
 func (p *pairArgs) bStep() int {
