@@ -70,7 +70,7 @@ class Files:
         return self.dir / "f32.onnx"
 
     def calibration(self):
-        return [feeds(self.f32, 1, 100 + i) for i in range(CALIBRATION)]
+        return [feeds(self.f32, 1, 100 + i, self.net) for i in range(CALIBRATION)]
 
     def prepare(self, dtypes, batches, choose=False):
         """Makes what is missing; choose: times the peers' forms again."""
@@ -89,7 +89,7 @@ class Files:
         for b in batches:
             if not (self.inputs(b) / "names.txt").exists() or not self.want(b).exists():
                 self.say(f"inputs, batch {b}")
-                write_inputs(self.f32, self.inputs(b), b, 7)
+                write_inputs(self.f32, self.inputs(b), b, 7, self.net)
                 with Worker(self.tools.worker, "onnxruntime", self.f32, 2, self.inputs(b)) as w:
                     w.ready().ask("out", self.want(b))
         for dtype in dtypes:

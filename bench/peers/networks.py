@@ -14,7 +14,8 @@ class Network:
     """source: a .toml of the zoo or an .onnx; shape: the sample's, where the
     file leaves it open; gmacs: for the estimate of time only."""
 
-    def __init__(self, source, gmacs, shape=None, tokens=None, heads=None, width=None, vit=False):
+    def __init__(self, source, gmacs, shape=None, tokens=None, heads=None, width=None, vit=False, ink=None):
+        self.ink = ink  # values of paper and ink, of networks that read text
         self.source, self.gmacs, self.shape, self.tokens = Path(source), gmacs, shape, tokens
         self.heads, self.width, self.vit = heads, width, vit
 
@@ -36,8 +37,8 @@ NETWORKS = {
     "minilm-16": Network(gmacs=0.17, tokens=16, **MINILM),
     "minilm-128": Network(gmacs=1.43, tokens=128, **MINILM),
     "minilm-256": Network(gmacs=3.0, tokens=256, **MINILM),
-    "ocr-det": Network(CACHE / "models/ocr_det.onnx", 2.0, shape=(3, 480, 480)),
-    "ocr-rec": Network(CACHE / "models/ocr_rec.onnx", 1.0, shape=(3, 48, 320)),
+    "ocr-det": Network(CACHE / "models/ocr_det.onnx", 2.0, shape=(3, 480, 480), ink=(2.4, -2.0)),
+    "ocr-rec": Network(CACHE / "models/ocr_rec.onnx", 1.0, shape=(3, 48, 320), ink=(1.0, -1.0)),
     "opennsfw": Network(CACHE / "models/opennsfw.onnx", 1.1),
     "resnet20": Network(SHARED / "models/cifar_resnet20.onnx", 0.041),
     # Not in the default list.
@@ -109,7 +110,33 @@ def picture(rng, shape):
     return (x if channels_first else x.transpose(1, 2, 0)).astype(np.float32)
 
 
-def feeds(path, batch, seed):
+# Digits of 5×7 dots, a row of bits a line.
+DIGITS = ["0E11131519110E", "040C040404040E", "0E11010204081F", "1F02040201110E", "02060A121F0202", "1F101E0101110E", "0608101E11110E", "1F010204080808", "0E11110E11110E", "0E11110F01020C"]
+
+
+def page(rng, shape, ink):
+    """Lines of digits in dark ink on light paper, with some grain."""
+    _, h, w = shape
+    x = np.full((h, w), ink[0])
+    top = 6
+    while True:
+        dot = 5 if h < 64 else int(rng.integers(2, 5))
+        if top + 7 * dot > h:
+            break
+        left = int(rng.integers(4, 30))
+        while left + 5 * dot < w - 4:
+            if rng.random() < 0.85:
+                rows = bytes.fromhex(DIGITS[rng.integers(len(DIGITS))])
+                bits = np.array([[r >> (4 - c) & 1 for c in range(5)] for r in rows])
+                patch = x[top:top + 7 * dot, left:left + 5 * dot]
+                patch[np.kron(bits, np.ones((dot, dot))) > 0] = ink[1]
+            left += 6 * dot
+        top += 7 * dot + int(rng.integers(8, 30))
+    x = x + 0.05 * rng.standard_normal((3, h, w))
+    return x.astype(np.float32)
+
+
+def feeds(path, batch, seed, net):
     """Inputs of an ONNX file whose shapes are fixed: {name: array}."""
     rng = np.random.default_rng(seed)
     out = {}
@@ -122,16 +149,16 @@ def feeds(path, batch, seed):
             a = rng.integers(1000, 29000, (batch, *shape))
             a[:, 0], a[:, -1] = 101, 102  # as a tokenizer frames a sentence
         elif len(shape) == 3:
-            a = np.stack([picture(rng, shape) for _ in range(batch)])
+            a = np.stack([page(rng, shape, net.ink) if net.ink else picture(rng, shape) for _ in range(batch)])
         else:
             a = rng.standard_normal((batch, *shape))
         out[name] = a.astype(dtype)
     return out
 
 
-def write_inputs(path, folder, batch, seed):
+def write_inputs(path, folder, batch, seed, net):
     folder.mkdir(parents=True, exist_ok=True)
-    x = feeds(path, batch, seed)
+    x = feeds(path, batch, seed, net)
     for i, a in enumerate(x.values()):
         np.save(folder / f"{i}.npy", a)
     (folder / "names.txt").write_text("\n".join(x) + "\n")

@@ -203,7 +203,7 @@ def write(out, date, cells, missing, cold, infos, rounds, peaks):
              "A round gives the median of its runs; ms are medians over rounds (in brackets nasc's least and greatest round), a ratio is the median of the rounds' ratios (in brackets its least and greatest; above 1 nasc is faster), "
              "\"faster peer\" is the better of the two in each round. The last column counts the runs of an engine: at least 50, fewer where one takes longer than 200 ms. "
              "cosine: nasc's output against onnxruntime's f32 on the same input. int8 share: of the network's products. of the vector peak: the network's products against VPDPBUSD out of registers, measured between the runs (above 100 % with matrix tiles).",
-             "Inputs and weights: the networks of the zoo have seeded random weights, the others their own; pictures are seeded soft shapes, token ids random, 16 calibration samples, the same for all engines. "
+             "Inputs and weights: the networks of the zoo have seeded random weights, the others their own; pictures are seeded soft shapes, for the OCR pair lines of printed digits, token ids random, 16 calibration samples, the same for all engines. "
              "OCR detector 480×480, recogniser 48×320, MiniLM (all-MiniLM-L6-v2) at the tokens in its name. Settings: threads as given; onnxruntime with all its optimizations and static shapes; "
              "OpenVINO with its latency hint and one stream, float32 kept where float32 is compared (its default there is bf16), its own precision for int8 networks. "
              "A peer's int8 file is the fastest that its own tools make (below)."]
