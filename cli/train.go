@@ -44,7 +44,7 @@ func (a *app) train() *cobra.Command {
 				}
 			}
 			kind, _, _ := strings.Cut(o.Data, ":")
-			pictures := slices.Contains([]string{"images", "cifar10", "mnist", "idx"}, kind)
+			pictures := slices.Contains([]string{"images", "cifar10", "mnist", "m2k", "m2k-test", "idx"}, kind)
 			if in := m.Graph().Inputs; pictures && m.Manifest.Preprocess == nil && len(in) == 1 {
 				m.Manifest.Preprocess = data.Assume(in[0].Type) // the architecture does not say
 			}

@@ -138,6 +138,24 @@ func idx(images, labels string) (*bytesSet, error) {
 // openMNIST reads a folder of idx files: the training pictures, then the test
 // pictures (from 60000 on).
 func openMNIST(dir string) (Source, error) {
+	all, err := mnistPart(dir, "train")
+	if err != nil {
+		return nil, err
+	}
+	s, err := mnistPart(dir, "t10k")
+	if err != nil {
+		return nil, err
+	}
+	if s.w != all.w || s.h != all.h {
+		return nil, &diag.Error{Place: dir, Found: "training and test pictures of two sizes"}
+	}
+	all.pixels = append(all.pixels[:len(all.pixels):len(all.pixels)], s.pixels...)
+	all.labels = append(all.labels[:len(all.labels):len(all.labels)], s.labels...)
+	return all, nil
+}
+
+// mnistPart reads one pair of a folder's files, packed or not: train or t10k.
+func mnistPart(dir, part string) (*bytesSet, error) {
 	find := func(name string) string {
 		for _, ext := range []string{"", ".gz"} {
 			if _, err := os.Stat(filepath.Join(dir, name+ext)); err == nil {
@@ -146,23 +164,7 @@ func openMNIST(dir string) (Source, error) {
 		}
 		return filepath.Join(dir, name)
 	}
-	var all *bytesSet
-	for _, part := range []string{"train", "t10k"} {
-		s, err := idx(find(part+"-images-idx3-ubyte"), find(part+"-labels-idx1-ubyte"))
-		if err != nil {
-			return nil, err
-		}
-		if all == nil {
-			all = s
-			continue
-		}
-		if s.w != all.w || s.h != all.h {
-			return nil, &diag.Error{Place: dir, Found: "training and test pictures of two sizes"}
-		}
-		all.pixels = append(all.pixels[:len(all.pixels):len(all.pixels)], s.pixels...)
-		all.labels = append(all.labels[:len(all.labels):len(all.labels)], s.labels...)
-	}
-	return all, nil
+	return idx(find(part+"-images-idx3-ubyte"), find(part+"-labels-idx1-ubyte"))
 }
 
 // imageSet reads pictures when they are asked for.

@@ -1,5 +1,5 @@
 // Package data opens the data sets that commands name (digits, mnist:DIR,
-// cifar10:FILE, images:LABELS.tsv, idx:IMAGES,LABELS, npy:X.npy,Y.npy) and
+// m2k:DIR and m2k-test:DIR, cifar10:FILE, images:LABELS.tsv, idx:IMAGES,LABELS, npy:X.npy,Y.npy) and
 // turns samples into the inputs of a model. Samples are read one at a time:
 // memory does not grow with the set. It may not import passes or backends.
 package data
@@ -31,7 +31,7 @@ type Source interface {
 }
 
 // Kinds lists the forms of DATA for messages and help.
-const Kinds = "digits, mnist:DIR, cifar10:FILE.bin[.gz], images:LABELS.tsv, idx:IMAGES,LABELS or npy:X.npy,Y.npy, with [a:b] or ?seed=7&n=100 at the end"
+const Kinds = "digits, mnist:DIR, m2k:DIR or m2k-test:DIR (MNIST at 14×14, 2,000 to train on), cifar10:FILE.bin[.gz], images:LABELS.tsv, idx:IMAGES,LABELS or npy:X.npy,Y.npy, with [a:b] or ?seed=7&n=100 at the end"
 
 // Open reads a DATA argument.
 func Open(arg string) (Source, error) {
@@ -64,7 +64,7 @@ func Open(arg string) (Source, error) {
 	}
 	kind, path, _ := strings.Cut(spec, ":")
 	open, ok := map[string]func(string) (Source, error){
-		"digits": openDigits, "mnist": openMNIST, "cifar10": openCIFAR, "images": openImages, "idx": openIDX, "npy": openNPY,
+		"digits": openDigits, "mnist": openMNIST, "m2k": openM2K, "m2k-test": openM2KTest, "cifar10": openCIFAR, "images": openImages, "idx": openIDX, "npy": openNPY,
 	}[kind]
 	if !ok {
 		return nil, bad(arg, strconv.Quote(kind))
