@@ -1,0 +1,60 @@
+package search
+
+// Proposal is what a strategy wants tried.
+type Proposal struct {
+	Genotype Genotype `json:"genotype"`
+	// Parent is the trial whose weights the network starts from, 0 for none.
+	// Where Edits is empty and the parent has the same genotype, its training
+	// goes on (successive halving).
+	Parent int64 `json:"parent,omitempty"`
+	// Edits are passes ("widen(...)", "deepen(...)", "drop-block(...)", …) that
+	// make the network out of the parent's, in the syntax of nasc opt --passes.
+	Edits []string `json:"edits,omitempty"`
+	// Budget is the share of a full training that this trial gets, 0 to 1; 0 is
+	// a full one.
+	Budget float64 `json:"budget,omitempty"`
+	// Note is the strategy's own remark for the journal, such as an episode.
+	Note string `json:"note,omitempty"`
+}
+
+// Outcome is what an Evaluator found.
+type Outcome struct {
+	Metrics map[string]float64 `json:"metrics"`
+	Curve   []float64          `json:"curve,omitempty"`   // validation accuracy after each epoch
+	Weights string             `json:"weights,omitempty"` // digest of the trained file in the study's store
+	Steps   int64              `json:"steps,omitempty"`   // training steps taken
+	// Delta and MaxOut are the greatest change of an output when inherited weights
+	// were transformed, before training, and the greatest output.
+	Delta  float64 `json:"delta,omitempty"`
+	MaxOut float64 `json:"max_out,omitempty"`
+	Fault  string  `json:"fault,omitempty"` // why the network could not be evaluated
+}
+
+// Trial is a proposal and what came of it.
+type Trial struct {
+	ID   int64  `json:"id"` // 1, 2, … in the order of asking
+	Seed uint64 `json:"seed"`
+	Proposal
+	Outcome
+	CopyOf int64 `json:"copy_of,omitempty"` // the trial of the same network whose outcome this is
+	// Values are the objectives, all to be maximized; Violation is by how much
+	// the limits are broken, 0 where they hold. A fault has -Inf and a
+	// violation of +Inf.
+	Values    []float64 `json:"-"`
+	Violation float64   `json:"-"`
+}
+
+// Feasible says that the network could be evaluated and keeps the limits.
+func (t *Trial) Feasible() bool { return t.Fault == "" && t.Violation == 0 }
+
+// Better orders trials by the first objective: feasible ones before others,
+// then by value; among infeasible ones by violation.
+func (t *Trial) Better(o *Trial) bool {
+	switch tf, of := t.Feasible(), o.Feasible(); {
+	case tf != of:
+		return tf
+	case !tf:
+		return t.Violation < o.Violation
+	}
+	return t.Values[0] > o.Values[0]
+}
