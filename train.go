@@ -3,6 +3,7 @@ package nasc
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ type TrainOptions struct {
 	train.Config
 	Out        string // .nasc file to write; "" writes none
 	Data, Val  string // DATA
+	Teacher    string // model file to learn from; "": none
 	Preprocess *nascfile.Preprocess
 	Reinit     bool // draw the weights anew first
 	Threads    int
@@ -100,6 +102,17 @@ func Train(ctx context.Context, m *Model, o TrainOptions) (*TrainResult, error) 
 			return nil, err
 		}
 	}
+	if o.Teacher != "" {
+		t, err := Open(o.Teacher, nil)
+		if err != nil {
+			return nil, err
+		}
+		defer t.Close()
+		if t.Random {
+			return nil, &diag.Error{Place: "--teacher " + o.Teacher, Found: "an architecture without weights", Wanted: "a trained model"}
+		}
+		j.Teacher = &train.Teacher{Graph: t.Graph(), Preprocess: t.Manifest.Preprocess}
+	}
 	if j.Backend, err = train.Backends(o.Target); err != nil {
 		return nil, err
 	}
@@ -121,6 +134,9 @@ func Train(ctx context.Context, m *Model, o TrainOptions) (*TrainResult, error) 
 		man.Notes = map[string]string{}
 	}
 	man.Notes["training"] = fmt.Sprintf("%d epochs of %s, batch %d, %s, %s, seed %d", o.Epochs, o.Data, o.Batch, o.Optimizer, o.Schedule, o.Seed)
+	if o.Teacher != "" {
+		man.Notes["teacher"] = fmt.Sprintf("%s of %s, weight %g, temperature %g", o.Distill.Mode, filepath.Base(o.Teacher), o.Distill.Weight, o.Distill.Temperature)
+	}
 	mod := &ir.Module{Graphs: []*ir.Graph{r.Graph}}
 	if err := mod.Verify(); err != nil {
 		return nil, fmt.Errorf("BUG: the trained module is bad: %w", err)

@@ -43,6 +43,11 @@ func (a *app) train() *cobra.Command {
 					return err
 				}
 			}
+			for _, f := range []string{"distill", "distill-weight", "distill-at", "temperature"} {
+				if o.Teacher == "" && cmd.Flags().Changed(f) {
+					return &diag.Error{Place: "--" + f, Found: "no teacher", Wanted: "--teacher MODEL"}
+				}
+			}
 			kind, _, _ := strings.Cut(o.Data, ":")
 			pictures := slices.Contains([]string{"images", "cifar10", "mnist", "m2k", "m2k-test", "idx"}, kind)
 			if in := m.Graph().Inputs; pictures && m.Manifest.Preprocess == nil && len(in) == 1 {
@@ -100,6 +105,11 @@ func (a *app) train() *cobra.Command {
 	f.IntVar(&o.Augment.Cutout, "cutout", 0, "blank a square of so many pixels")
 	f.Float64Var(&o.Augment.Mixup, "mixup", 0, "alpha of mixed pairs of pictures")
 	f.Float64Var(&o.Augment.Cutmix, "cutmix", 0, "alpha of rectangles pasted from another picture")
+	f.StringVar(&o.Teacher, "teacher", "", "a trained model, float or quantized, to learn from")
+	f.StringVar(&o.Distill.Mode, "distill", o.Distill.Mode, "what is learned from the teacher, with commas: logits, features (layers of equal resolution), blocks (each fed by the teacher)")
+	f.Float64Var(&o.Distill.Weight, "distill-weight", o.Distill.Weight, "the teacher's share of the loss; at 1 no labels are needed")
+	f.Float64Var(&o.Distill.Temperature, "temperature", o.Distill.Temperature, "softens the answers that are compared; 0: squared error of the logits")
+	f.StringVar(&o.Distill.At, "distill-at", "", "pairs STUDENT=TEACHER of layers for features and blocks, with commas; without, the last of each resolution")
 	f.BoolVar(&o.Reinit, "reinit", false, "draw the weights anew first; without, those of the model are trained on")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "of the order, the augmentation, the masks and --reinit")
 	f.IntVar(&o.Threads, "threads", 2, "threads of a step")

@@ -20,8 +20,10 @@ type samples struct {
 	index   []int // of the feed's samples
 	classes int
 	name    string // in messages
-	bytes   int64  // of one sample
-	kept    []sample
+	// unlabelled allows samples without a class: a teacher knows.
+	unlabelled bool
+	bytes      int64 // of one sample
+	kept       []sample
 }
 
 type sample struct {
@@ -68,7 +70,7 @@ func (s *samples) at(i int) (sample, error) {
 	if err != nil {
 		return sample{}, diag.At(s.name, err)
 	}
-	if label < 0 || label >= s.classes {
+	if label >= s.classes || label < 0 && !s.unlabelled {
 		found := fmt.Sprintf("label %d", label)
 		if label == -1 {
 			found = "no label"
@@ -131,6 +133,9 @@ func (b *batcher) draw(step int, order []int) batch {
 			copy(row[i*len(row)/b.size:], x.RawBytes())
 		}
 		out.labels = append(out.labels, s.label)
+		if s.label < 0 {
+			continue
+		}
 		off := b.smoothing / float64(b.classes)
 		for c := range b.classes {
 			t[i*b.classes+c] = float32(off)

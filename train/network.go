@@ -151,7 +151,8 @@ type mask struct {
 }
 
 // step is a training step as a graph. Its inputs are those of the network,
-// the targets f32[N,classes], masks, then the parameters; its outputs are the
+// the targets f32[N,classes], masks, a teacher's answers, then the parameters
+// (the teacher's adapters last); its outputs are the
 // loss, the output before the loss, and mean and variance of each norm.
 type step struct {
 	graph  *ir.Graph
@@ -162,8 +163,8 @@ type step struct {
 	norms  int // how many outputs after the first two are statistics, two each
 }
 
-// Step builds the training step for a batch.
-func (n *Network) step(batch int, o Options) (*step, error) {
+// Step builds the training step for a batch; l is nil without a teacher.
+func (n *Network) step(batch int, o Options, l *lesson) (*step, error) {
 	g, err := ir.Specialize(n.graph, batch)
 	if err != nil {
 		return nil, err
@@ -180,6 +181,25 @@ func (n *Network) step(batch int, o Options) (*step, error) {
 	if err := s.drops(o, batch); err != nil {
 		return nil, err
 	}
+	var answers, points, adapters []*ir.Value
+	if l != nil {
+		if answers, points, err = l.inputs(g); err != nil {
+			return nil, err
+		}
+		g.Outputs = append(g.Outputs, points...)
+	}
+	for _, p := range n.Params {
+		v := byName[p.Name]
+		in := g.Input(p.Name, v.Type)
+		g.ReplaceUses(v, in)
+		s.params = append(s.params, in)
+	}
+	if l != nil {
+		for _, p := range l.adapters {
+			adapters = append(adapters, g.Input(p.Name, ir.Type{DType: ir.F32, Shape: p.Shape}))
+		}
+		s.params = append(s.params, adapters...)
+	}
 	var stats []*ir.Value
 	if !o.FreezeNorm {
 		if stats, err = trainNorms(g); err != nil {
@@ -187,8 +207,19 @@ func (n *Network) step(batch int, o Options) (*step, error) {
 		}
 	}
 	y := g.Outputs[0]
-	if d := y.Def; d != nil && d.Op.Name == "softmax" && o.Loss != "mse" {
-		y = d.Inputs[0] // the loss takes its logarithm
+	points = slices.Clone(g.Outputs[1 : 1+len(points)])
+	if l != nil && l.blocks { // what follows a block reads the teacher
+		g.Outputs = g.Outputs[:1]
+		for i, v := range points {
+			g.ReplaceUses(v, answers[len(answers)-len(points)+i])
+		}
+	}
+	logits := y
+	if d := y.Def; d != nil && d.Op.Name == "softmax" {
+		logits = d.Inputs[0]
+		if o.Loss != "mse" {
+			y = logits // the loss takes its logarithm
+		}
 	}
 	b := &ir.Builder{G: g}
 	var loss *ir.Value
@@ -196,24 +227,21 @@ func (n *Network) step(batch int, o Options) (*step, error) {
 	case "", "cross-entropy":
 		p := b.Op("log_softmax", nil, y)
 		loss = b.Op("reduce_sum", ir.Attrs{"axes": []int{0, 1}, "keep_dims": false}, b.Op("multiply", nil, p, s.target))
-		loss = b.Op("multiply", nil, loss, b.Const("scale", ir.Scalar(float32(-1/float64(batch)))))
+		loss = times(b, loss, -1/float64(batch))
 	case "mse":
-		d := b.Op("subtract", nil, y, s.target)
-		loss = b.Op("reduce_mean", ir.Attrs{"axes": []int{0, 1}, "keep_dims": false}, b.Op("multiply", nil, d, d))
+		loss = square(b, b.Op("subtract", nil, y, s.target))
 	default:
 		return nil, &diag.Error{Place: "loss", Found: fmt.Sprintf("%q", o.Loss), Wanted: strings.Join(Losses, " or ")}
 	}
+	if l != nil {
+		taught := times(b, l.loss(b, answers, points, adapters, logits), l.d.Weight)
+		if l.d.Weight < 1 {
+			taught = b.Op("add", nil, times(b, loss, 1-l.d.Weight), taught)
+		}
+		loss = taught
+	}
 	if err := b.Err(); err != nil {
 		return nil, err
-	}
-	for _, p := range n.Params {
-		v := byName[p.Name]
-		in := g.Input(p.Name, v.Type)
-		g.ReplaceUses(v, in)
-		if y == v {
-			y = in
-		}
-		s.params = append(s.params, in)
 	}
 	g.Outputs = append([]*ir.Value{loss, y}, stats...)
 	s.norms = len(stats) / 2

@@ -39,6 +39,7 @@ type Config struct {
 	ValSplit  float64 // share of the data kept for validation, drawn by the seed
 	Options   Options
 	Augment   Augment
+	Distill   Distill // used where the job has a teacher
 	Target    string
 }
 
@@ -46,7 +47,8 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Epochs: 10, Batch: 64, Optimizer: "adamw", Schedule: "cosine", Seed: 1,
-		Hyper: Hyper{Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 1e-4, Nesterov: true},
+		Hyper:   Hyper{Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 1e-4, Nesterov: true},
+		Distill: Distill{Mode: "logits", Weight: 0.9, Temperature: 4},
 	}
 }
 
@@ -71,6 +73,7 @@ func (c *Config) check() error {
 		within("--weight-decay", c.Hyper.WeightDecay, 0, 10), within("--clip", c.Clip, 0, 1e9), within("--ema", c.EMA, 0, 0.999999),
 		within("--smoothing", c.Smoothing, 0, 0.99), within("--val-split", c.ValSplit, 0, 0.9), within("--grad-noise", c.GradNoise, 0, 1e3),
 		within("--dropout", c.Options.Dropout, 0, 0.99), within("--drop-path", c.Options.DropPath, 0, 0.99),
+		within("--distill-weight", c.Distill.Weight, 0, 1), within("--temperature", c.Distill.Temperature, 0, 1e3),
 		within("--mixup", c.Augment.Mixup, 0, 100), within("--cutmix", c.Augment.Cutmix, 0, 100),
 		within("--random-crop", float64(c.Augment.Crop), 0, 1<<12), within("--cutout", float64(c.Augment.Cutout), 0, 1<<12),
 	)
@@ -102,6 +105,7 @@ type Job struct {
 	Data       *data.Feed
 	Valid      *data.Feed           // nil: ValSplit of Data, or none
 	Preprocess *nascfile.Preprocess // of Data, where it is pictures
+	Teacher    *Teacher             // nil: the labels alone
 	Backend    Backend              // nil: cpu-f32
 	Threads    int
 
@@ -118,6 +122,9 @@ type Job struct {
 	train   *batcher
 	valid   *samples
 	exe     backends.Executable
+	teach   backends.Executable // of Teacher
+	answers []*ir.Tensor        // what it says of a batch
+	trained []*Param            // the network's parameters, then a teacher's adapters
 	out     []*ir.Tensor
 	params  []*ir.Tensor
 	grads   [][]float32
@@ -137,10 +144,10 @@ type Result struct {
 
 // Run trains. On an error, or when ctx ends, the last checkpoint stays.
 func (j *Job) Run(ctx context.Context) (*Result, error) {
+	defer j.close()
 	if err := j.prepare(ctx); err != nil {
 		return nil, err
 	}
-	defer j.exe.Close()
 	per := j.train.perEpoch()
 	total := per * j.Epochs
 	warmup := int(j.Warmup * float64(per))
@@ -202,6 +209,14 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	return r, nil
 }
 
+func (j *Job) close() {
+	for _, e := range []backends.Executable{j.exe, j.teach} {
+		if e != nil {
+			e.Close()
+		}
+	}
+}
+
 // kept says in an error where the last good state is.
 func (j *Job) kept(err error) error {
 	if j.Checkpoint == "" {
@@ -217,8 +232,14 @@ func (j *Job) kept(err error) error {
 	return err
 }
 
-// best is the weights to keep: the averaged ones where there are any.
-func (j *Job) best() [][]float32 { return j.ema }
+// best is the weights to keep: the averaged ones where there are any, nil for
+// the present ones.
+func (j *Job) best() [][]float32 {
+	if j.ema == nil {
+		return nil
+	}
+	return j.ema[:len(j.Network.Params)]
+}
 
 func (j *Job) prepare(ctx context.Context) error {
 	if err := j.check(); err != nil {
@@ -240,7 +261,21 @@ func (j *Job) prepare(ctx context.Context) error {
 	if j.NormDecay == 0 {
 		j.NormDecay = 0.1
 	}
-	s, err := j.Network.step(j.Batch, j.Options)
+	var l *lesson
+	j.trained = slices.Clone(j.Network.Params)
+	if j.Teacher == nil {
+		j.Distill = Distill{}
+	} else {
+		j.Distill.Digest = j.Teacher.digest()
+		if l, j.teach, err = j.Teacher.lesson(ctx, j.Network, j.Preprocess, j.Distill, j.Batch, j.Seed, max(1, j.Threads)); err != nil {
+			return err
+		}
+		for _, t := range l.types {
+			j.answers = append(j.answers, ir.NewTensor(t.DType, t.Shape...))
+		}
+		j.trained = append(j.trained, l.adapters...)
+	}
+	s, err := j.Network.step(j.Batch, j.Options, l)
 	if err != nil {
 		return err
 	}
@@ -273,7 +308,7 @@ func (j *Job) prepare(ctx context.Context) error {
 	keep := func(name string, v []float32) {
 		j.state.tensors = append(j.state.tensors, ir.NamedTensor{Name: name, Tensor: ir.From(v, len(v))})
 	}
-	for _, p := range j.Network.Params {
+	for _, p := range j.trained {
 		j.params = append(j.params, ir.From(p.Value, p.Shape...))
 		g := ir.NewTensor(ir.F32, p.Shape...)
 		j.out, j.grads = append(j.out, g), append(j.grads, g.F32())
@@ -336,6 +371,7 @@ func (j *Job) samples(s *step) error {
 	if err != nil {
 		return err
 	}
+	tr.unlabelled = j.Teacher != nil && j.Distill.Weight == 1
 	j.train = &batcher{samples: tr, s: s, size: j.Batch, seed: j.Seed, augment: j.Augment, smoothing: j.Smoothing}
 	in := s.graph.Inputs[0].Type
 	if d := in.Shape; in.DType == ir.F32 && len(d) == 4 {
@@ -355,7 +391,12 @@ func (j *Job) samples(s *step) error {
 
 // step runs one batch and updates parameters and statistics.
 func (j *Job) step(ctx context.Context, b batch, rate float64) error {
-	in := append(slices.Clone(b.in), j.params...)
+	if j.teach != nil {
+		if err := j.teach.Run(ctx, b.in[:j.train.s.data], j.answers); err != nil {
+			return err
+		}
+	}
+	in := slices.Concat(b.in, j.answers, j.params)
 	if err := j.exe.Run(ctx, in, j.out); err != nil {
 		return err
 	}
@@ -385,7 +426,7 @@ func (j *Job) step(ctx context.Context, b batch, rate float64) error {
 	j.state.Sums.Loss += loss
 	j.state.Sums.Seen += len(b.labels)
 	j.state.Sums.Steps++
-	for i, p := range j.Network.Params {
+	for i, p := range j.trained {
 		decay := 0.0
 		if p.Decay {
 			decay = j.Hyper.WeightDecay

@@ -177,7 +177,7 @@ func TestBadInput(t *testing.T) {
 // verifies, and drop path finds the residuals of a network.
 func TestStep(t *testing.T) {
 	n := network(t, "resnet20.toml")
-	s, err := n.step(2, Options{Dropout: 0.1, DropPath: 0.2})
+	s, err := n.step(2, Options{Dropout: 0.1, DropPath: 0.2}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,10 +190,10 @@ func TestStep(t *testing.T) {
 	if c := s.graph.OpCounts(); c["batch_norm_training"] != 21 || c["batch_norm_inference"] != 0 {
 		t.Errorf("ops are %v", c)
 	}
-	if _, err := n.step(2, Options{Loss: "mse", FreezeNorm: true}); err != nil {
+	if _, err := n.step(2, Options{Loss: "mse", FreezeNorm: true}, nil); err != nil {
 		t.Error(err)
 	}
-	if _, err := n.step(2, Options{Loss: "hinge"}); err == nil {
+	if _, err := n.step(2, Options{Loss: "hinge"}, nil); err == nil {
 		t.Error("an unknown loss is taken")
 	}
 }
@@ -332,7 +332,7 @@ func TestZooTrains(t *testing.T) {
 			}
 			continue
 		}
-		s, err := n.step(2, Options{DropPath: 0.1})
+		s, err := n.step(2, Options{DropPath: 0.1}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", f.Name(), err)
 			continue
