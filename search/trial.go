@@ -1,5 +1,10 @@
 package search
 
+import (
+	"math"
+	"slices"
+)
+
 // Proposal is what a strategy wants tried.
 type Proposal struct {
 	Genotype Genotype `json:"genotype"`
@@ -37,11 +42,33 @@ type Trial struct {
 	Proposal
 	Outcome
 	CopyOf int64 `json:"copy_of,omitempty"` // the trial of the same network whose outcome this is
+	// ParentTrial is the trial that Parent names, with its outcome, nil for none.
+	ParentTrial *Trial `json:"-"`
 	// Values are the objectives, all to be maximized; Violation is by how much
 	// the limits are broken, 0 where they hold. A fault has -Inf and a
 	// violation of +Inf.
 	Values    []float64 `json:"-"`
 	Violation float64   `json:"-"`
+}
+
+// Judge sets Values and Violation from the outcome.
+func (t *Trial) Judge(g Goal) {
+	t.Values, t.Violation = g.Values(t.Metrics), g.Violation(t.Metrics)
+	if t.Fault != "" {
+		for i := range t.Values {
+			t.Values[i] = math.Inf(-1)
+		}
+		t.Violation = math.Inf(1)
+	}
+}
+
+// TrialSeed is the seed of a study's trial: below 2^53, so that JSON and every
+// reader of the journal keep it.
+func TrialSeed(study uint64, id int64) uint64 {
+	x := study ^ uint64(id)*0x9e3779b97f4a7c15 // splitmix64
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return (x ^ x>>31) >> 11
 }
 
 // Feasible says that the network could be evaluated and keeps the limits.
@@ -57,4 +84,32 @@ func (t *Trial) Better(o *Trial) bool {
 		return t.Violation < o.Violation
 	}
 	return t.Values[0] > o.Values[0]
+}
+
+// Best is the best trial by the first objective, the earliest of equal ones;
+// nil where no network could be evaluated.
+func Best(trials []*Trial) *Trial {
+	var best *Trial
+	for _, t := range trials {
+		if t.Fault == "" && (best == nil || t.Better(best)) {
+			best = t
+		}
+	}
+	return best
+}
+
+// Front lists the feasible trials that no other dominates, one of equal ones,
+// in order.
+func Front(trials []*Trial) []*Trial {
+	var front []*Trial
+	for _, t := range trials {
+		if !t.Feasible() || slices.ContainsFunc(front, func(f *Trial) bool {
+			return slices.Equal(f.Values, t.Values) || Dominates(f.Values, t.Values)
+		}) {
+			continue
+		}
+		front = slices.DeleteFunc(front, func(f *Trial) bool { return Dominates(t.Values, f.Values) })
+		front = append(front, t)
+	}
+	return front
 }
