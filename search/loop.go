@@ -212,6 +212,7 @@ func (r *run) evaluate(ctx context.Context, t *Trial, done chan<- error) {
 	start := time.Now()
 	o, err := r.Evaluator.Evaluate(ctx, t)
 	if err == nil {
+		o.Clean()
 		t.Outcome = o
 		err = r.journal.Finished(t, time.Since(start))
 	}

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"maps"
 	"math"
 	"slices"
 )
@@ -33,6 +34,23 @@ type Outcome struct {
 	Delta  float64 `json:"delta,omitempty"`
 	MaxOut float64 `json:"max_out,omitempty"`
 	Fault  string  `json:"fault,omitempty"` // why the network could not be evaluated
+}
+
+// Clean takes out what is no number, such as the loss of a training that
+// diverged: a metric that is missing is the worst, and JSON has no NaN.
+func (o *Outcome) Clean() {
+	odd := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+	maps.DeleteFunc(o.Metrics, func(_ string, v float64) bool { return odd(v) })
+	for i, v := range o.Curve {
+		if odd(v) {
+			o.Curve[i] = 0
+		}
+	}
+	for _, v := range []*float64{&o.Delta, &o.MaxOut} {
+		if odd(*v) {
+			*v = math.MaxFloat64
+		}
+	}
 }
 
 // Trial is a proposal and what came of it.
