@@ -38,6 +38,7 @@ var outside = map[string][]string{
 	"github.com/gomlx/":           {"backends/gomlx", "backends/stablehlo", "train", "search", "zoo/digits/train"},
 	"github.com/mmcloughlin/avo/": {"backends/cpu/kernels"},
 	"github.com/spf13/cobra":      {"cli"},
+	"modernc.org/sqlite":          {"search/study"},
 }
 
 type pkg struct {
