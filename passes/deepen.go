@@ -2,7 +2,9 @@ package passes
 
 import (
 	"math"
+	"strconv"
 
+	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/passes/coupling"
 )
@@ -14,7 +16,8 @@ import (
 //
 // @one is the identity: 1 at the centre, the extent and groups of @w, or of
 // kernel=. Where the layer has a batch norm, the new one gets one whose mean and
-// variance are those of its input, measured. Safe where the activation changes
+// variance are those of its input, measured, or with norm=unit 0 and 1, for a
+// caller that measures on data. Safe where the activation changes
 // nothing the second time (ReLU, clip); elsewhere a residual block is put in
 // whose last weights are 0:
 //
@@ -25,6 +28,13 @@ func deepen(g *ir.Graph, a Args) (*Grown, error) {
 	kernel, err := a.whole("kernel", 0, 1)
 	if err != nil {
 		return nil, err
+	}
+	measured := true
+	switch v, ok := a["norm"]; {
+	case ok && v == "unit":
+		measured = false
+	case ok && v != "measured":
+		return nil, &diag.Error{Place: "norm=" + v, Found: strconv.Quote(v), Wanted: "measured or unit"}
 	}
 	stats := &statistics{g: g.Clone(), of: map[string]moments{}}
 	return sites(g, a, func(e *growing, n *ir.Node) (bool, string, error) {
@@ -77,7 +87,9 @@ func deepen(g *ir.Graph, a Args) (*Grown, error) {
 			}
 		} else {
 			var m moments
-			if bn != nil {
+			if bn != nil && !measured {
+				m = unitMoments(end)
+			} else if bn != nil {
 				if m, err = stats.at(end.Name); err != nil {
 					return false, "", err
 				}
@@ -201,6 +213,16 @@ func (e *growing) normAs(from *ir.Node, v *ir.Value, m moments) (*ir.Value, erro
 	name := from.Label() + ".added"
 	mv := e.g.Const(name+".mean", mean)
 	return e.add(from, "batch_norm_inference", ir.Attrs{"epsilon": 0.0}, v, e.g.Const(name+".scale", scale), mv, mv, e.g.Const(name+".variance", variance))
+}
+
+// unitMoments are a mean of 0 and a variance of 1 for each channel.
+func unitMoments(v *ir.Value) moments {
+	s := v.Type.Shape
+	m := moments{make([]float64, s[len(s)-1]), make([]float64, s[len(s)-1])}
+	for i := range m.variance {
+		m.variance[i] = 1
+	}
+	return m
 }
 
 // shortFloat rounds to 11 bits, so that the square is a float32.

@@ -4,7 +4,8 @@ package passes
 // run where they are named only.
 var transforms = []Pass{
 	{Name: "widen", Doc: "copies channels, factor= times as many or to= of them", Promise: Keeps, Grow: widen, Takes: []string{"node", "factor", "to", "noise", "seed"}, Optional: true},
-	{Name: "deepen", Doc: "an identity layer behind a layer", Promise: Keeps, Grow: deepen, Takes: []string{"node", "kernel", "noise", "seed"}, Optional: true},
+	{Name: "deepen", Doc: "an identity layer behind a layer", Promise: Keeps, Grow: deepen, Takes: []string{"node", "kernel", "norm", "noise", "seed"}, Optional: true},
+	{Name: "append-layer", Doc: "one more layer in a dense block, not read yet", Promise: Keeps, Grow: appendLayer, Takes: []string{"node", "seed"}, Optional: true},
 	{Name: "widen-kernel", Doc: "rings of zeros around kernels", Promise: Keeps, Grow: widenKernel, Takes: []string{"node", "by", "kernel"}, Optional: true},
 	{Name: "add-skip", Doc: "a layer's input added to its result", Promise: Keeps, Grow: addSkip, Takes: node, Optional: true},
 	{Name: "add-branch", Doc: "a path replicated, each replica with its share", Promise: Keeps, Grow: addBranch, Takes: []string{"node", "from", "copies", "noise", "seed"}, Optional: true},

@@ -26,6 +26,7 @@ var Metrics = []Metric{
 	{"bytes", false, "B", "size of the compiled file"},
 	{"arena", false, "B", "activation memory of the compiled plan"},
 	{"loss", false, "", "validation loss"},
+	{"train_macs", false, "", "multiplications and additions of its training, 3 forward passes a sample"},
 	{"score", true, "", "a proxy's score, for strategies that do not train"},
 }
 

@@ -1,0 +1,168 @@
+package evaluate
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/nascfile"
+	"github.com/nasc-dev/nasc/ir"
+)
+
+// Set is labelled data, read once, in a part to train on and one to judge by.
+type Set struct {
+	Train, Valid data.Source
+	Input        []int // a sample's shape as networks take it: [H,W,C] of pictures
+	Classes      int
+	Preprocess   *nascfile.Preprocess // of pictures; nil: tensors
+}
+
+// keptBytes bounds the samples kept in memory; larger sets are read anew each
+// time.
+const keptBytes = 1 << 30
+
+// Load opens a DATA argument and splits off the given share of each class, by
+// the seed, to judge by. valid, where given, is a DATA argument that takes that
+// part's place.
+func Load(train, valid string, share float64, seed uint64) (*Set, error) {
+	src, err := data.Open(train)
+	if err != nil {
+		return nil, err
+	}
+	if valid == "" && !(share > 0 && share < 1) {
+		return nil, &diag.Error{Place: "validation share", Found: fmt.Sprint(share), Wanted: "more than 0 and less than 1"}
+	}
+	s := &Set{}
+	first, err := src.Sample(0)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.shape(first); err != nil {
+		return nil, diag.At("data "+train, err)
+	}
+	all, err := s.kept(src, train)
+	if err != nil {
+		return nil, err
+	}
+	if valid != "" {
+		other, err := data.Open(valid)
+		if err != nil {
+			return nil, err
+		}
+		s.Train = all
+		s.Valid, err = s.kept(other, valid)
+		return s, err
+	}
+	byClass := make([][]int, s.Classes)
+	for i, l := range all.labels {
+		byClass[l] = append(byClass[l], i)
+	}
+	r := rand.New(rand.NewPCG(seed, 0x76616c6964))
+	var held, rest []int
+	for _, index := range byClass {
+		r.Shuffle(len(index), func(a, b int) { index[a], index[b] = index[b], index[a] })
+		k := int(share*float64(len(index)) + 0.5)
+		held, rest = append(held, index[:k]...), append(rest, index[k:]...)
+	}
+	slices.Sort(held)
+	slices.Sort(rest)
+	if len(held) == 0 || len(rest) == 0 {
+		return nil, &diag.Error{Place: "data " + train, Found: fmt.Sprintf("%d samples", src.Len()), Wanted: "enough for a part to train on and one to judge by"}
+	}
+	s.Train, s.Valid = &part{all, rest}, &part{all, held}
+	return s, nil
+}
+
+// shape finds how a sample becomes an input.
+func (s *Set) shape(x data.Sample) error {
+	if p := x.Picture; p != nil {
+		s.Input = []int{p.H, p.W, p.C}
+		s.Preprocess = data.Assume(ir.T(ir.F32, ir.Batch, p.H, p.W, p.C))
+		if s.Preprocess == nil || s.Preprocess.Layout != "nhwc" {
+			return &diag.Error{Found: fmt.Sprintf("pictures of %d×%d", p.H, p.W), Wanted: "at least 4×4"}
+		}
+		s.Preprocess.Assumed = false // the networks are trained on it
+		return nil
+	}
+	t := x.Tensors[""]
+	if t == nil || len(x.Tensors) != 1 {
+		return &diag.Error{Found: fmt.Sprintf("samples of %d tensors", len(x.Tensors)), Wanted: "one input"}
+	}
+	s.Input = slices.Clone([]int(t.Shape))
+	if len(s.Input) == 2 { // gray pictures without their channel axis
+		s.Input = append(s.Input, 1)
+	}
+	return nil
+}
+
+// kept reads all labels, and the samples too where they fit.
+func (s *Set) kept(src data.Source, arg string) (*kept, error) {
+	k := &kept{Source: src, set: s, labels: make([]int, src.Len())}
+	if int64(4*ir.Shape(s.Input).Elems())*int64(src.Len()) <= keptBytes {
+		k.tensors = make([]*ir.Tensor, src.Len())
+	}
+	for i := range k.labels {
+		x, err := src.Sample(i)
+		if err != nil {
+			return nil, diag.At("data "+arg, err)
+		}
+		if x.Label < 0 {
+			return nil, &diag.Error{Place: fmt.Sprintf("data %s, sample %d", arg, i), Found: "no label", Wanted: "labelled data"}
+		}
+		k.labels[i] = x.Label
+		s.Classes = max(s.Classes, x.Label+1)
+	}
+	return k, nil
+}
+
+// kept is a source whose samples are kept as the tensors they become.
+type kept struct {
+	data.Source
+	set     *Set
+	labels  []int
+	mu      sync.Mutex
+	tensors []*ir.Tensor
+}
+
+// Sample gives sample i as a tensor.
+func (k *kept) Sample(i int) (data.Sample, error) {
+	if k.tensors != nil {
+		k.mu.Lock()
+		t := k.tensors[i]
+		k.mu.Unlock()
+		if t != nil {
+			return data.Sample{Tensors: map[string]*ir.Tensor{"": t}, Label: k.labels[i]}, nil
+		}
+	}
+	x, err := k.Source.Sample(i)
+	if err != nil {
+		return x, err
+	}
+	t := x.Tensors[""]
+	if x.Picture != nil {
+		if t, err = x.Picture.Input(k.set.Preprocess); err != nil {
+			return x, err
+		}
+	}
+	if t == nil {
+		return x, &diag.Error{Place: fmt.Sprintf("sample %d", i), Found: "no tensor", Wanted: "one input"}
+	}
+	if k.tensors != nil {
+		k.mu.Lock()
+		k.tensors[i] = t
+		k.mu.Unlock()
+	}
+	return data.Sample{Tensors: map[string]*ir.Tensor{"": t}, Label: x.Label}, nil
+}
+
+// part is a selection of a source.
+type part struct {
+	data.Source
+	index []int
+}
+
+func (p *part) Len() int                          { return len(p.index) }
+func (p *part) Sample(i int) (data.Sample, error) { return p.Source.Sample(p.index[i]) }
