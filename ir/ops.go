@@ -11,6 +11,7 @@ var Table = [][]Op{
 	movementOps,
 	recurrentOps,
 	gradientOps,
+	fakeOps,
 	quantizeOps,
 	quantizedOps,
 	dynamicOps,

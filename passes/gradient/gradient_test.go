@@ -139,6 +139,12 @@ func examples() []example {
 		add("resize", ir.Attrs{"size": []int{5, 3}, "mode": mode}, in(2, 3, 4, 2))
 	}
 	add("resize", ir.Attrs{"size": []int{7}, "mode": "linear", "coordinates": "align_corners"}, in(1, 3, 2))
+	for _, kind := range []string{"channel", "product"} {
+		add("requantize_factor", ir.Attrs{"kind": kind}, around(2, 1, 1), around(2, 1, 3), around(2, 1, 1))
+	}
+	add("requantize_factor", ir.Attrs{"kind": "mean", "count": 5}, around(2, 1, 1), nil, around(2, 1, 1))
+	add("requantize_factor", ir.Attrs{"kind": "channel"}, nil, nil, around(2, 1, 3))
+	add("requantize_factor", ir.Attrs{"kind": "add"}, around(2, 0.5, 1), around(4, 0.5, 1), around(2, 1, 1))
 	return out
 }
 
@@ -149,7 +155,7 @@ func groupsOf(a ir.Attrs) int {
 
 // TestOps compares each op's gradient with finite differences in float64.
 func TestOps(t *testing.T) {
-	seen := map[string]bool{}
+	seen := map[string]bool{"fake_quantize": true} // a staircase: see TestStraightThrough
 	for i, e := range examples() {
 		seen[e.op] = true
 		r := rand.New(rand.NewPCG(uint64(i), 7))
@@ -271,6 +277,96 @@ func compare(t *testing.T, g *ir.Graph, x []*ir.Tensor, r *rand.Rand, tolerance 
 		}
 	}
 	return bad, checked
+}
+
+// TestStraightThrough: the gradients of fake_quantize are those of the clamp in
+// it, also those of its zero point and, by way of factors, of scales.
+func TestStraightThrough(t *testing.T) {
+	for i, c := range []struct {
+		channels int
+		floor    bool
+	}{{1, false}, {3, false}, {1, true}, {3, true}} {
+		r := rand.New(rand.NewPCG(uint64(i), 9))
+		build := func(fake bool) *ir.Graph {
+			b := ir.NewBuilder("g")
+			x, s, z := b.Input("x", ir.T(ir.F32, 7, 3)), b.Input("s", ir.T(ir.F32, c.channels)), b.Input("z", ir.T(ir.F32, 1))
+			f := b.Op("requantize_factor", ir.Attrs{"kind": "channel"}, nil, nil, s)
+			var y *ir.Value
+			if fake {
+				y = b.Op("fake_quantize", ir.Attrs{"qmin": 0, "qmax": 9, "floor": c.floor}, x, f, z)
+			} else {
+				lo := b.Op("negate", nil, z)
+				if c.floor {
+					lo = b.Const("zero", ir.From([]float32{0}, 1))
+				}
+				hi := b.Op("subtract", nil, b.Const("nine", ir.From([]float32{9}, 1)), z)
+				y = b.Op("minimum", nil, b.Op("maximum", nil, b.Op("multiply", nil, x, f), lo), hi)
+			}
+			y = b.Op("multiply", nil, y, s) // as what reads the levels does
+			g, err := b.Graph(y)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := ir.NewTensor(ir.F32, 7, 3)
+			for k := range w.F32() {
+				w.F32()[k] = float32(k%5) - 1.75
+			}
+			grads, err := Append(g, map[*ir.Value]*ir.Value{y: g.Const("seed", w)}, g.Inputs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.Outputs = grads
+			return g
+		}
+		x := []*ir.Tensor{ir.NewTensor(ir.F64, 7, 3), ir.NewTensor(ir.F64, c.channels), ir.From([]float64{3}, 1)}
+		for k := range x[0].Len() {
+			x[0].Set(k, 8*r.NormFloat64())
+		}
+		for k := range c.channels {
+			x[1].Set(k, 1+r.Float64())
+		}
+		var got [2][]*ir.Tensor
+		for k := range got {
+			res, err := eval.Run(context.Background(), build(k == 0), x, eval.Options{Double: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[k] = res.Outputs
+		}
+		for k, name := range []string{"x", "zero"} {
+			k *= 2
+			for e := range got[0][k].Len() {
+				if a, b := got[0][k].At(e), got[1][k].At(e); math.Abs(a-b) > 1e-9*max(1, math.Abs(b)) {
+					t.Errorf("%+v: d%s[%d] is %v, wanted %v", c, name, e, a, b)
+				}
+			}
+		}
+		// The clamp's own scale gradient is 0 inside, fake_quantize's is the
+		// rounding error there (LSQ): they differ by Σ w·(round v − v).
+		if got[0][1].At(0) == got[1][1].At(0) {
+			t.Errorf("%+v: the scale's gradient does not see the rounding", c)
+		}
+		want := make([]float64, c.channels)
+		for e := range 21 {
+			s := x[1].At(e % c.channels)
+			v := x[0].At(e) / s
+			lo, hi := -3.0, 6.0
+			if c.floor {
+				lo = 0
+			}
+			w := float64(float32(e%5) - 1.75)
+			if v > lo && v < hi {
+				want[e%c.channels] += w * (math.RoundToEven(v) - v)
+			} else {
+				want[e%c.channels] += w * min(max(v, lo), hi)
+			}
+		}
+		for k, v := range want {
+			if g := got[0][1].At(k); math.Abs(g-v) > 1e-9 {
+				t.Errorf("%+v: the scale's gradient is %v, by LSQ's formula %v", c, g, v)
+			}
+		}
+	}
 }
 
 // TestRandom does the same on random graphs, whose float constants are made

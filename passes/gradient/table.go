@@ -5,7 +5,7 @@ package gradient
 var products = map[string]product{}
 
 func init() { // the table's functions look ops up in it by way of the builder
-	for _, m := range []map[string]product{unary, binary, contractions, norms, reductions, movements} {
+	for _, m := range []map[string]product{unary, binary, contractions, norms, reductions, movements, fakes} {
 		for name, f := range m {
 			products[name] = f
 		}
