@@ -42,7 +42,7 @@ func fakeQuantizeReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 		case v > hi:
 			v = hi
 		}
-		y[i] = T(math.RoundToEven(float64(v)))
+		y[i] = T(math.RoundToEven(float64(v)) + 0) // no −0
 	}
 	return []*Tensor{out}, nil
 }

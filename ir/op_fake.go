@@ -11,7 +11,7 @@ var fakeOps = []Op{
 	{
 		Name: "fake_quantize", Class: Other, Outs: 1, Grad: Differentiable,
 		In:    []Operand{{Name: "x"}, {Name: "factor"}, {Name: "zero", Optional: true}},
-		Doc:   "round_half_even(clamp(x·factor, qmin−z, qmax−z)), z = round_half_even(clamp(zero, qmin, qmax)), 0 without; NaN gives 0; factor is one number or one a channel, the last axis. The gradient is the clamp's: straight through the rounding",
+		Doc:   "round_half_even(clamp(x·factor, qmin−z, qmax−z)), z = round_half_even(clamp(zero, qmin, qmax)), 0 without; NaN gives 0, and 0 is positive; factor is one number or one a channel, the last axis. The gradient is the clamp's: straight through the rounding",
 		Attrs: fakeAttrs, Infer: inferFakeQuantize, MACs: noMACs, Eval: evalFakeQuantize,
 	},
 	{

@@ -68,7 +68,8 @@ type QuantizeOptions struct {
 	Seed     uint64
 	Progress func(stage string, done, total int)
 
-	fast bool // Run is a target, not the interpreter
+	fast     bool // Run is a target, not the interpreter
+	simulate bool // on levels, of which not all ops have a form
 }
 
 // Policy says which layers are int8. Keys are node names (or those of their
@@ -274,22 +275,27 @@ func newQuantizer(g *ir.Graph, opt QuantizeOptions) (*quantizer, error) {
 	return z, nil
 }
 
-func (z *quantizer) run() (*ir.Graph, *QuantReport, error) {
+// measured chooses scales and rounds weights.
+func (z *quantizer) measured() error {
 	if z.opt.Smooth > 0 {
 		if err := z.smooth(); err != nil {
-			return nil, nil, err
+			return err
 		}
 	}
 	if !z.opt.NoEqualize {
 		if err := z.equalize(); err != nil {
-			return nil, nil, err
+			return err
 		}
 	}
 	if err := z.observe(); err != nil {
-		return nil, nil, err
+		return err
 	}
 	z.choose()
-	if err := z.round(); err != nil {
+	return z.round()
+}
+
+func (z *quantizer) run() (*ir.Graph, *QuantReport, error) {
+	if err := z.measured(); err != nil {
 		return nil, nil, err
 	}
 	out, err := z.build(z.g.Outputs)

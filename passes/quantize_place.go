@@ -74,6 +74,9 @@ func roleOf(n *ir.Node, opt *QuantizeOptions) role {
 		}
 		return follower
 	case "average_pool", "reduce_mean":
+		if opt.simulate && !wholeMean(n) {
+			return floatRole
+		}
 		return follower
 	case "max_pool", "concatenate", "slice", "reshape", "transpose", "broadcast", "split":
 		return mover
@@ -92,6 +95,9 @@ func roleOf(n *ir.Node, opt *QuantizeOptions) role {
 		case "nearest":
 			return mover
 		case "linear":
+			if opt.simulate {
+				return floatRole
+			}
 			return follower
 		}
 		return floatRole
@@ -108,6 +114,29 @@ func roleOf(n *ir.Node, opt *QuantizeOptions) role {
 		return table
 	}
 	return floatRole
+}
+
+// wholeMean says whether a mean of levels can be had exactly in float32: as a
+// sum, or as a pool whose windows all have the same power of two of elements.
+func wholeMean(n *ir.Node) bool {
+	if n.Op.Name == "reduce_mean" {
+		axes, err := ir.ReduceAxes(n)
+		return err == nil && !slices.Contains(axes, 0)
+	}
+	w, err := ir.WindowOf(n)
+	if err != nil {
+		return false
+	}
+	taps := w.D2().Taps()
+	inside := n.Bool("count_include_pad")
+	if !inside {
+		inside = true
+		for i := range w.Kernel {
+			reach := (w.Out[i]-1)*w.Stride[i] + (w.Kernel[i]-1)*w.Dilation[i] + 1
+			inside = inside && w.Before[i] == 0 && reach <= w.In[i]
+		}
+	}
+	return inside && taps&(taps-1) == 0
 }
 
 // dataOperand is the operand of a table node that is no constant.
@@ -182,7 +211,7 @@ func place(g *ir.Graph, opt QuantizeOptions) *plan {
 	for _, n := range g.Nodes {
 		r := roleOf(n, &opt)
 		roles[n] = r
-		p.tables[n] = isEmbedding(n) && !opt.Policy.float(n)
+		p.tables[n] = isEmbedding(n) && !opt.Policy.float(n) && !opt.simulate
 		ok := false
 		switch r {
 		case contraction, dynamic, product:
