@@ -2,6 +2,7 @@ package nasc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -107,6 +108,9 @@ type ValidateOptions struct {
 	Threads int
 	Batch   int
 	Rounds  int // processes whose median is a network's time [3]
+	// Log keeps what was measured until all is: a validation that was stopped
+	// goes on from there [not kept].
+	Log string
 	// Measure runs a file in a process of its own.
 	Measure  func(ctx context.Context, file string) (*Measured, error)
 	Progress func(done, total int)
@@ -154,18 +158,19 @@ type ValidFamily struct {
 	MAPE      float64 `json:"mape"` // over networks
 }
 
-// validateAtOnce is how many networks are measured in turns.
-const validateAtOnce = 8
+// validateAtOnce is how many networks are measured in turns, as long as their
+// files take no more than validateBytes: the processes of one network are far
+// apart in time then, and see the machine in different moods.
+const validateAtOnce, validateBytes = 128, 1 << 30
 
-// Validate draws networks that the table has not as a whole, predicts them,
-// measures each in fresh processes that take turns, and compares.
-func Validate(ctx context.Context, o ValidateOptions) (*Validation, error) {
-	if o.Rounds == 0 {
-		o.Rounds = 3
-	}
-	var names []string
-	var build []func() (latency.Work, error)
-	var groups []string
+// candidate is a network to validate.
+type candidate struct {
+	name, group string
+	build       func() (latency.Work, error)
+}
+
+func (o *ValidateOptions) candidates(ctx context.Context) []candidate {
+	var out []candidate
 	for _, s := range o.Spaces {
 		n := 0
 		for _, g := range s.Samples(2*o.N+100, o.Seed) {
@@ -174,81 +179,143 @@ func Validate(ctx context.Context, o ValidateOptions) (*Validation, error) {
 				continue
 			}
 			n++
-			names, groups = append(names, net.Name()), append(groups, s.Name)
-			build = append(build, func() (latency.Work, error) { return net.Graph(ctx, o.Target, o.Batch) })
+			out = append(out, candidate{net.Name(), s.Name, func() (latency.Work, error) { return net.Graph(ctx, o.Target, o.Batch) }})
 		}
 	}
 	for _, m := range o.Models {
-		names, groups = append(names, m.Name), append(groups, "models")
-		build = append(build, func() (latency.Work, error) { return m, nil })
+		out = append(out, candidate{m.Name, "models", func() (latency.Work, error) { return m, nil }})
 	}
-	dir, err := os.MkdirTemp("", "nasc-validate-")
+	return out
+}
+
+// Validate draws networks that the table has not as a whole, predicts them,
+// measures each in fresh processes that take turns, and compares.
+func Validate(ctx context.Context, o ValidateOptions) (v *Validation, err error) {
+	if o.Rounds == 0 {
+		o.Rounds = 3
+	}
+	log, err := openMeasuredLog(o.Log)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, log.close(err == nil)) }()
+	dir := o.Log + ".networks" // what a killed run left there is in the way of nothing
+	if o.Log == "" {
+		if dir, err = os.MkdirTemp("", "nasc-validate-"); err != nil {
+			return nil, err
+		}
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, diag.At(dir, err)
+	}
 	defer os.RemoveAll(dir)
-	v := &Validation{Target: o.Target, Threads: o.Threads}
-	total := len(names) * (1 + 2*o.Rounds)
-	done := 0
-	step := func() { done++; o.Progress(done, total) }
-	for from := 0; from < len(names); from += validateAtOnce {
-		to := min(from+validateAtOnce, len(names))
-		files := []string{}
-		plans := [][]backends.Step{}
-		for i := from; i < to; i++ {
-			n := ValidNet{Name: names[i], Group: groups[i]}
-			w, err := build[i]()
-			if err != nil {
-				return nil, diag.At(names[i], err)
-			}
-			steps, p, err := o.predict(w.Graph)
-			if err != nil {
-				return nil, diag.At(names[i], err)
-			}
-			n.Predicted, n.Lo, n.Hi, n.Hits = p.Total, p.Lo, p.Hi, float64(p.Hits)/float64(max(len(steps), 1))
-			n.families = map[string][2]float64{}
-			for k, s := range steps {
-				f := n.families[latency.Family(s)]
-				f[0] += p.PerNode[k].MS
-				n.families[latency.Family(s)] = f
-			}
-			file := filepath.Join(dir, fmt.Sprintf("%d.nasc", i))
-			if err := nascfile.Write(file, &ir.Module{Graphs: []*ir.Graph{w.Graph}}, &nascfile.Manifest{Target: o.Target}); err != nil {
-				return nil, err
-			}
-			files, plans = append(files, file), append(plans, steps)
-			v.Networks = append(v.Networks, n)
-			step()
+	list := o.candidates(ctx)
+	v = &Validation{Target: o.Target, Threads: o.Threads}
+	t := &turns{o: &o, log: log, dir: dir, v: v, total: len(list) * (1 + 2*o.Rounds)}
+	for i, c := range list {
+		if err := t.add(c); err != nil {
+			return nil, diag.At(c.name, err)
 		}
-		times := slices.Repeat([][2][]float64{{}}, len(files))
-		for r := range 2 * o.Rounds {
-			for i, file := range files {
-				m, err := o.Measure(ctx, file)
-				if err != nil {
-					return nil, diag.At(names[from+i], err)
-				}
-				times[i][r%2] = append(times[i][r%2], m.Median)
-				net := &v.Networks[from+i]
-				for k, s := range plans[i] {
-					if r == 0 && k < len(m.Steps) {
-						f := net.families[latency.Family(s)]
-						f[1] += m.Steps[k]
-						net.families[latency.Family(s)] = f
-					}
-				}
-				step()
-			}
-		}
-		for i := range files {
-			net := &v.Networks[from+i]
-			net.Measured, net.Again = medianOf(times[i][0]), medianOf(times[i][1])
-			if err := os.Remove(files[i]); err != nil {
+		if len(t.nets) == validateAtOnce || t.bytes > validateBytes || i == len(list)-1 {
+			if err := t.measure(ctx); err != nil {
 				return nil, err
 			}
 		}
 	}
 	v.sum()
 	return v, nil
+}
+
+// turns are networks whose processes take turns.
+type turns struct {
+	o           *ValidateOptions
+	log         *measuredLog
+	dir         string
+	v           *Validation
+	nets        []turn
+	bytes       int64
+	done, total int
+}
+
+type turn struct {
+	net   int // of the validation
+	file  string
+	steps []backends.Step
+}
+
+func (t *turns) step() { t.done++; t.o.Progress(t.done, t.total) }
+
+// add predicts a network and writes its file.
+func (t *turns) add(c candidate) error {
+	n := ValidNet{Name: c.name, Group: c.group, families: map[string][2]float64{}}
+	w, err := c.build()
+	if err != nil {
+		return err
+	}
+	steps, p, err := t.o.predict(w.Graph)
+	if err != nil {
+		return err
+	}
+	n.Predicted, n.Lo, n.Hi, n.Hits = p.Total, p.Lo, p.Hi, float64(p.Hits)/float64(max(len(steps), 1))
+	for k, s := range steps {
+		f := n.families[latency.Family(s)]
+		f[0] += p.PerNode[k].MS
+		n.families[latency.Family(s)] = f
+	}
+	file := filepath.Join(t.dir, fmt.Sprintf("%d.nasc", len(t.v.Networks)))
+	if err := nascfile.Write(file, &ir.Module{Graphs: []*ir.Graph{w.Graph}}, &nascfile.Manifest{Target: t.o.Target}); err != nil {
+		return err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	t.bytes += info.Size()
+	t.nets = append(t.nets, turn{len(t.v.Networks), file, steps})
+	t.v.Networks = append(t.v.Networks, n)
+	t.step()
+	return nil
+}
+
+// measure gives each network its rounds: those of the time and those of the
+// second measurement alternate.
+func (t *turns) measure(ctx context.Context) error {
+	times := make([][2][]float64, len(t.nets))
+	for r := range 2 * t.o.Rounds {
+		for i, n := range t.nets {
+			net := &t.v.Networks[n.net]
+			m := t.log.find(net.Name, r)
+			if m == nil {
+				var err error
+				if m, err = t.o.Measure(ctx, n.file); err != nil {
+					return diag.At(net.Name, err)
+				}
+				if r > 0 {
+					m.Steps = nil // the first's are enough
+				}
+				if err := t.log.add(net.Name, r, m); err != nil {
+					return err
+				}
+			}
+			times[i][r%2] = append(times[i][r%2], m.Median)
+			for k, s := range n.steps {
+				if r == 0 && k < len(m.Steps) {
+					f := net.families[latency.Family(s)]
+					f[1] += m.Steps[k]
+					net.families[latency.Family(s)] = f
+				}
+			}
+			t.step()
+		}
+	}
+	for i, n := range t.nets {
+		net := &t.v.Networks[n.net]
+		net.Measured, net.Again = medianOf(times[i][0]), medianOf(times[i][1])
+		if err := os.Remove(n.file); err != nil {
+			return err
+		}
+	}
+	t.nets, t.bytes = nil, 0
+	return nil
 }
 
 func (o *ValidateOptions) predict(g *ir.Graph) ([]backends.Step, *latency.Prediction, error) {

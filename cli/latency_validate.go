@@ -86,7 +86,8 @@ func (a *app) latencyValidate() *cobra.Command {
 		Long: `validate draws networks of the spaces that were not measured into the table as a whole, predicts
 them, and measures each in processes of its own that take turns: the median of the processes is what
 is compared with. As many processes again give a second measurement: how far that is from the first
-is the noise that no prediction can be better than.`,
+is the noise that no prediction can be better than. What was measured is kept beside the table until
+all is: after an interruption the same command goes on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case len(spaces)+len(models) == 0:
@@ -133,10 +134,14 @@ is the noise that no prediction can be better than.`,
 				}
 				o.Models = append(o.Models, latency.Work{Name: netName(path, g), Graph: g, In: passes.RandomInputs(g, 1)})
 			}
+			o.Log = t.validationLog(took)
 			update, finish := a.progress()
 			o.Progress = func(done, total int) { update("validate", done, total) }
 			v, err := nasc.Validate(cmd.Context(), o)
 			finish()
+			if errors.Is(err, context.Canceled) {
+				a.note("stopped: what was measured is in %s; the same command goes on", o.Log)
+			}
 			if err != nil {
 				return err
 			}
@@ -160,6 +165,14 @@ is the noise that no prediction can be better than.`,
 	return c
 }
 
+// validationLog is where a validation keeps what it measured until it is done.
+// What decides a measurement is part of the name: networks, seeds and rounds
+// are told apart within.
+func (t *tableFlags) validationLog(took time.Duration) string {
+	id := crc32.ChecksumIEEE(fmt.Append(nil, nasc.Version(), t.target, t.threads, t.batch, took))
+	return fmt.Sprintf("%s.validate-%08x.partial", t.table, id)
+}
+
 // netName tells a model's graph apart from others of the same file name.
 func netName(path string, g *ir.Graph) string {
 	return fmt.Sprintf("%s#%08x", filepath.Base(path), crc32.ChecksumIEEE([]byte(g.Body())))
@@ -175,6 +188,9 @@ func (t *tableFlags) elsewhere(took time.Duration) func(ctx context.Context, fil
 		cmd := exec.CommandContext(ctx, self, "latency", "measure", file, "--json", "--target", t.target, "--threads", fmt.Sprint(t.threads), "--batch", fmt.Sprint(t.batch), "--time", took.String())
 		cmd.Args[0] = os.Args[0]
 		out, err := cmd.Output()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if err != nil {
 			if e := (*exec.ExitError)(nil); errors.As(err, &e) && len(e.Stderr) > 0 {
 				return nil, fmt.Errorf("measuring in another process: %w: %s", err, e.Stderr)

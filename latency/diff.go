@@ -32,16 +32,18 @@ type DiffRow struct {
 func (t *Table) Compare(b *Table) *Diff {
 	d := &Diff{Rows: []DiffRow{}, Facts: []string{}}
 	var ratios, off []float64
-	for _, r := range t.Rows {
-		o, ok := b.Find(r.Key)
+	mine, theirs := t.learned().rows, b.learned().rows
+	for i, r := range t.Rows {
+		k, ok := b.index[r.Key]
 		if !ok {
 			d.OnlyA++
 			continue
 		}
-		if r.Median <= 0 || o.Median <= 0 {
+		x, y, o := mine[i].t, theirs[k].t, b.Rows[k]
+		if x <= 0 || y <= 0 {
 			continue
 		}
-		row := DiffRow{Key: r.Key, A: r.Median, B: o.Median, Ratio: o.Median / r.Median, Noisy: r.Noisy || o.Noisy}
+		row := DiffRow{Key: r.Key, A: x, B: y, Ratio: y / x, Noisy: r.Noisy || o.Noisy}
 		d.Both++
 		if row.Noisy {
 			d.Noisy++

@@ -12,6 +12,7 @@ import (
 type model struct {
 	mu       sync.Mutex
 	families map[string]*family
+	rows     []settled // of Table.Rows
 	net      correction
 }
 
@@ -48,13 +49,13 @@ func (r roof) log(p *point) float64 {
 
 // newModel takes the rows apart; nothing is fitted yet.
 func newModel(t *Table) *model {
-	m := &model{families: map[string]*family{}}
-	for _, r := range t.Rows {
+	m := &model{families: map[string]*family{}, rows: t.settle()}
+	for i, r := range t.Rows {
 		p, err := newPoint(r.Key, r.MACs, r.Bytes)
-		if err != nil || r.Median <= 0 {
+		if err != nil || m.rows[i].t <= 0 {
 			continue
 		}
-		p.y = math.Log(r.Median)
+		p.y = math.Log(m.rows[i].t)
 		f := m.families[p.family]
 		if f == nil {
 			f = &family{bySig: map[string][]*point{}}
@@ -63,7 +64,7 @@ func newModel(t *Table) *model {
 		f.points = append(f.points, p)
 		f.bySig[p.sig] = append(f.bySig[p.sig], p)
 	}
-	m.net = newCorrection(t)
+	m.net = newCorrection(t, m.rows)
 	return m
 }
 
@@ -77,10 +78,10 @@ func newPoint(key string, macs, bytes int64) (*point, error) {
 }
 
 // estimate is a kernel's predicted time in µs; between says that rows of the
-// same signature lie around it.
+// same signature lie around it, settled that several networks measured it.
 type estimate struct {
-	t, lo, hi float64
-	between   bool
+	t, lo, hi        float64
+	between, settled bool
 }
 
 // estimate predicts a kernel; ok is false where the table has none of its kind.
@@ -335,6 +336,9 @@ type correction struct {
 	nets    int
 }
 
+// known says that enough networks showed what predictions are off by.
+func (c correction) known() bool { return c.nets >= folds }
+
 const (
 	// What is known before a network is measured, as standard deviations: of a
 	// run's fixed cost, of a kernel's in another place, of a step's.
@@ -342,20 +346,25 @@ const (
 	netNoise                          = 0.005
 	// leastOff is the interval that no number of networks makes smaller: tables
 	// are used at other times than they were measured.
-	leastOff = 0.03
+	leastOff = 0.02
+	// robustOff is the error of a network from which on it counts less.
+	robustOff = 0.03
 )
 
-func newCorrection(t *Table) correction {
-	var x [][]float64
+func newCorrection(t *Table, rows []settled) correction {
+	var x, others [][]float64 // others: with each kernel's time as the other networks tell it
 	var y, w []float64
-	for _, n := range t.Nets {
-		sum, steps := 0.0, 0
-		for _, c := range n.Count {
-			sum += t.Rows[c[0]].Median * float64(c[1])
-			steps += c[1]
+	for i, n := range t.Nets {
+		sum, held, steps := 0.0, 0.0, 0
+		for _, u := range n.Uses {
+			sum += rows[u.Row].t * float64(u.N)
+			held += rows[u.Row].without(i, t.Rows[u.Row].Median) * float64(u.N)
+			steps += u.N
 		}
 		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && !n.Noisy {
-			x, y, w = append(x, []float64{1 / n.Median, sum / n.Median, float64(steps) / n.Median}), append(y, 1), append(w, 1)
+			x = append(x, []float64{1 / n.Median, sum / n.Median, float64(steps) / n.Median})
+			others = append(others, []float64{1 / n.Median, held / n.Median, float64(steps) / n.Median})
+			y, w = append(y, 1), append(w, 1)
 		}
 	}
 	fit := func(x [][]float64, y, w []float64) []float64 {
@@ -366,22 +375,21 @@ func newCorrection(t *Table) correction {
 	for range 5 { // networks measured in a neighbour's burst count little
 		for i := range w {
 			e := math.Abs(b[0]*x[i][0] + b[1]*x[i][1] + b[2]*x[i][2] - 1)
-			w[i] = 1 / max(1, e*e/(leastOff*leastOff))
+			w[i] = 1 / max(1, e*e/(robustOff*robustOff))
 		}
 		b = fit(x, y, w)
 	}
 	c := correction{a: max(b[0], 0), b: b[1], c: b[2], off: math.Log(1.10), nets: len(x)}
-	if len(x) < folds {
+	if !c.known() {
 		return c
 	}
 	var off []float64
-	for i := range x { // each by the others
+	for i, o := range others { // each by the others
 		v := slices.Clone(w)
 		v[i] = 0
 		b := fit(x, y, v)
-		off = append(off, math.Abs(math.Log(max(b[0]*x[i][0]+b[1]*x[i][1]+b[2]*x[i][2], 1e-9))))
+		off = append(off, math.Abs(math.Log(max(b[0]*o[0]+b[1]*o[1]+b[2]*o[2], 1e-9))))
 	}
-	slices.Sort(off)
-	c.off = max(leastOff, quantile(off, 0.9)*(1+4/float64(len(off))))
+	c.off = max(leastOff, conformal(off, 0.9))
 	return c
 }

@@ -72,15 +72,16 @@ func TestCorrection(t *testing.T) {
 		}
 	}
 	for i := range 30 {
-		var count [][2]int
+		var uses []Use
 		sum, steps := 0.0, 0
 		for range 5 + r.IntN(60) {
-			c := [2]int{r.IntN(60), 1 + r.IntN(3)}
-			count = append(count, c)
-			sum, steps = sum+table.Rows[c[0]].Median*float64(c[1]), steps+c[1]
+			u := Use{Row: r.IntN(60), N: 1 + r.IntN(3)}
+			u.Time = table.Rows[u.Row].Median
+			uses = append(uses, u)
+			sum, steps = sum+u.Time*float64(u.N), steps+u.N
 		}
 		total := 8 + 1.03*sum + 0.06*float64(steps)
-		if err := table.add(Row{Key: netKey(fmt.Sprint("net", i), count), Median: total, P10: total, P90: total, Runs: 20}); err != nil {
+		if err := table.add(Row{Key: netKey(fmt.Sprint("net", i), uses), Median: total, P10: total, P90: total, Runs: 20}); err != nil {
 			t.Fatal(err)
 		}
 	}

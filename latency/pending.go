@@ -21,10 +21,15 @@ type pending struct {
 
 // pendingNet is a network whose kernels may not all have their row yet.
 type pendingNet struct {
-	row   Row
-	name  string
-	count map[string]int
-	order []string
+	row     Row
+	name    string
+	kernels []pendingUse
+}
+
+// pendingUse is a Use whose kernel has no place in the table yet.
+type pendingUse struct {
+	key string
+	Use
 }
 
 // In a profile of many networks, enough measurements of a kernel are waited for;
@@ -69,17 +74,18 @@ func (p *pending) network() error {
 	var left []pendingNet
 	for _, n := range p.nets {
 		whole := true
-		var count [][2]int
-		for _, k := range n.order {
-			i, ok := p.j.table.index[k]
+		var uses []Use
+		for _, k := range n.kernels {
+			i, ok := p.j.table.index[k.key]
 			whole = whole && ok
-			count = append(count, [2]int{i, n.count[k]})
+			k.Use.Row = i
+			uses = append(uses, k.Use)
 		}
 		if !whole {
 			left = append(left, n)
 			continue
 		}
-		n.row.Key = netKey(n.name, count)
+		n.row.Key = netKey(n.name, uses)
 		if err := p.j.append(n.row); err != nil {
 			return err
 		}

@@ -47,13 +47,10 @@ func (t *Table) learned() *model {
 
 // kernelTime is the time of one kernel in µs, as the table or its models say.
 func (t *Table) kernelTime(key string, macs, bytes int64) (e estimate, source string, ok bool) {
-	if r, found := t.Find(key); found && r.Median > 0 {
-		e := estimate{t: r.Median, lo: r.Median * (1 - min(r.Interval, 0.9)), hi: r.Median * (1 + r.Interval)}
-		if r.Runs > 0 && !r.Noisy {
-			return e, Hit, true
-		}
-		e.lo, e.hi = min(e.lo, r.P10), max(e.hi, r.P90)
-		if r.Runs == 0 {
+	if i, found := t.index[key]; found && t.Rows[i].Median > 0 {
+		s := t.learned().rows[i]
+		e := estimate{t: s.t, lo: s.t * math.Exp(-s.off), hi: s.t * math.Exp(s.off), settled: len(s.seen) >= enough}
+		if t.Rows[i].Runs == 0 {
 			return e, Modelled, true
 		}
 		return e, Hit, true
@@ -90,6 +87,7 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 	named := map[string]bool{}
 	sum := 0.0
 	off := map[string]float64{} // by key: what its steps may be off by, in ms
+	c := t.learned().net
 	for _, s := range steps {
 		key := Key(s)
 		e, source, ok := t.kernelTime(key, s.MACs, s.Bytes)
@@ -107,12 +105,13 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 		}
 		out.PerNode = append(out.PerNode, NodeTime{Node: s.Label, Op: s.Op, Kernel: s.Kernel, MS: e.t / 1000, Lo: e.lo / 1000, Hi: e.hi / 1000, Source: source})
 		sum += e.t / 1000
-		off[key] += (e.hi - e.lo) / 2 / 1000
+		if !e.settled || !c.known() { // of the others the correction's interval tells
+			off[key] += (e.hi - e.lo) / 2 / 1000
+		}
 	}
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	c := t.learned().net
 	out.Total = (c.a + float64(len(steps))*c.c) / 1000
 	out.Total += c.b * sum
 	if out.Total <= 0 && sum > 0 {

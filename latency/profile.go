@@ -177,18 +177,14 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 		k := Key(s)
 		if byKey[k] == nil {
 			order = append(order, k)
-		}
-		byKey[k] = append(byKey[k], i)
-		if _, ok := m.j.table.Find(k); !ok && have[k] == nil {
 			have[k] = &samples{macs: s.MACs, bytes: s.Bytes}
 		}
-	}
-	for _, s := range steps {
+		byKey[k] = append(byKey[k], i)
 		have[wholeRun].macs, have[wholeRun].bytes = have[wholeRun].macs+s.MACs, have[wholeRun].bytes+s.Bytes
 	}
 	var want []string
 	for _, k := range order {
-		if have[k] != nil {
+		if _, ok := m.j.table.Find(k); !ok {
 			want = append(want, k)
 		}
 	}
@@ -201,7 +197,7 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 			return nil, err
 		}
 		one := make(map[string]float64, len(have))
-		for _, k := range want[:len(want)-1] {
+		for _, k := range order {
 			sum := time.Duration(0)
 			for _, i := range byKey[k] {
 				sum += max(took[i]-m.clock.cost, 0)
@@ -237,7 +233,7 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 		var round, broken []map[string]float64 // broken: the system gave the CPU to others meanwhile
 		for start, n := time.Now(), 0; n < 2 || time.Since(start) < roundTime; n++ {
 			f := timed
-			if n%2 == 1 || len(want) == 1 {
+			if n%2 == 1 {
 				f = whole
 			}
 			taken := Switches(threads)
@@ -258,15 +254,17 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 		usual := m.anchor.usual()
 		quiet := max(before, after) <= quietFactor*usual
 		over := time.Since(begun) >= limit // then with what there is
+		for k, s := range have {
+			s.add(round, k, quiet, usual/((before+after)/2))
+			// One step of a broken run is longer, which a median bears; the run is.
+			s.add(broken, k, quiet && k != wholeRun, usual/((before+after)/2))
+			s.anchors = append(s.anchors, before, after)
+		}
 		for _, k := range want {
 			s := have[k]
 			if s.done {
 				continue
 			}
-			s.add(round, k, quiet, usual/((before+after)/2))
-			// One step of a broken run is longer, which a median bears; the run is.
-			s.add(broken, k, quiet && k != wholeRun, usual/((before+after)/2))
-			s.anchors = append(s.anchors, before, after)
 			r := s.row(k, m.clock)
 			if r.Runs < minRuns || r.Noisy && !over || !over && r.Interval > m.o.CI && len(s.quiet) < maxRuns {
 				continue
@@ -274,7 +272,12 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 			if k == wholeRun && open > 1 {
 				continue
 			}
-			if err := m.emit(r, w.Name, order, byKey); err != nil {
+			if k == wholeRun {
+				err = m.network(r, w.Name, order, byKey, have)
+			} else {
+				err = m.hold.kernel(r)
+			}
+			if err != nil {
 				return err
 			}
 			s.done = true
@@ -285,17 +288,14 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 	return nil
 }
 
-// emit hands a row on.
-func (m *measure) emit(r Row, name string, order []string, byKey map[string][]int) error {
-	if r.Key == wholeRun {
-		n := pendingNet{row: r, name: name, count: map[string]int{}, order: order}
-		for _, k := range order {
-			n.count[k] = len(byKey[k])
-		}
-		m.hold.nets = append(m.hold.nets, n)
-		return m.hold.network()
+// network hands on a network's row, and what each of its kernels took in it.
+func (m *measure) network(r Row, name string, order []string, byKey map[string][]int, have map[string]*samples) error {
+	n := pendingNet{row: r, name: name}
+	for _, k := range order {
+		n.kernels = append(n.kernels, pendingUse{k, Use{N: len(byKey[k]), Time: have[k].row(k, m.clock).Median}})
 	}
-	return m.hold.kernel(r)
+	m.hold.nets = append(m.hold.nets, n)
+	return m.hold.network()
 }
 
 // samples of one key in µs: a run's mean over the key's steps.

@@ -46,22 +46,34 @@ type Table struct {
 }
 
 // Net is a whole network that was measured beside its kernels: what a run takes
-// more or less than their sum is learned from these.
+// more or less than their sum is learned from these, and what a kernel takes in
+// one network and another.
 type Net struct {
-	Row            // of whole runs; the key names the network and its kernels
-	Name  string   // unique in the table
-	Count [][2]int // of Table.Rows: index, how many of its steps have it
+	Row         // of whole runs; the key names the network and its kernels
+	Name string // unique in the table
+	Uses []Use
 }
 
-// netPrefix begins the keys of networks: "network NAME | 0*2 5 7".
+// Use is a kernel of a network.
+type Use struct {
+	Row  int     // of Table.Rows
+	N    int     // how many of the network's steps have it
+	Time float64 // what it took there, in µs; 0: not known
+}
+
+// netPrefix begins the keys of networks: "network NAME | 0*2@12.5 5@3 7@0.25",
+// a row of the table, how often, at what time.
 const netPrefix = "network "
 
-func netKey(name string, count [][2]int) string {
+func netKey(name string, uses []Use) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s |", netPrefix, strings.ReplaceAll(name, "|", "/"))
-	for _, c := range count {
-		if fmt.Fprintf(&b, " %d", c[0]); c[1] != 1 {
-			fmt.Fprintf(&b, "*%d", c[1])
+	for _, u := range uses {
+		if fmt.Fprintf(&b, " %d", u.Row); u.N != 1 {
+			fmt.Fprintf(&b, "*%d", u.N)
+		}
+		if u.Time > 0 {
+			b.WriteString("@" + strconv.FormatFloat(u.Time, 'g', 5, 64))
 		}
 	}
 	return b.String()
@@ -71,17 +83,21 @@ func parseNet(r Row, rows int) (Net, error) {
 	name, list, _ := strings.Cut(r.Key, " |")
 	n := Net{Row: r, Name: strings.TrimPrefix(name, netPrefix)}
 	for _, f := range strings.Fields(list) {
-		at, times, many := strings.Cut(f, "*")
-		c := [2]int{0, 1}
-		var err error
-		c[0], err = strconv.Atoi(at)
-		if many && err == nil {
-			c[1], err = strconv.Atoi(times)
+		use, took, known := strings.Cut(f, "@")
+		at, times, many := strings.Cut(use, "*")
+		u := Use{N: 1}
+		var errs [3]error
+		u.Row, errs[0] = strconv.Atoi(at)
+		if many {
+			u.N, errs[1] = strconv.Atoi(times)
 		}
-		if err != nil || c[0] < 0 || c[0] >= rows || c[1] < 1 {
+		if known {
+			u.Time, errs[2] = strconv.ParseFloat(took, 64)
+		}
+		if errors.Join(errs[:]...) != nil || u.Row < 0 || u.Row >= rows || u.N < 1 || !(u.Time >= 0) || math.IsInf(u.Time, 0) {
 			return n, fmt.Errorf("network of kernel %q, with %d kernels before", f, rows)
 		}
-		n.Count = append(n.Count, c)
+		n.Uses = append(n.Uses, u)
 	}
 	return n, nil
 }
@@ -132,7 +148,7 @@ func factOf(fs []Fact, name string) string {
 }
 
 const (
-	magic   = "# nasc latency table 2"
+	magic   = "# nasc latency table 3"
 	columns = "key,median_us,p10_us,p90_us,runs,outliers,interval,macs,bytes,anchor_us,noisy,time,crc"
 )
 
