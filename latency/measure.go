@@ -117,8 +117,14 @@ func (a *anchor) time(ctx context.Context) (float64, error) {
 	return x[2], nil
 }
 
-// usual is the anchor's time while the machine is quiet: most of the time it is,
-// or this is how it is.
-func (a *anchor) usual() float64 { return quantile(a.past, 0.2) }
+// usual is the anchor's time while the machine is quiet, as it is for most of
+// the time or the least that is seen of it: the middle of those times that are
+// near the low ones. To the lowest rows are not brought: no run of a network
+// meets the machine in its best moments alone.
+func (a *anchor) usual() float64 {
+	low := quantile(a.past, 0.2)
+	n, _ := slices.BinarySearch(a.past, quietFactor*low)
+	return quantile(a.past[:max(n, 1)], 0.5)
+}
 
 func (a *anchor) close() { _ = a.p.Close() }

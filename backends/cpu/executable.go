@@ -198,7 +198,7 @@ func (p *program) put(m *runMemory) {
 }
 
 func (p *program) newMemory() *runMemory {
-	m := &runMemory{arena: alignedBytes(p.arena), calls: make([]call, len(p.steps))}
+	m := &runMemory{arena: guardedBytes(p.arena), calls: make([]call, len(p.steps))}
 	var scratch []byte
 	if p.threads > 1 {
 		m.gang = &gang{}
