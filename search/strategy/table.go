@@ -26,6 +26,11 @@ type Option struct{ Name, Default, Doc string }
 // Table lists the strategies.
 var Table = []Row{
 	{Name: "random", Doc: "each network drawn anew, none twice while there are others", Paper: "Li & Talwalkar 2019", New: newRandom},
+	{
+		Name: "regularized-evolution", Doc: "the best of a sample is mutated, the oldest dies", Paper: "Real et al. 2019", New: newEvolution,
+		Options: []Option{{"population", "50", "networks that are alive"}, {"sample", "10", "of which the best is the parent"}},
+	},
+	{Name: "local-search", Doc: "to a better neighbour until there is none, then elsewhere again", Paper: "White et al. 2021", New: newLocal},
 }
 
 // Find makes a strategy by name; options that it does not have are refused.
