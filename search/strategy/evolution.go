@@ -18,9 +18,6 @@ type evolution struct {
 }
 
 func newEvolution(s search.Setup) (search.Strategy, error) {
-	if err := oneObjective(s, "regularized-evolution"); err != nil {
-		return nil, err
-	}
 	size, err := number(s, "population", 1, 1e6)
 	if err != nil {
 		return nil, err

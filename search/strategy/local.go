@@ -17,9 +17,6 @@ type local struct {
 }
 
 func newLocal(s search.Setup) (search.Strategy, error) {
-	if err := oneObjective(s, "local-search"); err != nil {
-		return nil, err
-	}
 	return &local{pool: newPool(s, "local-search")}, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"math/big"
 	"math/rand/v2"
 
-	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/search"
 )
 
@@ -146,17 +145,6 @@ func (p *pool) next(g search.Genotype) search.Genotype {
 		}
 		out[active[j]] = g[active[j]] + 1
 		return search.Canonical(p.Space, out)
-	}
-	return nil
-}
-
-// oneObjective refuses several.
-func oneObjective(s search.Setup, name string) error {
-	if len(s.Goal.Objectives) > 1 {
-		return &diag.Error{
-			Place: "strategy " + name, Found: "several objectives", Wanted: "one",
-			Fix: "take nsga2 or random, or one objective and limits for the others (--max-ms)",
-		}
 	}
 	return nil
 }

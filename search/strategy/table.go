@@ -15,8 +15,11 @@ import (
 // Row is one strategy.
 type Row struct {
 	Name, Doc string
-	Paper     string // what it follows
+	Also      []string // other names that people know it by
+	Paper     string   // what it follows
 	Options   []Option
+	Many      bool // takes several objectives
+	Partial   bool // asks for shares of a training, and to go on with one
 	New       func(search.Setup) (search.Strategy, error)
 }
 
@@ -25,43 +28,113 @@ type Option struct{ Name, Default, Doc string }
 
 // Table lists the strategies.
 var Table = []Row{
-	{Name: "random", Doc: "each network drawn anew, none twice while there are others", Paper: "Li & Talwalkar 2019", New: newRandom},
+	{Name: "random", Doc: "each network drawn anew, none twice while there are others", Paper: "Li & Talwalkar 2019", New: newRandom, Many: true},
+	{Name: "local-search", Also: []string{"local"}, Doc: "to a better neighbour until there is none, then elsewhere again", Paper: "White et al. 2021", New: newLocal},
 	{
-		Name: "regularized-evolution", Doc: "the best of a sample is mutated, the oldest dies", Paper: "Real et al. 2019", New: newEvolution,
+		Name: "regularized-evolution", Also: []string{"evolution", "rea"}, Doc: "the best of a sample is mutated, the oldest dies", Paper: "Real et al. 2019", New: newEvolution,
 		Options: []Option{{"population", "50", "networks that are alive"}, {"sample", "10", "of which the best is the parent"}},
 	},
-	{Name: "local-search", Doc: "to a better neighbour until there is none, then elsewhere again", Paper: "White et al. 2021", New: newLocal},
+	{
+		Name: "nsga2", Also: []string{"nsga-ii"}, Doc: "generations sorted by fronts and crowding: several objectives", Paper: "Deb et al. 2002", New: newNSGA2, Many: true,
+		Options: []Option{
+			{"population", "40", "networks in a generation"},
+			{"mutation", "1", "choices changed in a child, on average"},
+			{"crossover", "0.9", "share of children with two parents"},
+		},
+	},
+	{
+		Name: "bayesian-gp", Also: []string{"gp", "bayesian"}, Doc: "where a Gaussian process expects the most improvement", Paper: "Jones et al. 1998, Snoek et al. 2012", New: newGP,
+		Options: []Option{{"initial", "10", "networks drawn at first"}},
+	},
+	{
+		Name: "bayesian-rf", Also: []string{"rf", "smac"}, Doc: "where a random forest expects the most improvement", Paper: "Hutter et al. 2011 (SMAC)", New: newRF,
+		Options: []Option{{"initial", "10", "networks drawn at first"}, {"trees", "30", "of the forest"}},
+	},
+	{
+		Name: "tpe", Doc: "what is likely among the best and unlikely among the others", Paper: "Bergstra et al. 2011", New: newTPE,
+		Options: []Option{
+			{"initial", "10", "networks drawn at first"},
+			{"gamma", "0.15", "share of trials that count as the best"},
+			{"spread", "1.5", "choices in which a draw differs from its model, on average"},
+			{"candidates", "64", "draws, of which the likeliest is proposed"},
+		},
+	},
+	{
+		Name: "mcts", Also: []string{"uct"}, Doc: "down the tree of choices by upper confidence bounds", Paper: "Kocsis & Szepesvári 2006; Negrinho & Gordon 2017", New: newMCTS,
+		Options: []Option{
+			{"explore", "0.3", "weight of the bounds' width"},
+			{"temperature", "0.1", "of the draws below the walked part"},
+			{"widen", "2", "options in play: this times the root of the visits"},
+			{"power", "2", "of the reward, which is the share of worse networks"},
+		},
+	},
+	{
+		Name: "ant-colony", Also: []string{"aco"}, Doc: "along trails that good networks leave", Paper: "Stützle & Hoos 2000", New: newAnts,
+		Options: []Option{
+			{"ants", "10", "networks in a round"},
+			{"evaporation", "0.2", "how fast trails fade"},
+			{"floor", "0.05", "the faintest trail; the strongest is 1"},
+		},
+	},
+	{
+		Name: "hyperband", Doc: "many networks trained a little, the better ones on and on, in brackets", Paper: "Li et al. 2018", New: newHyperband, Partial: true,
+		Options: rungOptions,
+	},
+	{
+		Name: "asha", Doc: "as hyperband, but nothing waits for others", Paper: "Li et al. 2020", New: newASHA, Partial: true,
+		Options: rungOptions,
+	},
+}
+
+var rungOptions = []Option{{"eta", "3", "of so many one goes on, with so many times the training"}, {"min-share", "0.1", "of a training that each network gets"}}
+
+// Lookup finds a row by one of its names.
+func Lookup(name string) (*Row, error) {
+	var names []string
+	for i, r := range Table {
+		if r.Name == name || slices.Contains(r.Also, name) {
+			return &Table[i], nil
+		}
+		names = append(names, r.Name)
+	}
+	return nil, &diag.Error{Place: "--strategy", Found: fmt.Sprintf("%q", name), Wanted: "one of " + strings.Join(names, ", ")}
 }
 
 // Find makes a strategy by name; options that it does not have are refused.
 func Find(name string, s search.Setup) (search.Strategy, error) {
-	var names []string
-	for _, r := range Table {
-		names = append(names, r.Name)
-		if r.Name != name {
-			continue
-		}
-		for _, k := range slices.Sorted(maps.Keys(s.Options)) {
-			if !slices.ContainsFunc(r.Options, func(o Option) bool { return o.Name == k }) {
-				var has []string
-				for _, o := range r.Options {
-					has = append(has, o.Name)
-				}
-				return nil, &diag.Error{Place: "strategy " + name, Found: fmt.Sprintf("option %q", k), Wanted: "one of: " + strings.Join(has, ", ")}
-			}
-		}
-		s.Options = maps.Clone(s.Options)
-		if s.Options == nil {
-			s.Options = map[string]string{}
-		}
-		for _, o := range r.Options {
-			if _, ok := s.Options[o.Name]; !ok {
-				s.Options[o.Name] = o.Default
-			}
-		}
-		return r.New(s)
+	r, err := Lookup(name)
+	if err != nil {
+		return nil, err
 	}
-	return nil, &diag.Error{Place: "--strategy", Found: fmt.Sprintf("%q", name), Wanted: "one of " + strings.Join(names, ", ")}
+	for _, k := range slices.Sorted(maps.Keys(s.Options)) {
+		if !slices.ContainsFunc(r.Options, func(o Option) bool { return o.Name == k }) {
+			has := "none"
+			for i, o := range r.Options {
+				if i == 0 {
+					has = "one of: " + o.Name
+				} else {
+					has += ", " + o.Name
+				}
+			}
+			return nil, &diag.Error{Place: "strategy " + r.Name, Found: fmt.Sprintf("option %q", k), Wanted: has}
+		}
+	}
+	if len(s.Goal.Objectives) > 1 && !r.Many {
+		return nil, &diag.Error{
+			Place: "strategy " + r.Name, Found: "several objectives", Wanted: "one",
+			Fix: "take nsga2 or random, or one objective and limits for the others (--max-ms)",
+		}
+	}
+	s.Options = maps.Clone(s.Options)
+	if s.Options == nil {
+		s.Options = map[string]string{}
+	}
+	for _, o := range r.Options {
+		if _, ok := s.Options[o.Name]; !ok {
+			s.Options[o.Name] = o.Default
+		}
+	}
+	return r.New(s)
 }
 
 // number reads a strategy's option.

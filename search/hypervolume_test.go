@@ -42,22 +42,3 @@ func TestHypervolumeCountsCells(t *testing.T) {
 		}
 	}
 }
-
-func TestFront(t *testing.T) {
-	trials := []*Trial{
-		{ID: 1, Values: []float64{1, 5}},
-		{ID: 2, Values: []float64{3, 3}},
-		{ID: 3, Values: []float64{2, 2}},               // under 2
-		{ID: 4, Values: []float64{3, 3}},               // as 2
-		{ID: 5, Values: []float64{9, 9}, Violation: 1}, // breaks a limit
-		{ID: 6, Values: []float64{0, 6}},
-		{ID: 7, Values: []float64{8, 8}, Outcome: Outcome{Fault: "does not compile"}},
-	}
-	var ids []int64
-	for _, f := range Front(trials) {
-		ids = append(ids, f.ID)
-	}
-	if len(ids) != 3 || ids[0] != 6 || ids[1] != 1 || ids[2] != 2 {
-		t.Errorf("the front is %v; wanted 6, 1, 2", ids)
-	}
-}

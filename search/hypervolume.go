@@ -6,21 +6,6 @@ import (
 	"slices"
 )
 
-// Front gives the trials that no other dominates, of those that are feasible,
-// in the order of their first objective; of equal ones the first.
-func Front(trials []*Trial) []*Trial {
-	all := slices.DeleteFunc(slices.Clone(trials), func(t *Trial) bool { return !t.Feasible() })
-	var out []*Trial
-	for i, t := range all {
-		if !slices.ContainsFunc(all, func(o *Trial) bool { return Dominates(o.Values, t.Values) }) &&
-			!slices.ContainsFunc(all[:i], func(o *Trial) bool { return slices.Equal(o.Values, t.Values) }) {
-			out = append(out, t)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b *Trial) int { return cmp.Compare(a.Values[0], b.Values[0]) })
-	return out
-}
-
 // Hypervolume is what points dominate, down to a reference point; all objectives
 // are to be maximized. Points that are not above the reference add nothing.
 func Hypervolume(points [][]float64, reference []float64) float64 {
