@@ -49,6 +49,7 @@ func (c *compiler) assemble(threads int) *program {
 		}
 	}
 	p.steps = append(p.steps, tail...)
+	settleWeights(p.steps)
 	p.arena = placeBuffers(a.bufs, p.threads)
 	for i := range p.steps {
 		if w := p.steps[i].work; w != nil {

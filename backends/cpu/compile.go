@@ -40,6 +40,7 @@ type group struct {
 
 	rows    *quantizedRows // what a dynamic quantization makes for its readers
 	product *rowProduct    // of such rows
+	attend  *attendGroup   // an attention of int8 products
 
 	// rest: what another group of the same nodes began is finished here; that
 	// one's step counts their multiply-accumulates.
@@ -231,6 +232,9 @@ func (g *group) kernelName() string {
 // info describes the group's step.
 func (g *group) info() backends.Step {
 	s := backends.Step{Nodes: g.nodes, Label: g.nodes[0].Label(), Kernel: g.kernelName(), Fallback: g.eval != nil}
+	if g.attend != nil {
+		s.Label = g.nodes[g.main].Label()
+	}
 	ops := make([]string, len(g.nodes))
 	inner := map[*ir.Value]bool{}
 	for i, n := range g.nodes {

@@ -17,10 +17,12 @@ import (
 //	q_convolution_transpose|q_add|q_multiply + q_lookup
 //	transpose + uniform_quantize
 //	dot_integer with what scales its sums (fuse_dynamic.go)
+//	q_dot_general … softmax … q_dot_general (fuse_attention.go)
 func (c *compiler) fuse() {
 	claimed := map[*ir.Node]bool{}
 	at := map[*ir.Node]*group{} // by last node
 	c.fuseDynamic(claimed, at)
+	c.fuseAttention(claimed, at)
 	// Contractions choose first, and of two that could take an add the later.
 	for _, contractions := range []bool{true, false} {
 		for _, n := range slices.Backward(c.g.Nodes) {

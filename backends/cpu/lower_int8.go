@@ -202,6 +202,9 @@ func lowerQDot(c *compiler, g *group) error {
 }
 
 func lowerQDotGeneral(c *compiler, g *group) error {
+	if g.attend != nil {
+		return lowerAttend(c, g)
+	}
 	n := g.nodes[0]
 	as, az, err := perTensor(n.Inputs[0])
 	if err != nil {

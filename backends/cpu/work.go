@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/f32"
+	q8 "github.com/nasc-dev/nasc/backends/cpu/kernels/int8"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/plain"
 )
@@ -34,6 +35,7 @@ type call struct {
 	args
 	ops       [][]byte
 	attention f32.AttentionArgs // made of the above for kernels with more operands
+	attend    q8.AttendArgs
 	plain     plain.Args
 	recurrent f32.RecurrentArgs
 	norm      f32.NormArgs

@@ -148,6 +148,8 @@ func (w *writer) plan() error {
 		switch s.Func {
 		case "Attention":
 			wrap = "attentionk"
+		case "Attend":
+			wrap = "attendk"
 		case "Recurrent":
 			wrap = "recurrentk"
 		}

@@ -226,28 +226,39 @@ func BenchmarkElementwise(b *testing.B) {
 	}
 }
 
-// Layers whose weights were not used since eleven others': they come from the
-// third level cache, as in a whole network.
+// Layers whose weights were not used since those of all others: they come from
+// the third level cache, as in a whole network.
 func BenchmarkColdWeights(b *testing.B) {
-	r := newRNG(1)
 	v := layer{"", 7, 512, 512, 3, 1, 1, false, false}
-	s := v.spec(r)
-	l := isa.Available()[0]
+	b.Run("conv", func(b *testing.B) {
+		s := v.spec(newRNG(1))
+		n := s.OH * s.OW * s.K
+		benchCold(b, 10, s.H*s.W*s.C, n, 2*float64(n)*9*512, func() (Kernel, error) { return Conv(s, isa.Available()[0]) })
+	})
+	for _, d := range [][3]int{{16, 384, 384}, {128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {197, 192, 192}, {197, 192, 768}} {
+		b.Run(fmt.Sprintf("%dx%dx%d", d[0], d[1], d[2]), func(b *testing.B) {
+			s := DotSpec{M: d[0], K: d[1], N: d[2], Weights: newRNG(1).int8s(d[1] * d[2]), Mult: repeat(1e-3, d[2]), Out: Out{Zero: 3}}
+			benchCold(b, 1+6<<20/(d[1]*d[2]), d[0]*d[1], d[0]*d[2], 2*float64(d[0]*d[1]*d[2]), func() (Kernel, error) { return Dot(s, isa.Available()[0]) })
+		})
+	}
+}
+
+func benchCold(b *testing.B, count, in, out int, ops float64, prepare func() (Kernel, error)) {
 	var ks []Kernel
-	for range 10 {
-		k, err := Conv(s, l)
+	for range count {
+		k, err := prepare()
 		ks = append(ks, must(b, k, err))
 	}
-	n := s.OH * s.OW * s.K
-	a := &Args{X: r.bytes(s.H * s.W * s.C), Y: make([]byte, n), Scratch: aligned[byte](ks[0].ScratchBytes())}
+	a := &Args{X: newRNG(2).bytes(in), Y: make([]byte, out), Scratch: aligned[byte](ks[0].ScratchBytes())}
 	best := math.Inf(1)
 	for b.Loop() {
 		start := time.Now()
 		for _, k := range ks {
 			k.Run(0, k.Tiles(), a)
 		}
-		best = min(best, float64(time.Since(start).Nanoseconds())/float64(len(ks)))
+		best = min(best, float64(time.Since(start).Nanoseconds())/float64(count))
 	}
-	b.ReportMetric(2*float64(n)*9*512/best, "GOPS")
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ops/best, "GOPS")
 	b.ReportMetric(best/1000, "us")
 }

@@ -36,7 +36,8 @@ type conv struct {
 	k        *gemmKernel
 	fin      finisher
 	copied   bool
-	ahead    bool // a block's weights are prefetched while the one before runs
+	ahead    bool   // a block's weights are prefetched while the one before runs
+	after    []byte // what is read next, behind the last block's weights
 	in       input
 	blocks   []block
 	runs     []int64
@@ -105,7 +106,8 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	return &op{
 		name: fmt.Sprintf("conv_%s_%s", s.dims(), c.k.name), run: c.run,
 		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.sumBytes,
-		cost: max(products, float64(s.KH*s.KW*s.C/s.Groups*s.K)/weightBytesPerNS) / units,
+		cost:    max(products, float64(s.KH*s.KW*s.C/s.Groups*s.K)/weightBytesPerNS) / units,
+		weights: c,
 	}, nil
 }
 
@@ -140,6 +142,26 @@ func (c *conv) prepare(l isa.Level) {
 	c.Weights, c.Bias, c.WZero, c.Mult = nil, nil, nil, nil
 }
 
+// weightSlack is what may be read behind the last weights.
+const weightSlack = 64
+
+func (c *conv) weightBytes() int {
+	n := 0
+	for i := range c.blocks {
+		n += align64(len(c.blocks[i].w))
+	}
+	return n + weightSlack
+}
+
+func (c *conv) moveWeights(dst []byte) {
+	for i := range c.blocks {
+		n := copy(dst, c.blocks[i].w)
+		c.blocks[i].w, dst = dst[:n:n], dst[align64(n):]
+	}
+}
+
+func (c *conv) readNext(b []byte) { c.after = b }
+
 func (c *conv) packBlocks(cg, kg, length int) {
 	// x as u8 keeps its zero point, which the bias takes away.
 	zero := int32(0)
@@ -152,7 +174,7 @@ func (c *conv) packBlocks(cg, kg, length int) {
 		size += align64(len(c.runs) * c.quads * k.stepBytes())
 		col += k.cols
 	}
-	c.ahead = c.Groups == 1 && size > 1<<20
+	c.ahead = c.k.level == isa.VNNI || c.Groups == 1 && size > 1<<20
 	slab := aligned[byte](size * c.Groups)
 	for g := range c.Groups {
 		for col := 0; col < kg; {
@@ -239,10 +261,24 @@ func (c *conv) run(lo, hi int, a *Args) {
 		} else {
 			x = unsafe.Add(base(a.X), ((b.n*c.H+b.oy0*c.SH)*c.W)*c.C)
 		}
-		c.band(ca, a, b, &c.blocks[u%len(c.blocks)], x)
+		blk := &c.blocks[u%len(c.blocks)]
+		c.band(ca, a, b, blk, c.next(u, hi, blk), x)
 	}
 	*ca = convArgs{}
 	convPool.Put(ca)
+}
+
+// next gives the weights that are read after those of blk, the block of unit u.
+func (c *conv) next(u, hi int, blk *block) []byte {
+	switch {
+	case !c.ahead:
+		return nil
+	case c.k.level != isa.VNNI: // its kernels read on
+		return view[byte](unsafe.Add(base(blk.w), len(blk.w)), 0)
+	case u+1 < hi:
+		return c.blocks[(u+1)%len(c.blocks)].w
+	}
+	return c.after
 }
 
 // lines are the pixels of a band as a kernel walks them: n at a time, step bytes
@@ -260,8 +296,9 @@ func (c *conv) lines(b *band) (l lines, start int) {
 	return l, (b.ox0*c.SW - origin) * pixel
 }
 
-// band computes a block's channels of a band; x is the band's first input row.
-func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer) {
+// band computes a block's channels of a band; x is the band's first input row,
+// next what is fetched meanwhile.
+func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, next []byte, x unsafe.Pointer) {
 	k := blk.k
 	l, start := c.lines(b)
 	x = unsafe.Add(x, blk.group*(c.C/c.Groups)*c.in.elem)
@@ -274,8 +311,9 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, x unsafe.Pointer
 		xStep: uintptr(l.step), runs: base(c.runs), numRuns: len(c.runs), quads: c.quads,
 		w: base(blk.w), init: base(blk.init), sumStep: sumStep,
 	}
-	if c.ahead {
-		g.ahead = uintptr(base(blk.w)) + uintptr(len(blk.w))
+	if next != nil {
+		g.ahead = uintptr(base(next))
+		g.aheadStep = uintptr(ceilDiv(len(next), l.count*ceilDiv(l.n, k.rows)*len(c.runs)*c.quads))
 	}
 	if k.fuses && c.fin.pack != nil {
 		c.fusedBand(g, a, pixel, blk, x, l, start)
@@ -336,6 +374,9 @@ func (c *conv) fusedBand(g *gemmArgs, a *Args, pixel int, blk *block, x unsafe.P
 // rowsOf computes n rows from g.x on, in tiles of nearly equal height.
 func (k *gemmKernel) rowsOf(g *gemmArgs, sums unsafe.Pointer, n int) {
 	g.lineTiles, g.lineLeft, g.lineSkip = n, n, 0 // no line ends
+	if g.ahead == 0 && k.level != isa.AMX {
+		g.ahead = uintptr(g.w) // fetched from nowhere else: an address must be one
+	}
 	tiles := ceilDiv(n, k.rows)
 	small := n / tiles
 	big := n - small*tiles // tiles with a row more

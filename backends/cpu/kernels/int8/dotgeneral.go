@@ -178,9 +178,9 @@ func (d *dotGeneral) packB(ca *convArgs, a *Args, b []byte) {
 			clear(start)
 			*g = gemmArgs{
 				x: base(d.onesRow), runs: unsafe.Pointer(&noOffset), numRuns: 1, quads: d.kPad / k.quad,
-				w: base(dst), init: base(start), sums: unsafe.Add(base(a.Scratch), d.aOff.sums), tiles: 1, rows: 1,
+				w: base(dst), init: base(start), sums: unsafe.Add(base(a.Scratch), d.aOff.sums),
 			}
-			k.run[0](g)
+			k.rowsOf(g, g.sums, 1)
 			for j, s := range view[int32](g.sums, cols) {
 				start[j] = int32(d.k)*za*zb - za*s
 			}

@@ -13,3 +13,5 @@ func vectorQuantizeBy() []convertKernel {
 func vectorFinishRows() []rowsKernel {
 	return []rowsKernel{{kernel{"finish_rows_neon", isa.NEON}, wholeFinishRows(finishRowsNEON, 4)}}
 }
+
+func vectorAttention() []attentionKernel { return nil }

@@ -49,7 +49,10 @@ type gemmArgs struct {
 	lineLeft            int
 	runNow, runsLeft    uintptr // these three the kernel's own
 	xNow                uintptr // no pointer: in the end it is behind the tensor
-	ahead               uintptr // what is prefetched, moving on; 0: nothing
+
+	// What is prefetched, moving on, and on 512 bits by how much at each step; 0:
+	// nothing.
+	ahead, aheadStep uintptr
 }
 
 // packing is what packing results needs beside the factors: a vector each of

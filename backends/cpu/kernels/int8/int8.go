@@ -120,6 +120,14 @@ type op struct {
 	scratch int
 	cost    float64
 	run     func(lo, hi int, a *Args)
+	weights weights // nil where there are none to move
+}
+
+// weights are packed weights of a kernel, which may be moved.
+type weights interface {
+	weightBytes() int
+	moveWeights(dst []byte)
+	readNext(b []byte)
 }
 
 func (o *op) Tiles() int              { return o.tiles }
@@ -127,6 +135,20 @@ func (o *op) ScratchBytes() int       { return o.scratch }
 func (o *op) Name() string            { return o.name }
 func (o *op) TileCost() float64       { return o.cost }
 func (o *op) Run(lo, hi int, a *Args) { o.run(lo, hi, a) }
+
+// WeightBytes is how much memory MoveWeights takes; 0: there is nothing to move.
+func (o *op) WeightBytes() int {
+	if o.weights == nil {
+		return 0
+	}
+	return o.weights.weightBytes()
+}
+
+// MoveWeights copies the packed weights to dst, which begins at a multiple of 64.
+func (o *op) MoveWeights(dst []byte) { o.weights.moveWeights(dst) }
+
+// ReadNext says what is read after the weights: it is fetched in time.
+func (o *op) ReadNext(b []byte) { o.weights.readNext(b) }
 
 // specError reports a specification that cannot be prepared.
 func specError(op, found, wanted string, args ...any) error {

@@ -1,9 +1,11 @@
 package int8
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -576,6 +578,32 @@ func TestErrors(t *testing.T) {
 	for _, c := range cases {
 		if _, err := c.make(); fmt.Sprint(err) != c.want {
 			t.Errorf("got %v\nwant %s", err, c.want)
+		}
+	}
+}
+
+// Weights that were moved give the same bits, and the place they had is free.
+func TestMoveWeights(t *testing.T) {
+	r := newRNG(5)
+	for _, l := range isa.Available() {
+		s := DotSpec{M: 20, K: 70, N: 150, Weights: r.int8s(70 * 150), Mult: repeat(1e-3, 150), XZero: 3, Out: Out{Zero: 3}}
+		k, err := Dot(s, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := Args{X: r.bytes(20 * 70), Y: make([]byte, 20*150), Scratch: aligned[byte](k.ScratchBytes())}
+		k.Run(0, k.Tiles(), &a)
+		want := slices.Clone(a.Y)
+		w := k.(*op)
+		old := w.weights.(*conv).blocks[0].w
+		dst := aligned[byte](w.WeightBytes() + 64)
+		w.MoveWeights(dst[:w.WeightBytes()])
+		w.ReadNext(dst[w.WeightBytes():])
+		fill(old, 99)
+		clear(a.Y)
+		k.Run(0, k.Tiles(), &a)
+		if !bytes.Equal(a.Y, want) {
+			t.Errorf("%v: other results after the weights moved", l)
 		}
 	}
 }

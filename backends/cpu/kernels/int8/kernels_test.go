@@ -191,6 +191,7 @@ func TestLayouts(t *testing.T) {
 		{"gemm.runsLeft", unsafe.Offsetof(g.runsLeft), 208},
 		{"gemm.xNow", unsafe.Offsetof(g.xNow), 216},
 		{"gemm.ahead", unsafe.Offsetof(g.ahead), 224},
+		{"gemm.aheadStep", unsafe.Offsetof(g.aheadStep), 232},
 		{"packing.leastQ", unsafe.Offsetof(k.leastQ), 320},
 		{"packing.mostQ", unsafe.Offsetof(k.mostQ), 384},
 		{"packing.flipX2", unsafe.Offsetof(k.flipX2), 448},
@@ -316,7 +317,7 @@ func TestLayouts(t *testing.T) {
 // The assembly in the tree is what gen writes.
 func TestGenerated(t *testing.T) {
 	var src []byte
-	for _, name := range []string{"kernels_amd64.go", "dynamic_amd64.go", "generate.go"} {
+	for _, name := range []string{"kernels_amd64.go", "dynamic_amd64.go", "attend_amd64.go", "generate.go"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

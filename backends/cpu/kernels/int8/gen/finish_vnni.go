@@ -131,9 +131,9 @@ func finish512(name string, residual, bounded bool) {
 		if bounded && vecs > 1 {
 			// Sums of 64 columns, scaled and rounded, packed to 16 bits.
 			// (Of 32 columns the upper half is the lower one.)
-			packed := func(q []reg.VecVirtual, from func(v int) Op, m func(v int) Op) (lo, hi reg.VecVirtual) {
+			packed := func(q []reg.VecVirtual, m func(v int) Op) (lo, hi reg.VecVirtual) {
 				for v := range q {
-					VCVTDQ2PS(from(v), q[v])
+					VCVTDQ2PS(q[v], q[v])
 				}
 				for v := range q {
 					VMULPS(m(v), q[v], q[v])
@@ -149,7 +149,8 @@ func finish512(name string, residual, bounded bool) {
 				return q[0], q[2]
 			}
 			q := []reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}[:vecs]
-			a, b := packed(q, func(v int) Op { return at(sums, 64*v) }, func(v int) Op { return ms[v] })
+			addRow(add, part, func(v int) Op { return at(sums, 64*v) }, q)
+			a, b := packed(q, func(v int) Op { return ms[v] })
 			if residual {
 				r, none, r0, r1 := ZMM(), ZMM(), ZMM(), ZMM()
 				VMOVDQU8_Z(at(x2, 0), reg.K1, r)
@@ -169,7 +170,7 @@ func finish512(name string, residual, bounded bool) {
 				for v := range p {
 					VPMADDWD(pair, p[v], p[v])
 				}
-				a, b = packed(p, func(v int) Op { return p[v] }, func(int) Op { return mult2 })
+				a, b = packed(p, func(int) Op { return mult2 })
 			}
 			VPADDSW(zero, a, a)
 			if vecs == 4 {
@@ -197,17 +198,10 @@ func finish512(name string, residual, bounded bool) {
 			continue
 		}
 		q := make([]reg.VecVirtual, vecs)
-		rowAdd := ZMM()
-		VPXORD(rowAdd, rowAdd, rowAdd)
-		TESTQ(add, add)
-		JZ(LabelRef("plain" + part))
-		VPBROADCASTD(at(add, 0), rowAdd)
-		ADDQ(Imm(4), add)
-		Label("plain" + part)
 		for v := range q {
 			q[v] = ZMM()
-			VPADDD(at(sums, 64*v), rowAdd, q[v])
 		}
+		addRow(add, part, func(v int) Op { return at(sums, 64*v) }, q)
 		scale := func(m func(v int) Op, lo, hi Op) {
 			for v := range q {
 				VCVTDQ2PS(q[v], q[v])
@@ -265,6 +259,20 @@ func finish512(name string, residual, bounded bool) {
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// addRow reads a row's sums and adds what its row has, if add is not nil.
+func addRow(add reg.GPVirtual, part string, sums func(v int) Op, q []reg.VecVirtual) {
+	rowAdd := ZMM()
+	VPXORD(rowAdd, rowAdd, rowAdd)
+	TESTQ(add, add)
+	JZ(LabelRef("plain" + part))
+	VPBROADCASTD(at(add, 0), rowAdd)
+	ADDQ(Imm(4), add)
+	Label("plain" + part)
+	for v := range q {
+		VPADDD(sums(v), rowAdd, q[v])
+	}
 }
 
 // orderData: after packing 4 vectors to bytes, the 4-byte piece at 4l+v of the

@@ -77,6 +77,14 @@ func vexVPDPBUSD(w, x, acc reg.VecPhysical) {
 func gemm(name string, m machine, rows, vecs int) {
 	a := text(name, "gemmArgs", fmt.Sprintf("computes tiles of %d rows; it advances a.", rows))
 	x, step, quads := load(a, gemmX), load(a, gemmXStep), load(a, gemmQuads)
+	var ahead reg.GPVirtual
+	var aheadStep Op = field(a, gemmAheadStep)
+	if m.bytes == 64 {
+		ahead = load(a, gemmAhead)
+		if rows <= 12 { // more rows leave no register
+			aheadStep = load(a, gemmAheadStep)
+		}
+	}
 	acc := func(r, v int) reg.VecPhysical { return m.regs[r*vecs+v] }
 	held := vecs
 	for rows*vecs+held+1+m.temps > len(m.regs) {
@@ -141,6 +149,10 @@ func gemm(name string, m machine, rows, vecs int) {
 			}
 		}
 	}
+	if m.bytes == 64 {
+		PREFETCHT1(at(ahead, 0))
+		ADDQ(aheadStep, ahead)
+	}
 	ADDQ(I32(vecs*m.bytes), w)
 	for _, b := range bases {
 		ADDQ(Imm(4), b)
@@ -167,6 +179,9 @@ func gemm(name string, m machine, rows, vecs int) {
 	}
 	DECQ(field(a, gemmTiles))
 	JNZ(LabelRef("tile"))
+	if m.bytes == 64 {
+		MOVQ(ahead, field(a, gemmAhead))
+	}
 	VZEROUPPER()
 	RET()
 }

@@ -32,6 +32,7 @@ const (
 	gemmRunsLeft  = 208
 	gemmXNow      = 216
 	gemmAhead     = 224
+	gemmAheadStep = 232
 
 	packZero   = 0
 	packLeast  = 64

@@ -1,0 +1,173 @@
+package int8
+
+import (
+	"bytes"
+	"math"
+	"testing"
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+func TestAttendLayouts(t *testing.T) {
+	var a attentionArgs
+	var c columnArgs
+	for _, v := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"rows.sumStep", unsafe.Offsetof(a.sumStep), 8},
+		{"rows.rowAdd", unsafe.Offsetof(a.rowAdd), 16},
+		{"rows.bias", unsafe.Offsetof(a.bias), 24},
+		{"rows.rows", unsafe.Offsetof(a.rows), 32},
+		{"rows.n", unsafe.Offsetof(a.n), 40},
+		{"rows.y", unsafe.Offsetof(a.y), 48},
+		{"rows.yStep", unsafe.Offsetof(a.yStep), 56},
+		{"rows.total", unsafe.Offsetof(a.total), 64},
+		{"rows.tmp", unsafe.Offsetof(a.tmp), 72},
+		{"rows.mult", unsafe.Offsetof(a.mult), 80},
+		{"rows.inv", unsafe.Offsetof(a.inv), 84},
+		{"rows.hi", unsafe.Offsetof(a.hi), 88},
+		{"rows.zero", unsafe.Offsetof(a.zero), 92},
+		{"columns.xStep", unsafe.Offsetof(c.xStep), 8},
+		{"columns.n", unsafe.Offsetof(c.n), 16},
+		{"columns.depth", unsafe.Offsetof(c.depth), 24},
+		{"columns.w", unsafe.Offsetof(c.w), 32},
+		{"columns.wStep", unsafe.Offsetof(c.wStep), 40},
+		{"columns.flip", unsafe.Offsetof(c.flip), 48},
+	} {
+		if v.got != v.want {
+			t.Errorf("%s lies at %d; gen has %d", v.name, v.got, v.want)
+		}
+	}
+}
+
+// randomAttend draws an attention whose scores spread over some units, with
+// extreme zero points now and then.
+func randomAttend(r rng) AttendSpec {
+	pick := func(v ...int) int { return v[r.IntN(len(v))] }
+	zero := func(signed bool) int32 {
+		z := int32(pick(0, 1, 100, 128, 255, r.IntN(256)))
+		if signed {
+			z -= 128
+		}
+		return z
+	}
+	s := AttendSpec{
+		N: 1 + r.IntN(2), H: 1 + r.IntN(3), T: 1 + r.IntN(40), S: 1 + r.IntN(140), D: pick(16, 32, 48, 64, 80), V: pick(16, 32, 48, 64, 96, 128),
+		QSigned: r.IntN(2) == 0, KSigned: r.IntN(2) == 0, VSigned: r.IntN(2) == 0,
+		Score: 1e-4 * float32(1+r.IntN(30)), Inv: float32(pick(100, 255, 700)), Mult: 1e-4 * float32(1+r.IntN(100)),
+	}
+	s.QZero, s.KZero, s.VZero = zero(s.QSigned), zero(s.KSigned), zero(s.VSigned)
+	s.Masks = pick(0, 1, s.N)
+	s.Weights.Zero = int32(pick(0, 0, 3))
+	s.Out = Out{DType: DType(r.IntN(2)), Zero: int32(r.IntN(100))}
+	if r.IntN(3) == 0 {
+		s.Out.QMin, s.Out.QMax = 5, 90
+	}
+	return s
+}
+
+func runAttend(t *testing.T, s AttendSpec, l isa.Level, a AttendArgs, cut int) []byte {
+	t.Helper()
+	k, err := Attend(s, l)
+	if err != nil {
+		t.Fatalf("%+v: %v", s, err)
+	}
+	const guard = 0xA5
+	y := bytes.Repeat([]byte{guard}, s.N*s.T*s.H*s.V+64)
+	a.Y, a.Scratch = y[:len(y)-64], aligned[byte](k.ScratchBytes())
+	fill(a.Scratch, 0x7f)
+	n := k.Tiles()
+	cut = min(cut, n)
+	k.Run(cut, n, &a)
+	k.Run(0, cut, &a)
+	if !bytes.Equal(y[len(y)-64:], bytes.Repeat([]byte{guard}, 64)) {
+		t.Fatalf("%+v at %v: written behind the result", s, l)
+	}
+	return a.Y
+}
+
+func TestAttend(t *testing.T) {
+	r := newRNG(11)
+	for i := range 60 {
+		s := randomAttend(r)
+		switch i { // the shapes of networks
+		case 0:
+			s.T, s.S, s.D, s.V = 197, 197, 64, 64
+		case 1:
+			s.T, s.S, s.D, s.V, s.VSigned, s.VZero = 128, 128, 32, 32, true, 0
+		}
+		a := AttendArgs{V: r.bytes(s.N * s.S * s.H * s.V)}
+		a.X, a.X2 = r.bytes(s.N*s.T*s.H*s.D), r.bytes(s.N*s.S*s.H*s.D)
+		if s.Masks > 0 {
+			m := make([]float32, s.Masks*s.S)
+			for j := range m {
+				switch r.IntN(6) {
+				case 0:
+					m[j] = -10000
+				case 1:
+					m[j] = float32(math.Inf(-1))
+				case 2:
+					m[j] = float32(r.IntN(100)) / 50
+				}
+			}
+			if r.IntN(4) == 0 { // a row without a key: its softmax is no number
+				for j := range m {
+					m[j] = float32(math.Inf(-1))
+				}
+			}
+			a.Mask = view[byte](base(m), 4*len(m))
+		}
+		want := runAttend(t, s, isa.Portable, a, 0)
+		for _, l := range isa.Available() {
+			if got := runAttend(t, s, l, a, r.IntN(5)); !bytes.Equal(got, want) {
+				t.Fatalf("%d: %+v at %v differs", i, s, l)
+			}
+		}
+	}
+}
+
+func TestAttendRefuses(t *testing.T) {
+	ok := AttendSpec{N: 2, H: 1, T: 1, S: 1, D: 16, V: 16, Score: 1, Inv: 1, Mult: 1}
+	if _, err := Attend(ok, isa.Portable); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*AttendSpec){
+		"extent":  func(s *AttendSpec) { s.S = 0 },
+		"masks":   func(s *AttendSpec) { s.Masks = 3 },
+		"weights": func(s *AttendSpec) { s.Weights = Out{DType: S8} },
+		"least":   func(s *AttendSpec) { s.Weights = Out{QMin: 3, QMax: 9, Zero: 1} },
+		"result":  func(s *AttendSpec) { s.Out.DType = F32 },
+	} {
+		s := ok
+		change(&s)
+		if _, err := Attend(s, isa.Portable); err == nil {
+			t.Errorf("%s: no error for %+v", name, s)
+		}
+	}
+}
+
+func BenchmarkAttend(b *testing.B) {
+	for _, s := range []AttendSpec{
+		{N: 1, H: 3, T: 197, S: 197, D: 64, V: 64},
+		{N: 1, H: 12, T: 16, S: 16, D: 32, V: 32, Masks: 1},
+		{N: 1, H: 12, T: 128, S: 128, D: 32, V: 32, Masks: 1},
+		{N: 1, H: 12, T: 256, S: 256, D: 32, V: 32, Masks: 1},
+	} {
+		s.QZero, s.KSigned, s.KZero, s.VSigned, s.VZero, s.Score, s.Inv, s.Mult = 129, true, 6, true, -22, 1e-3, 255, 1e-2
+		l := isa.Available()[0]
+		k, err := Attend(s, l)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(k.Name(), func(b *testing.B) {
+			r := newRNG(1)
+			a := AttendArgs{V: r.bytes(s.S * s.H * s.V), Mask: make([]byte, 4*s.S)}
+			a.X, a.X2, a.Y, a.Scratch = r.bytes(s.T*s.H*s.D), r.bytes(s.S*s.H*s.D), make([]byte, s.T*s.H*s.V), aligned[byte](k.ScratchBytes())
+			for b.Loop() {
+				k.Run(0, k.Tiles(), &a)
+			}
+		})
+	}
+}
