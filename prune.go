@@ -2,20 +2,13 @@ package nasc
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"hash/crc32"
+	"math"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 
-	"github.com/nasc-dev/nasc/backends"
-	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
-	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/passes"
 )
 
@@ -27,13 +20,18 @@ type PruneOptions struct {
 	Target       string // whose latency it is
 	Threads      int
 	Table        string // latency rows; missing ones are measured and added
-	Data         string // DATA for means, activation and taylor
-	Samples      int    // of it
+	Data         string // DATA for means, criteria, correction and fine-tuning
+	Samples      int    // of it, for all but fine-tuning
+	Eval         string // DATA to judge by, before and after
 	Criterion    string
 	Scope        string
-	Round        int // widths are multiples of it; 0: for latency the step of the device, measured
+	PerCost      bool
+	Correct      bool
+	Round        int // widths are multiples of it; 0: for latency the steps of the device, measured
 	Keep         float64
 	Blocks       int
+	Rounds       int // of pruning, each with a fine-tuning after it; 0 is 1
+	Finetune     FinetuneOptions
 	Seed         uint64
 	Out          string
 	Preprocess   *nascfile.Preprocess
@@ -41,7 +39,7 @@ type PruneOptions struct {
 	Warn         func(text string)
 }
 
-// Size is what a network costs.
+// Size is what a network costs, with its batch norms folded.
 type Size struct {
 	Params int64   `json:"params"`
 	MACs   int64   `json:"macs"`
@@ -56,12 +54,22 @@ type PruneResult struct {
 	After  Size   `json:"after"`
 	Round  int    `json:"round"`
 	*passes.Pruned
-	Predicted [2]float64 `json:"predicted_ms,omitzero"` // by the table
-	Out       string     `json:"out,omitempty"`
+	Rounds    []PruneRound `json:"rounds,omitempty"`
+	Predicted [2]float64   `json:"predicted_ms,omitzero"` // by the table
+	Judged    *Judged      `json:"eval,omitempty"`
+	Out       string       `json:"out,omitempty"`
+}
+
+// PruneRound is one round of pruning and fine-tuning.
+type PruneRound struct {
+	Cost float64 `json:"cost"`
+	Loss float64 `json:"loss,omitempty"` // of the last epoch
+	Top1 float64 `json:"top1,omitempty"` // of the training batches, as they came
 }
 
 // Prune removes channels of a float model until it costs what was asked for,
-// measures both on the target and writes the smaller one.
+// measures both on the target and writes the smaller one. With several rounds
+// the cost falls by the same factor in each.
 func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
@@ -72,9 +80,13 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 	if len(m.Module.Graphs) != 1 {
 		return nil, &diag.Error{Place: m.Path, Found: "several sets of shapes", Wanted: "a model with one", Fix: "prune it before it is compiled for more"}
 	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	g := m.Graph().Clone()
-	if !m.Compiled && o.Criterion != "bn-scale" { // the factors of batch norms are gone in canonical form
-		if _, err := passes.Canonicalize(ctx, g, passes.Options{}); err != nil {
+	if !m.Compiled { // batch norms stay: fine-tuning wants them
+		var err error
+		if g, err = Trainable(ctx, m); err != nil {
 			return nil, err
 		}
 	}
@@ -92,42 +104,34 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 		return nil, diag.At("--target-"+o.Goal, err)
 	}
 	res := &PruneResult{Target: o.Target, Round: o.Round, Out: o.Out}
-	if o.Round == 0 && o.Goal == "latency" {
-		if res.Round, err = Step(ctx, o.Target, max(1, o.Threads)); err != nil {
-			return nil, err
-		}
-	}
-	p := passes.PruneOptions{
-		Cost: cost, Target: limit, Criterion: o.Criterion, Scope: o.Scope, Round: res.Round, Keep: o.Keep, Seed: o.Seed,
-		Blocks: o.Blocks, Progress: o.Progress,
-	}
-	if o.Data != "" {
-		if err := o.samples(m, g, &p); err != nil {
-			return nil, err
-		}
-	}
-	small, rep, err := passes.Prune(ctx, g, p)
+	small, err := o.inRounds(ctx, m, g, c, cost, now, limit, res)
 	if err != nil {
 		return nil, err
 	}
-	res.Pruned = rep
-	res.Before, res.After = sizeOf(g), sizeOf(small)
 	if c.table != "" {
-		res.Predicted = [2]float64{rep.Before, rep.After}
+		res.Predicted = [2]float64{res.Pruned.Before, res.Pruned.After}
 	}
-	a, err := c.runnable(g)
-	if err != nil {
-		return nil, err
+	folded := [2]*ir.Graph{}
+	var ready [2]*ir.Graph
+	for i, x := range []*ir.Graph{g, small} {
+		if folded[i], err = canonical(ctx, x); err != nil {
+			return nil, err
+		}
+		if ready[i], err = c.runnable(x); err != nil {
+			return nil, err
+		}
 	}
-	b, err := c.runnable(small)
-	if err != nil {
-		return nil, err
-	}
-	ms, err := alternate(ctx, o.Target, max(1, o.Threads), a, b)
+	res.Before, res.After = sizeOf(folded[0]), sizeOf(folded[1])
+	ms, err := alternate(ctx, o.Target, max(1, o.Threads), ready[0], ready[1])
 	if err != nil {
 		return nil, err
 	}
 	res.Before.MS, res.After.MS = ms[0], ms[1]
+	if o.Eval != "" {
+		if res.Judged, err = o.judge(ctx, m, folded[0], folded[1]); err != nil {
+			return nil, err
+		}
+	}
 	if o.Out == "" {
 		return res, nil
 	}
@@ -140,21 +144,98 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 	return res, nascfile.Write(o.Out, &ir.Module{Graphs: []*ir.Graph{small}}, &man)
 }
 
+// inRounds prunes and fine-tunes, round after round.
+func (o *PruneOptions) inRounds(ctx context.Context, m *Model, g *ir.Graph, c *costs, cost func(context.Context, *ir.Graph) (float64, error), now, limit float64, res *PruneResult) (*ir.Graph, error) {
+	small := g
+	for r := 1; r <= max(1, o.Rounds); r++ {
+		p := passes.PruneOptions{
+			Cost: cost, Target: limit, Criterion: o.Criterion, Scope: o.Scope, PerCost: o.PerCost, Round: o.Round, Keep: o.Keep, Seed: o.Seed,
+			Run: Runner(ctx, max(1, o.Threads)), Progress: o.Progress,
+		}
+		if r < o.Rounds {
+			p.Target = now * math.Pow(limit/now, float64(r)/float64(o.Rounds))
+		}
+		if r == 1 {
+			p.Blocks = o.Blocks
+		}
+		if o.Round == 0 && o.Goal == "latency" {
+			p.Step = c.stairsOf
+		}
+		if o.Data != "" {
+			if err := o.samples(m, g, &p); err != nil {
+				return nil, err
+			}
+			p.Correct = o.Correct
+		}
+		next, rep, err := passes.Prune(ctx, small, p)
+		if err != nil {
+			return nil, err
+		}
+		if res.Pruned == nil {
+			res.Pruned = rep
+		} else {
+			res.again(rep)
+		}
+		round := PruneRound{Cost: rep.After}
+		if o.Finetune.Epochs > 0 {
+			if next, err = o.finetune(ctx, m, g, next, r, &round); err != nil {
+				return nil, err
+			}
+		}
+		if o.Rounds > 1 || o.Finetune.Epochs > 0 {
+			res.Rounds = append(res.Rounds, round)
+		}
+		small = next
+	}
+	return small, nil
+}
+
+// again adds what a later round did to the report of the ones before.
+func (r *PruneResult) again(rep *passes.Pruned) {
+	for _, x := range rep.Groups {
+		if i := slices.IndexFunc(r.Groups, func(y passes.PrunedGroup) bool { return y.Layers == x.Layers }); i >= 0 {
+			r.Groups[i].Is = x.Is
+		}
+	}
+	gone, all := 0, 0
+	for _, x := range r.Groups {
+		gone, all = gone+x.Was-x.Is, all+x.Was
+	}
+	r.Share = float64(gone) / float64(max(1, all))
+	r.Absorbed += rep.Absorbed
+	r.Corrected = rep.Corrected
+	r.Pruned.After = rep.After
+}
+
+func (o *PruneOptions) check() error {
+	switch {
+	case o.Rounds > 1 && o.Finetune.Epochs == 0:
+		return &diag.Error{Place: "--rounds", Found: fmt.Sprint(o.Rounds, " without fine-tuning"), Wanted: "--finetune-epochs and --data: without, one round gives the same"}
+	case o.Finetune.Epochs > 0 && o.Data == "":
+		return &diag.Error{Place: "--finetune-epochs", Found: "no data", Wanted: "--data"}
+	case o.Correct && o.Data == "":
+		return &diag.Error{Place: "--correct", Found: "no data", Wanted: "--data: layers are fitted to what it makes of them"}
+	}
+	return nil
+}
+
+// canonical is a copy with batch norms folded: what targets run.
+func canonical(ctx context.Context, g *ir.Graph) (*ir.Graph, error) {
+	c := g.Clone()
+	if Quantized(c) {
+		return c, nil
+	}
+	_, err := passes.Canonicalize(ctx, c, passes.Options{})
+	return c, err
+}
+
 func sizeOf(g *ir.Graph) Size {
 	return Size{Params: g.Params(), MACs: g.MACs(), Bytes: g.ConstBytes()}
 }
 
 // samples reads the data.
 func (o *PruneOptions) samples(m *Model, g *ir.Graph, p *passes.PruneOptions) error {
-	pp := m.Manifest.Preprocess
-	if o.Preprocess != nil {
-		pp = o.Preprocess
-	}
-	s, err := data.Open(o.Data)
-	if err != nil {
-		return err
-	}
-	f, err := data.NewFeed(s, g.Inputs, pp)
+	f, err := o.feed(m, g, o.Data)
 	if err != nil {
 		return err
 	}
@@ -171,227 +252,6 @@ func (o *PruneOptions) samples(m *Model, g *ir.Graph, p *passes.PruneOptions) er
 	}
 	p.Real = true
 	return nil
-}
-
-// amount reads 0.5x of now, or a number.
-func amount(text string, now float64) (float64, error) {
-	bad := &diag.Error{Found: strconv.Quote(text), Wanted: "a share such as 0.5x, or a number such as 20M, 1.5ms, 300k"}
-	if s, ok := strings.CutSuffix(text, "x"); ok {
-		f, err := strconv.ParseFloat(s, 64)
-		if err != nil || !(f > 0 && f <= 1) {
-			return 0, bad
-		}
-		return f * now, nil
-	}
-	s := strings.TrimSuffix(strings.TrimSuffix(text, "ms"), "B")
-	unit := 1.0
-	for suffix, u := range map[string]float64{"k": 1e3, "M": 1e6, "G": 1e9} {
-		if t, ok := strings.CutSuffix(s, suffix); ok {
-			s, unit = t, u
-			break
-		}
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(f > 0) {
-		return 0, bad
-	}
-	return f * unit, nil
-}
-
-// costs is how a candidate is judged.
-type costs struct {
-	o     *PruneOptions
-	table string // where latency comes from rows
-}
-
-func (c *costs) of() (func(context.Context, *ir.Graph) (float64, error), error) {
-	switch c.o.Goal {
-	case "macs":
-		return func(_ context.Context, g *ir.Graph) (float64, error) { return float64(g.MACs()), nil }, nil
-	case "params":
-		return func(_ context.Context, g *ir.Graph) (float64, error) { return float64(g.Params()), nil }, nil
-	case "bytes":
-		return func(_ context.Context, g *ir.Graph) (float64, error) { return float64(g.ConstBytes()), nil }, nil
-	case "latency":
-		if c.table = c.o.Table; c.table != "" {
-			return c.predicted, nil
-		}
-		return c.measured, nil
-	}
-	return nil, &diag.Error{Place: "prune", Found: "no target", Wanted: "--target-macs, --target-params, --target-bytes or --target-latency"}
-}
-
-// runnable is a graph in the form that the target runs: for int8, with scales
-// from noise, which do for timing.
-func (c *costs) runnable(g *ir.Graph) (*ir.Graph, error) {
-	t, _, err := Target(c.o.Target)
-	if err != nil {
-		return nil, err
-	}
-	if !strings.HasSuffix(t.Name(), "int8") {
-		return g, nil
-	}
-	f, err := RandomFeed(g, 1, c.o.Seed)
-	if err != nil {
-		return nil, err
-	}
-	q, _, err := passes.Quantize(g, passes.QuantizeOptions{
-		Calib: f, Rounding: passes.Nearest, NoEqualize: true, NoCorrection: true, Seed: c.o.Seed,
-		Run: Runner(context.Background(), max(1, c.o.Threads)), Progress: func(string, int, int) {},
-	})
-	if err != nil {
-		return nil, err
-	}
-	_, err = passes.Run(context.Background(), q, afterQuantize, passes.Options{})
-	return q, err
-}
-
-// pruneRuns is how often a candidate is timed.
-const pruneRuns = 25
-
-// measured is the least of several medians in ms: what else runs on the device
-// only adds.
-func (c *costs) measured(ctx context.Context, g *ir.Graph) (float64, error) {
-	r, err := c.runnable(g)
-	if err != nil {
-		return 0, err
-	}
-	e, s, err := Start(r, c.o.Target, 1, max(1, c.o.Threads))
-	if err != nil {
-		return 0, err
-	}
-	defer e.Close()
-	best := 0.0
-	for i := range 3 {
-		t, err := Bench(ctx, e, s, passes.RandomInputs(s, 1), pruneRuns, 20*time.Millisecond)
-		if err != nil {
-			return 0, err
-		}
-		if i == 0 || t.Median < best {
-			best = t.Median
-		}
-	}
-	return best, nil
-}
-
-// rowBudget is the time to measure what the table lacks of one candidate.
-const rowBudget = 3 * time.Second
-
-// predicted sums the rows of the table. Where it lacks some and is of this
-// device, they are measured and stay in it.
-func (c *costs) predicted(ctx context.Context, g *ir.Graph) (float64, error) {
-	r, err := c.runnable(g)
-	if err != nil {
-		return 0, err
-	}
-	threads := max(1, c.o.Threads)
-	e, s, err := Start(r, c.o.Target, 1, threads)
-	if err != nil {
-		return 0, err
-	}
-	defer e.Close()
-	plan, ok := e.(backends.Planned)
-	if !ok {
-		return 0, &diag.Error{Place: "--target", Found: c.o.Target, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
-	}
-	t, err := latency.Read(c.table)
-	if err != nil {
-		return 0, err
-	}
-	p, err := t.Predict(plan)
-	if err == nil {
-		return p.Total, nil
-	}
-	base, isa := backends.SplitName(c.o.Target)
-	facts := latency.Fingerprint(Version(), base, isa, threads, 1)
-	if ferr := t.Foreign(facts); ferr != nil {
-		return 0, errors.Join(err, diag.At(c.table, ferr))
-	}
-	target, _, err := Target(c.o.Target)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := latency.Profile(ctx, c.table, latency.List{{Name: fmt.Sprintf("candidate#%08x", crc32.ChecksumIEEE([]byte(s.Body()))), Graph: s, In: passes.RandomInputs(s, 1)}}, latency.Options{
-		Target: target, Compile: backends.Options{Threads: threads, ISA: isa}, Facts: facts, Budget: rowBudget,
-	}); err != nil {
-		return 0, err
-	}
-	if t, err = latency.Read(c.table); err != nil {
-		return 0, err
-	}
-	if p, err = t.Predict(plan); err != nil {
-		return 0, err
-	}
-	return p.Total, nil
-}
-
-// Step measures the width of the stairs of a target on this device: how many
-// output channels of a convolution cost the same. It times 1×1 convolutions of
-// 33 to 64 channels and takes the greatest power of two between whose multiples
-// the time stays within a tenth of the climb.
-func Step(ctx context.Context, target string, threads int) (int, error) {
-	const from, to, in, side = 32, 64, 128, 14
-	c := &costs{o: &PruneOptions{Target: target, Threads: threads, Seed: 1}}
-	times := map[int]float64{}
-	for w := from + 1; w <= to; w++ {
-		b := ir.NewBuilder("step")
-		x := b.Input("x", ir.T(ir.F32, 1, side, side, in))
-		k := ir.NewTensor(ir.F32, 1, 1, in, w)
-		for i := range k.F32() {
-			k.F32()[i] = float32(i%7-3) / 64
-		}
-		g, err := b.Graph(b.Op("convolution", nil, x, b.Const("w", k)))
-		if err != nil {
-			return 0, err
-		}
-		r, err := c.runnable(g)
-		if err != nil {
-			return 0, err
-		}
-		e, s, err := Start(r, target, 1, threads)
-		if err != nil {
-			return 0, err
-		}
-		least := 0.0
-		for i := range 5 {
-			t, err := Bench(ctx, e, s, passes.RandomInputs(s, 1), 20, time.Millisecond)
-			if err != nil {
-				_ = e.Close()
-				return 0, err
-			}
-			if i == 0 || t.P10 < least {
-				least = t.P10
-			}
-		}
-		if err := e.Close(); err != nil {
-			return 0, err
-		}
-		times[w] = least
-	}
-	return stairs(times, from, to), nil
-}
-
-// stairs finds the step of times by width: the greatest power of two within
-// whose stairs the times vary little beside what a stair costs.
-func stairs(times map[int]float64, from, to int) int {
-	for step := 32; step > 1; step /= 2 {
-		var inside, tops []float64
-		for lo := from; lo < to; lo += step {
-			least, most := times[lo+1], times[lo+1]
-			for w := lo + 1; w <= lo+step; w++ {
-				least, most = min(least, times[w]), max(most, times[w])
-			}
-			inside = append(inside, most-least)
-			tops = append(tops, times[lo+step])
-		}
-		slices.Sort(inside)
-		// What a stair costs on average, were time proportional to width.
-		climb := tops[len(tops)-1] * float64(step) / float64(to)
-		if inside[len(inside)/2] <= 0.25*climb {
-			return step
-		}
-	}
-	return 1
 }
 
 // PruneGoals are what Prune can lower.

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -11,20 +12,22 @@ import (
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/passes"
+	"github.com/nasc-dev/nasc/train"
 )
 
 func (a *app) prune() *cobra.Command {
 	var (
-		o       nasc.PruneOptions
+		o       = nasc.PruneOptions{Finetune: nasc.FinetuneOptions{Config: train.Default()}}
 		targets = make([]string, len(nasc.PruneGoals))
 		shapes  shapeFlag
 		pre     preFlags
 	)
 	c := &cobra.Command{
 		Use: "prune MODEL --target-macs 0.5x -o OUT.nasc", Short: "remove channels, heads and hidden units until the model costs what is asked for",
-		Long: "prune removes whole channels (what belongs together goes together), so that the model is smaller and\nfaster and not only sparse. It prints what it cost before and after, measured; the result is a float .nasc,\nto be fine-tuned or compiled.",
-		Example: "  nasc prune net.onnx --target-macs 0.5x --data images:labels.tsv[0:100] -o half.nasc\n" +
-			"  nasc prune net.onnx --target-latency 0.6x --target cpu-int8 --table device.csv -o fast.nasc",
+		Long: "prune removes whole channels (what belongs together goes together), so that the model is smaller and\nfaster and not only sparse. It prints what it cost before and after, measured; the result is a float .nasc,\nto be fine-tuned or compiled. With --finetune-epochs it trains what is left, after each of --rounds; with\n--distill the network before pruning is the teacher.",
+		Example: "  nasc prune net.onnx --target-macs 0.8x --data images:labels.tsv[0:100] --samples 100 --correct -o small.nasc\n" +
+			"  nasc prune net.onnx --target-latency 0.6x --target cpu-int8 --table device.csv -o fast.nasc\n" +
+			"  nasc prune net.onnx --target-macs 0.5x --criterion taylor --data cifar10:train.bin.gz --rounds 3 --finetune-epochs 4 --distill -o half.nasc",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for i, amount := range targets {
@@ -41,8 +44,14 @@ func (a *app) prune() *cobra.Command {
 			if o.Table != "" && o.Goal != "latency" {
 				return &diag.Error{Place: "--table", Found: "--target-" + o.Goal, Wanted: "--target-latency, which reads it"}
 			}
-			if o.Round < 0 || o.Blocks < 0 || o.Samples < 1 {
-				return &diag.Error{Place: "--round, --blocks, --samples", Found: fmt.Sprint(o.Round, ", ", o.Blocks, ", ", o.Samples), Wanted: "whole numbers, of samples 1 or more"}
+			if o.Round < 0 || o.Blocks < 0 || o.Samples < 1 || o.Rounds < 1 || o.Finetune.Epochs < 0 {
+				return &diag.Error{
+					Place: "--round, --blocks, --samples, --rounds, --finetune-epochs", Found: fmt.Sprint(o.Round, ", ", o.Blocks, ", ", o.Samples, ", ", o.Rounds, ", ", o.Finetune.Epochs),
+					Wanted: "whole numbers, of samples and rounds 1 or more",
+				}
+			}
+			if !cmd.Flags().Changed("per-cost") {
+				o.PerCost = o.Criterion == "taylor" || o.Criterion == "hessian"
 			}
 			if o.Out != "" {
 				if err := writable("-o", o.Out); err != nil {
@@ -54,8 +63,15 @@ func (a *app) prune() *cobra.Command {
 				return err
 			}
 			defer m.Close()
-			if o.Preprocess, err = pre.apply(a, m.Manifest.Preprocess, o.Data != ""); err != nil {
+			if o.Preprocess, err = pre.apply(a, m.Manifest.Preprocess, o.Data != "" || o.Eval != ""); err != nil {
 				return err
+			}
+			o.Finetune.Report = func(round, k int, e train.Epoch) {
+				s := epochText(k, o.Finetune.Epochs, e)
+				if o.Rounds > 1 {
+					s = fmt.Sprintf("round %d: %s", round, s)
+				}
+				a.note("%s", s)
 			}
 			var finish func()
 			o.Progress, finish = a.progress()
@@ -76,13 +92,30 @@ func (a *app) prune() *cobra.Command {
 	f.StringVar(&o.Target, "target", "cpu-f32", "the target whose time counts (cpu-int8 is timed with scales from noise)")
 	f.IntVar(&o.Threads, "threads", 1, "threads of one run")
 	f.StringVar(&o.Table, "table", "", "latency table to predict from; rows that it lacks are measured and added")
-	f.StringVar(&o.Data, "data", "", "DATA whose means go into biases; taylor and activation rank by it")
-	f.IntVar(&o.Samples, "samples", 32, "samples of --data to use")
+	f.StringVar(&o.Data, "data", "", "DATA whose means go into biases; taylor, hessian and activation rank by it, --correct fits layers on it, fine-tuning trains on it")
+	f.IntVar(&o.Samples, "samples", 32, "samples of --data to use, but for fine-tuning, which takes all")
+	f.StringVar(&o.Eval, "eval", "", "DATA to judge by: top-1 and agreement before and after")
 	f.StringVar(&o.Criterion, "criterion", "l2", "what ranks channels: "+strings.Join(passes.Criteria, ", "))
-	f.StringVar(&o.Scope, "scope", "global", "what is ranked together: "+strings.Join(passes.Scopes, ", "))
-	f.IntVar(&o.Round, "round", 0, "widths become multiples of this (0: any; for --target-latency the step that the device measures)")
+	f.StringVar(&o.Scope, "scope", "global", "what is ranked together: "+strings.Join(passes.Scopes, ", ")+" (groups of one width)")
+	f.BoolVar(&o.PerCost, "per-cost", false, "rank by score per cost (the default of taylor and hessian)")
+	f.BoolVar(&o.Correct, "correct", false, "fit each layer that is left to what it gave before, on --data, without labels")
+	f.IntVar(&o.Round, "round", 0, "widths become multiples of this (0: any; for --target-latency the steps in which the device's time climbs, layer by layer)")
 	f.Float64Var(&o.Keep, "keep", 0.1, "the least share of every group of channels that stays")
 	f.IntVar(&o.Blocks, "blocks", 0, "remove so many residual blocks first, those that change the outputs least")
+	t := &o.Finetune
+	t.Epochs = 0
+	f.IntVar(&o.Rounds, "rounds", 1, "prune in so many rounds, with fine-tuning after each")
+	f.IntVar(&t.Epochs, "finetune-epochs", 0, "train so many epochs on --data after each round")
+	f.Float64Var(&t.LR, "finetune-lr", 0, "highest learning rate (0: the optimizer's own)")
+	f.IntVar(&t.Batch, "finetune-batch", t.Batch, "samples a step")
+	f.StringVar(&t.Optimizer, "finetune-optimizer", t.Optimizer, strings.Join(train.Optimizers(), ", "))
+	f.BoolVar(&t.Teach, "distill", false, "fine-tune towards the network before pruning")
+	f.Float64Var(&t.Distill.Weight, "distill-weight", t.Distill.Weight, "the teacher's share of the loss; at 1 no labels are needed")
+	f.Float64Var(&t.Distill.Temperature, "temperature", t.Distill.Temperature, "softens the answers that are compared; 0: squared error of the logits")
+	f.StringVar(&t.Distill.Mode, "distill-mode", t.Distill.Mode, "what is learned from the teacher, with commas: logits, features")
+	f.BoolVar(&t.Options.FreezeNorm, "freeze-norm", false, "fine-tune with the batch norms' statistics as they are")
+	f.IntVar(&t.Augment.Crop, "random-crop", 0, "fine-tune on pictures shifted by up to so many pixels")
+	f.BoolVar(&t.Augment.Flip, "flip", false, "fine-tune on pictures mirrored at random")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
 	shapes.flag(f)
 	pre.flags(f)
@@ -109,14 +142,35 @@ func pruneText(w io.Writer, name string, r *nasc.PruneResult) {
 		all += g.Was * g.Each
 	}
 	fmt.Fprintf(w, "%d of %d channels in %d groups removed", gone, all, len(r.Groups))
-	if r.Round > 1 {
-		fmt.Fprintf(w, ", widths in steps of %d", r.Round)
+	if s := stepsOf(r); s != "" {
+		fmt.Fprintf(w, ", widths in steps of %s", s)
 	}
 	fmt.Fprintf(w, "; what %d of them left behind went into biases\n", r.Absorbed)
+	if r.Corrected > 0 {
+		fmt.Fprintf(w, "%d layers fitted to what they gave before\n", r.Corrected)
+	}
+	if j := r.Judged; j != nil {
+		if j.Top1Whole > 0 {
+			fmt.Fprintf(w, "top-1 %.2f %% before, %.2f %% after\n", 100*j.Top1Whole, 100*j.Top1)
+		}
+		fmt.Fprintf(w, "agreement %.2f %%, SQNR %.1f dB on %d samples\n", 100*j.Agreement, j.SQNR, j.Samples)
+	}
 	if len(r.Blocks) > 0 {
 		fmt.Fprintf(w, "blocks removed: %s\n", strings.Join(r.Blocks, ", "))
 	}
 	for _, x := range r.Refused {
 		fmt.Fprintf(w, "kept %s: %s\n", x.Node, x.Reason)
 	}
+}
+
+// stepsOf lists the steps of widths that groups have.
+func stepsOf(r *nasc.PruneResult) string {
+	var steps []int
+	for _, g := range r.Groups {
+		if g.Step > 1 && !slices.Contains(steps, g.Step) {
+			steps = append(steps, g.Step)
+		}
+	}
+	slices.Sort(steps)
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(steps), " ", ", "), "[]")
 }

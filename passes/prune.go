@@ -23,21 +23,29 @@ type PruneOptions struct {
 	// Criterion ranks the units (see Criteria); Scope says among which: global,
 	// local (each group gives the same share), alike (groups of one size).
 	Criterion, Scope string
-	// Round makes widths multiples of it, where they can be; 0 and 1: any.
+	// PerCost ranks by score per cost: what a unit is worth beside what it costs.
+	PerCost bool
+	// Round makes widths multiples of it, where they can be; 0 and 1: any. Step,
+	// where Round is 0, gives it for the group that these nodes make.
 	Round int
+	Step  func(ctx context.Context, producers []*ir.Node) (int, error)
 	// Keep is the least share of every group that stays; 0 is 0.1.
 	Keep float64
 	Seed uint64
-	// Samples are inputs at a batch of 1: for the criteria activation and taylor,
-	// and for the means that removed channels leave behind. Real says that they
-	// are data, not noise: then the mean of every removed channel goes into the
-	// next bias, otherwise only what is constant.
+	// Samples are inputs at a batch of 1: for criteria of data, for the means that
+	// removed channels leave behind, and for Correct. Real says that they are
+	// data, not noise: then the mean of every removed channel goes into the next
+	// bias, otherwise only what is constant.
 	Samples [][]*ir.Tensor
 	Labels  []int // classes, where known (taylor)
 	Real    bool
+	// Correct fits every layer, in order, to what it gave before, by least
+	// squares on the samples; no labels are needed.
+	Correct bool
 	// Blocks removes that many residual blocks first, those whose removal
 	// changes the outputs least.
 	Blocks   int
+	Run      Runner // nil: the interpreter
 	Progress func(stage string, done, total int)
 }
 
@@ -47,10 +55,12 @@ type Pruned struct {
 	Blocks  []string      `json:"blocks,omitempty"`
 	Refused []Refusal     `json:"refused,omitempty"`
 	// Absorbed is how many removed channels left a mean in a bias.
-	Absorbed int     `json:"absorbed"`
-	Before   float64 `json:"cost_before"`
-	After    float64 `json:"cost_after"`
-	Share    float64 `json:"share"` // of the ranked units that went
+	Absorbed int `json:"absorbed"`
+	// Corrected is how many layers were fitted.
+	Corrected int     `json:"corrected,omitempty"`
+	Before    float64 `json:"cost_before"`
+	After     float64 `json:"cost_after"`
+	Share     float64 `json:"share"` // of the ranked units that went
 }
 
 // PrunedGroup is what became of one group.
@@ -58,16 +68,20 @@ type PrunedGroup struct {
 	Layers string `json:"layers"`
 	Was    int    `json:"was"`
 	Is     int    `json:"is"`
-	Each   int    `json:"channels_each"` // channels of one unit
+	Each   int    `json:"channels_each"`  // channels of one unit
+	Step   int    `json:"step,omitempty"` // of the channels
 }
 
 // group is a coupling.Group that can shrink.
 type group struct {
 	*coupling.Group
 	name  string
-	each  int // channels of one unit in its first producer
-	order []coupling.Unit
+	each  int             // channels of one unit in its first producer
+	order []coupling.Unit // the first goes first
 	score map[coupling.Unit]float64
+	step  int     // of the width in channels; 0: any
+	least int     // units that stay
+	cost  float64 // of a unit
 }
 
 // Prune gives a smaller copy of a float graph: units of channels are removed,
@@ -83,6 +97,7 @@ func Prune(ctx context.Context, g *ir.Graph, o PruneOptions) (*ir.Graph, *Pruned
 		return nil, nil, err
 	}
 	rep.Before = before
+	whole := g
 	g = g.Clone()
 	if o.Blocks > 0 {
 		if rep.Blocks, err = dropBlocks(ctx, g, o); err != nil {
@@ -98,24 +113,33 @@ func Prune(ctx context.Context, g *ir.Graph, o PruneOptions) (*ir.Graph, *Pruned
 	if i := slices.IndexFunc(g.Nodes, func(n *ir.Node) bool { return n.Op.Class == ir.Quantized }); len(groups) == 0 && i >= 0 {
 		return nil, nil, &diag.Error{Place: g.Nodes[i].Op.Name + " " + g.Nodes[i].Label(), Found: "a quantized network", Wanted: "a float one", Fix: "prune first, then compile"}
 	}
-	best, bestRep, err := o.search(ctx, g, an, groups)
+	f := &finder{PruneOptions: &o, g: g, an: an, groups: groups}
+	if err := f.steps(ctx); err != nil {
+		return nil, nil, err
+	}
+	keep, cost, err := f.find(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	plan := o.plan(an, groups, best)
+	plan := f.plan(keep)
 	left, err := o.leftBehind(ctx, g, an, plan)
 	if err != nil {
 		return nil, nil, err
 	}
+	fit := o.lessons(whole, g, an, plan)
 	if _, err := an.Rewrite(plan); err != nil {
 		return nil, nil, err
 	}
 	rep.Absorbed = left.absorb(g)
 	g.RemoveDead()
-	g.TidyNames()
 	if err := g.Verify(); err != nil {
 		return nil, nil, diag.At("prune left a bad graph", err)
 	}
+	if rep.Corrected, err = fit.run(ctx, g); err != nil {
+		return nil, nil, err
+	}
+	g.TidyNames()
+	gone, all := 0, 0
 	for _, x := range groups {
 		is := 0
 		for _, u := range x.Units {
@@ -123,9 +147,10 @@ func Prune(ctx context.Context, g *ir.Graph, o PruneOptions) (*ir.Graph, *Pruned
 				is++
 			}
 		}
-		rep.Groups = append(rep.Groups, PrunedGroup{x.name, len(x.Units), is, x.each})
+		gone, all = gone+len(x.Units)-is, all+len(x.Units)
+		rep.Groups = append(rep.Groups, PrunedGroup{x.name, len(x.Units), is, x.each, x.step})
 	}
-	rep.After, rep.Share = bestRep, best
+	rep.After, rep.Share = cost, float64(gone)/float64(max(1, all))
 	return g, rep, nil
 }
 
@@ -144,6 +169,12 @@ func (o *PruneOptions) check() error {
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
+	}
+	if o.Run == nil {
+		o.Run = interpreter
+	}
+	if o.Correct && !o.Real {
+		return &diag.Error{Place: "--correct", Found: "no data", Wanted: "--data: layers are fitted to what it makes of them"}
 	}
 	return nil
 }
@@ -179,113 +210,11 @@ func (o *PruneOptions) groups(an *coupling.Analysis, score map[coupling.Unit]flo
 			}
 		}
 		s := g.Producers[0].Out().Type.Shape
-		x := &group{Group: g, name: name, each: max(1, s[len(s)-1]/len(g.Units)), score: score, order: slices.Clone(g.Units)}
+		n := len(g.Units)
+		x := &group{Group: g, name: name, each: max(1, s[len(s)-1]/n), score: score, order: slices.Clone(g.Units), step: o.Round, cost: 1}
+		x.least = min(n, max(1, int(math.Ceil(o.Keep*float64(n)))))
 		slices.SortStableFunc(x.order, func(a, b coupling.Unit) int { return cmp.Compare(score[a], score[b]) })
 		out = append(out, x)
 	}
 	return out
-}
-
-// search finds the least share to remove at which the cost meets the target.
-func (o *PruneOptions) search(ctx context.Context, g *ir.Graph, an *coupling.Analysis, groups []*group) (share, cost float64, err error) {
-	try := func(share float64) (float64, error) {
-		c := g.Clone()
-		can := coupling.Analyze(c)
-		if _, err := can.Rewrite(o.plan(an, groups, share)); err != nil {
-			return 0, err
-		}
-		return o.Cost(ctx, c)
-	}
-	if cost, err = o.Cost(ctx, g); err != nil || cost <= o.Target {
-		return 0, cost, err
-	}
-	lo, hi := 0.0, 1.0
-	most, err := try(hi)
-	if err != nil {
-		return 0, 0, err
-	}
-	if most > o.Target {
-		return 0, 0, &diag.Error{
-			Place: "prune", Found: fmt.Sprintf("%.4g where all that can go is gone, of %.4g", most, cost),
-			Wanted: fmt.Sprintf("%.4g", o.Target), Fix: "a higher target, or a smaller --keep",
-		}
-	}
-	cost = most
-	const rounds = 12
-	for i := range rounds {
-		o.Progress("prune", i+1, rounds)
-		mid := (lo + hi) / 2
-		c, err := try(mid)
-		if err != nil {
-			return 0, 0, err
-		}
-		if c <= o.Target {
-			hi, cost = mid, c
-		} else {
-			lo = mid
-		}
-	}
-	return hi, cost, nil
-}
-
-// plan removes the given share of the ranked units.
-func (o *PruneOptions) plan(an *coupling.Analysis, groups []*group, share float64) coupling.Plan {
-	p := coupling.Plan{Copies: map[coupling.Unit]int{}}
-	removed := map[*group]int{}
-	switch o.Scope {
-	case "local":
-		for _, x := range groups {
-			removed[x] = int(share * float64(len(x.Units)))
-		}
-	default:
-		classes := map[string][]*group{}
-		for _, x := range groups {
-			class := ""
-			if o.Scope == "alike" {
-				class = fmt.Sprintf("%s %d %v", x.Producers[0].Op.Name, len(x.Units), len(x.Producers))
-			}
-			classes[class] = append(classes[class], x)
-		}
-		for _, list := range classes {
-			type ranked struct {
-				x     *group
-				score float64
-			}
-			var all []ranked
-			for _, x := range list {
-				for _, u := range x.order {
-					all = append(all, ranked{x, x.score[u]})
-				}
-			}
-			slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Compare(a.score, b.score) })
-			for _, r := range all[:int(share*float64(len(all)))] {
-				removed[r.x]++
-			}
-		}
-	}
-	for _, x := range groups {
-		n := len(x.Units)
-		keep := max(n-removed[x], 1, int(math.Ceil(o.Keep*float64(n))))
-		keep = x.rounded(min(keep, n), o.Round)
-		gone := map[coupling.Unit]bool{}
-		for _, u := range x.order[:n-keep] {
-			gone[u] = true
-		}
-		for _, u := range an.LeastKept(gone, x.score) {
-			delete(gone, u)
-		}
-		for u := range gone {
-			p.Copies[u] = 0
-		}
-	}
-	return p
-}
-
-// rounded makes the width a multiple of round by keeping more.
-func (x *group) rounded(keep, round int) int {
-	if round < 2 {
-		return keep
-	}
-	step := round / gcd(round, x.each) // units
-	return min(len(x.Units), (keep+step-1)/step*step)
 }

@@ -21,7 +21,7 @@ func (o *PruneOptions) leftBehind(ctx context.Context, g *ir.Graph, an *coupling
 	if len(p.Copies) == 0 {
 		return left, nil
 	}
-	stats := &statistics{g: g, in: o.Samples, of: map[string]moments{}}
+	stats := &statistics{g: g, in: o.Samples, of: map[string]moments{}, run: o.Run, only: summed(an)}
 	if err := stats.measure(ctx); err != nil {
 		return nil, err
 	}
@@ -114,19 +114,34 @@ func coverage(n *ir.Node, taps ir.Shape) []float64 {
 
 // absorb adds the sums to the biases of the rewritten layers.
 func (l *leftBehind) absorb(g *ir.Graph) int {
+	uses := g.Uses()
 	for n, delta := range l.of {
-		b := ir.NewTensor(n.Inputs[1].Type.DType, len(delta))
-		name := n.Inputs[1].Name + ".bias"
-		if old := n.In(2); old != nil {
-			name = old.Name
-			for i := range delta {
-				b.Set(i, old.Const.At(i))
-			}
-		}
-		for i, d := range delta {
-			b.Set(i, b.At(i)+d)
-		}
-		n.Inputs = append(n.Inputs[:2:2], g.Const(name, b))
+		addBias(g, uses, n, delta)
 	}
 	return l.count
+}
+
+// addBias adds to a layer's result by channel: in its bias, or, where it has
+// none, in the mean of the batch norm behind it, or in a new bias.
+func addBias(g *ir.Graph, uses map[*ir.Value][]ir.Use, n *ir.Node, delta []float64) {
+	shifted := func(v *ir.Value, sign float64) *ir.Value {
+		b := ir.NewTensor(v.Type.DType, len(delta))
+		for i, d := range delta {
+			b.Set(i, v.Const.At(i)+sign*d)
+		}
+		return g.Const(v.Name, b)
+	}
+	if old := n.In(2); old != nil {
+		n.Inputs[2] = shifted(old, 1)
+		return
+	}
+	if b := normAfter(uses, n); b != nil {
+		b.Inputs[3] = shifted(b.Inputs[3], -1)
+		return
+	}
+	t := ir.NewTensor(n.Inputs[1].Type.DType, len(delta))
+	for i, d := range delta {
+		t.Set(i, d)
+	}
+	n.Inputs = append(n.Inputs[:2:2], g.Const(n.Inputs[1].Name+".bias", t))
 }

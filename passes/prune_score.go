@@ -12,29 +12,31 @@ import (
 	"github.com/nasc-dev/nasc/passes/coupling"
 )
 
-// Criteria are the ways to rank units. Of weights: l1 and l2, the size of what
-// makes and reads a unit, relative to its layer's mean; lamp, its share of all
-// that is as large; fpgm, its distance from the other units; bn-scale, |scale|
-// of its batch norms. Of data: activation, the mean |x|; taylor, what the loss
-// would change by to first order. random is the baseline.
-var Criteria = []string{"l1", "l2", "lamp", "fpgm", "bn-scale", "activation", "taylor", "random"}
+// Criteria are the ways to rank units. Of weights, with the batch norms behind
+// them folded in: l1 and l2, the size of what makes and reads a unit, relative
+// to its layer's mean; lamp, its share of all that is as large; fpgm, its
+// distance from the other units; bn-scale, |scale| of its batch norms. Of data:
+// activation, the mean |x|; taylor, what the loss would change by to first
+// order; hessian, to second order, by the curvature's diagonal. random is the
+// baseline.
+var Criteria = []string{"l1", "l2", "lamp", "fpgm", "bn-scale", "activation", "taylor", "hessian", "random"}
 
 func (o *PruneOptions) scores(ctx context.Context, g *ir.Graph, an *coupling.Analysis) (map[coupling.Unit]float64, error) {
 	switch o.Criterion {
 	case "l1":
-		return bySize(an, func(v float64) float64 { return math.Abs(v) }, func(s float64) float64 { return s }), nil
+		return bySize(weightsOf(g, an), func(v float64) float64 { return math.Abs(v) }, func(s float64) float64 { return s }), nil
 	case "l2":
-		return bySize(an, func(v float64) float64 { return v * v }, math.Sqrt), nil
+		return bySize(weightsOf(g, an), func(v float64) float64 { return v * v }, math.Sqrt), nil
 	case "lamp":
-		return lamp(an), nil
+		return lamp(weightsOf(g, an), an), nil
 	case "fpgm":
-		return geometricMedian(an), nil
+		return geometricMedian(weightsOf(g, an)), nil
 	case "bn-scale":
 		return bnScale(an)
 	case "activation":
 		return o.activation(ctx, g, an)
-	case "taylor":
-		return o.taylor(ctx, g, an)
+	case "taylor", "hessian":
+		return o.ofLoss(ctx, g, an)
 	}
 	r := rand.New(rand.NewPCG(o.Seed, 0x7072))
 	score := map[coupling.Unit]float64{}
@@ -46,22 +48,74 @@ func (o *PruneOptions) scores(ctx context.Context, g *ir.Graph, an *coupling.Ana
 	return score, nil
 }
 
+// member is weights of a layer along one axis, with their numbers.
+type member struct {
+	coupling.Member
+	w []float64
+}
+
+// weightsOf lists the weights of layers, with the factors of batch norms that
+// follow them alone: without these their size says nothing.
+func weightsOf(g *ir.Graph, an *coupling.Analysis) []member {
+	uses := g.Uses()
+	known := map[*ir.Value][]float64{}
+	var out []member
+	for _, m := range an.Constants() {
+		if !layerWeights(m) {
+			continue
+		}
+		w, ok := known[m.Value]
+		if !ok {
+			w = make([]float64, m.Value.Const.Len())
+			for i := range w {
+				w[i] = m.Value.Const.At(i)
+			}
+			if b := normAfter(uses, m.Node); b != nil && len(uses[m.Value]) == 1 {
+				scale, variance := b.Inputs[1].Const, b.Inputs[4].Const
+				for i := range w {
+					c := i % scale.Len()
+					w[i] *= scale.At(c) / math.Sqrt(variance.At(c)+b.Float("epsilon"))
+				}
+			}
+			known[m.Value] = w
+		}
+		out = append(out, member{m, w})
+	}
+	return out
+}
+
+// normAfter is the batch norm that alone reads a layer's result.
+func normAfter(uses map[*ir.Value][]ir.Use, n *ir.Node) *ir.Node {
+	u := uses[n.Out()]
+	if len(u) != 1 || u[0].Node == nil || u[0].Node.Op.Name != "batch_norm_inference" || u[0].Index != 0 {
+		return nil
+	}
+	b := u[0].Node
+	s := n.Out().Type.Shape
+	for _, v := range b.Inputs[1:] {
+		if !v.IsConst() || v.Const.Len() != s[len(s)-1] {
+			return nil
+		}
+	}
+	if w := n.In(1); w == nil || w.Type.Shape[len(w.Type.Shape)-1] != s[len(s)-1] {
+		return nil
+	}
+	return b
+}
+
 // perUnit sums f over the elements of a constant, by the unit of their position
 // on an axis.
-func perUnit(m coupling.Member, f func(i int, v float64) float64) map[coupling.Unit]float64 {
+func perUnit(m coupling.Member, f func(i int) float64) map[coupling.Unit]float64 {
 	out := map[coupling.Unit]float64{}
-	inner, extent := m.Value.Type.Shape[m.Axis+1:].Elems(), len(m.Units)
+	inner, extent, n := m.Value.Type.Shape[m.Axis+1:].Elems(), len(m.Units), m.Value.Const.Len()
 	for k, u := range m.Units {
-		if _, ok := out[u]; !ok {
-			out[u] = 0
-		}
-		for i := k * inner; i < m.Value.Const.Len(); i += extent * inner {
-			s := 0.0
+		s := 0.0
+		for i := k * inner; i < n; i += extent * inner {
 			for j := i; j < i+inner; j++ {
-				s += f(j, m.Value.Const.At(j))
+				s += f(j)
 			}
-			out[u] += s
 		}
+		out[u] += s
 	}
 	return out
 }
@@ -74,13 +128,10 @@ func layerWeights(m coupling.Member) bool {
 
 // bySize averages the sizes of a unit's weights, each relative to the mean of
 // its layer, so that layers of different scale can be ranked together.
-func bySize(an *coupling.Analysis, f, finish func(float64) float64) map[coupling.Unit]float64 {
+func bySize(ms []member, f, finish func(float64) float64) map[coupling.Unit]float64 {
 	sum, count := map[coupling.Unit]float64{}, map[coupling.Unit]float64{}
-	for _, m := range an.Constants() {
-		if !layerWeights(m) {
-			continue
-		}
-		per := perUnit(m, func(_ int, v float64) float64 { return f(v) })
+	for _, m := range ms {
+		per := perUnit(m.Member, func(i int) float64 { return f(m.w[i]) })
 		mean := 0.0
 		for u, v := range per {
 			per[u] = finish(v)
@@ -101,11 +152,11 @@ func bySize(an *coupling.Analysis, f, finish func(float64) float64) map[coupling
 
 // lamp is Lee et al. 2021 on units: the square of a unit over the sum of the
 // squares of the units of its group that are not smaller.
-func lamp(an *coupling.Analysis) map[coupling.Unit]float64 {
+func lamp(ms []member, an *coupling.Analysis) map[coupling.Unit]float64 {
 	square := map[coupling.Unit]float64{}
-	for _, m := range an.Constants() {
-		if layerWeights(m) && !m.Sums {
-			for u, v := range perUnit(m, func(_ int, v float64) float64 { return v * v }) {
+	for _, m := range ms {
+		if !m.Sums {
+			for u, v := range perUnit(m.Member, func(i int) float64 { return m.w[i] * m.w[i] }) {
 				square[u] += v
 			}
 		}
@@ -128,10 +179,10 @@ func lamp(an *coupling.Analysis) map[coupling.Unit]float64 {
 const fpgmSize = 256
 
 // geometricMedian is He et al. 2019: units near to all others can be spared.
-func geometricMedian(an *coupling.Analysis) map[coupling.Unit]float64 {
+func geometricMedian(ms []member) map[coupling.Unit]float64 {
 	score, count := map[coupling.Unit]float64{}, map[coupling.Unit]float64{}
-	for _, m := range an.Constants() {
-		if !layerWeights(m) || m.Sums {
+	for _, m := range ms {
+		if m.Sums {
 			continue
 		}
 		rows := map[coupling.Unit][]float64{}
@@ -140,13 +191,13 @@ func geometricMedian(an *coupling.Analysis) map[coupling.Unit]float64 {
 		every := max(1, total/fpgmSize)
 		seen := map[coupling.Unit]int{}
 		inner, extent := m.Value.Type.Shape[m.Axis+1:].Elems(), len(m.Units)
-		for i := range m.Value.Const.Len() {
+		for i := range m.w {
 			u := m.Units[i/inner%extent]
 			if seen[u]%every == 0 {
 				if rows[u] == nil {
 					units = append(units, u)
 				}
-				rows[u] = append(rows[u], m.Value.Const.At(i))
+				rows[u] = append(rows[u], m.w[i])
 			}
 			seen[u]++
 		}
@@ -185,7 +236,7 @@ func bnScale(an *coupling.Analysis) (map[coupling.Unit]float64, error) {
 		if m.Node.Op.Name != "batch_norm_inference" || m.Value != m.Node.Inputs[1] {
 			continue
 		}
-		for u, v := range perUnit(m, func(_ int, v float64) float64 { return math.Abs(v) }) {
+		for u, v := range perUnit(m, func(i int) float64 { return math.Abs(m.Value.Const.At(i)) }) {
 			score[u] += v
 			count[u]++
 		}
@@ -209,7 +260,7 @@ func bnScale(an *coupling.Analysis) (map[coupling.Unit]float64, error) {
 // activation is the mean |x| of a unit's channels where they are read, relative
 // to the mean of the layer.
 func (o *PruneOptions) activation(ctx context.Context, g *ir.Graph, an *coupling.Analysis) (map[coupling.Unit]float64, error) {
-	stats := &statistics{g: g, in: o.Samples, of: map[string]moments{}}
+	stats := &statistics{g: g, in: o.Samples, of: map[string]moments{}, run: o.Run, only: summed(an)}
 	if err := stats.measure(ctx); err != nil {
 		return nil, err
 	}
@@ -241,4 +292,15 @@ func (o *PruneOptions) activation(ctx context.Context, g *ir.Graph, an *coupling
 		score[u] /= count[u]
 	}
 	return score, nil
+}
+
+// summed lists the values whose channels layers with weights sum over.
+func summed(an *coupling.Analysis) []*ir.Value {
+	var out []*ir.Value
+	for _, m := range an.Constants() {
+		if x := m.Node.Inputs[0]; m.Sums && layerWeights(m) && !x.IsConst() && !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return out
 }

@@ -3,20 +3,27 @@ package passes
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
-	"github.com/nasc-dev/nasc/ir/eval"
 	"github.com/nasc-dev/nasc/passes/coupling"
 	"github.com/nasc-dev/nasc/passes/gradient"
 )
 
+// ofLoss ranks by what the loss L would change by, the cross-entropy.
+//
 // taylor is Molchanov et al. 2019: the square of Σ w·∂L/∂w over a unit's
-// weights, L the cross-entropy with the sample's class, or where that is not
-// known with the class that the network gives.
-func (o *PruneOptions) taylor(ctx context.Context, g *ir.Graph, an *coupling.Analysis) (map[coupling.Unit]float64, error) {
+// weights, L at the sample's class. Where that is not known the class is drawn
+// from the network's own answer, which makes the mean square the curvature of L
+// along the unit (the Fisher information: Theis et al. 2018).
+//
+// hessian is ½ Σ w²·∂²L/∂w² (LeCun et al. 1990), with the diagonal of the
+// Gauss-Newton part of the Hessian: the mean square of gradients at classes
+// drawn from the network's answer.
+func (o *PruneOptions) ofLoss(ctx context.Context, g *ir.Graph, an *coupling.Analysis) (map[coupling.Unit]float64, error) {
 	if len(o.Samples) == 0 {
-		return nil, &diag.Error{Place: "--criterion", Found: "taylor without data", Wanted: "--data: the gradient is that of its loss"}
+		return nil, &diag.Error{Place: "--criterion", Found: o.Criterion + " without data", Wanted: "--data: the gradient is that of its loss"}
 	}
 	s, m := g.CloneMap()
 	one, err := specializeIn(s)
@@ -24,9 +31,14 @@ func (o *PruneOptions) taylor(ctx context.Context, g *ir.Graph, an *coupling.Ana
 		return nil, err
 	}
 	if len(one.Outputs) != 1 || !one.Outputs[0].Type.DType.IsFloat() {
-		return nil, &diag.Error{Place: "--criterion", Found: "taylor on a network of several outputs", Wanted: "one output, of classes"}
+		return nil, &diag.Error{Place: "--criterion", Found: o.Criterion + " on a network of several outputs", Wanted: "one output, of classes"}
 	}
 	y := one.Outputs[0]
+	if y.Def != nil && y.Def.Op.Name == "softmax" { // the loss takes its logarithm
+		y = y.Def.Inputs[0]
+		one.Outputs[0] = y
+		one.RemoveDead()
+	}
 	var members []coupling.Member
 	var wrt []*ir.Value
 	known := map[*ir.Value]int{}
@@ -43,37 +55,61 @@ func (o *PruneOptions) taylor(ctx context.Context, g *ir.Graph, an *coupling.Ana
 	seed := one.Input("seed", y.Type)
 	grads, err := gradient.Append(one, map[*ir.Value]*ir.Value{y: seed}, wrt)
 	if err != nil {
-		return nil, diag.At("--criterion taylor", err)
+		return nil, diag.At("--criterion "+o.Criterion, err)
 	}
 	forward := one.Clone()
 	forward.Inputs = forward.Inputs[:len(forward.Inputs)-1]
 	forward.RemoveDead()
 	one.Outputs = grads
 	one.RemoveDead()
+	answer, free, err := o.Run(forward)
+	if err != nil {
+		return nil, err
+	}
+	if free != nil {
+		defer free()
+	}
+	slopes, free, err := o.Run(one)
+	if err != nil {
+		return nil, err
+	}
+	if free != nil {
+		defer free()
+	}
 	score := map[coupling.Unit]float64{}
+	rng := rand.New(rand.NewPCG(o.Seed, 0x6c6f7373))
 	for i, in := range o.Samples {
-		o.Progress("taylor", i+1, len(o.Samples))
-		r, err := eval.Run(ctx, forward, in, eval.Options{})
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		o.Progress(o.Criterion, i+1, len(o.Samples))
+		out, err := answer(in)
 		if err != nil {
 			return nil, err
 		}
 		label := -1
-		if i < len(o.Labels) {
+		if o.Criterion == "taylor" && i < len(o.Labels) {
 			label = o.Labels[i]
 		}
-		r, err = eval.Run(ctx, one, append(in[:len(in):len(in)], lossSlope(r.Outputs[0], label)), eval.Options{})
-		if err != nil {
+		if out, err = slopes(append(in[:len(in):len(in)], lossSlope(out[0], label, rng.Float64()))); err != nil {
 			return nil, err
 		}
 		total := map[coupling.Unit]float64{}
 		for _, k := range members {
-			d := r.Outputs[known[k.Value]]
-			for u, v := range perUnit(k, func(j int, w float64) float64 { return w * d.At(j) }) {
+			d, w := out[known[k.Value]], k.Value.Const
+			f := func(j int) float64 { return w.At(j) * d.At(j) }
+			if o.Criterion == "hessian" {
+				f = func(j int) float64 { return w.At(j) * d.At(j) * w.At(j) * d.At(j) / 2 }
+			}
+			for u, v := range perUnit(k, f) {
 				total[u] += v
 			}
 		}
 		for u, v := range total {
-			score[u] += v * v
+			if o.Criterion == "taylor" {
+				v *= v
+			}
+			score[u] += v / float64(len(o.Samples))
 		}
 	}
 	return score, nil
@@ -96,8 +132,8 @@ func specializeIn(g *ir.Graph) (*ir.Graph, error) {
 }
 
 // lossSlope is the derivative of the cross-entropy by the logits: the softmax
-// less 1 at the class.
-func lossSlope(y *ir.Tensor, label int) *ir.Tensor {
+// less 1 at the class, which draw picks from the softmax where it is not known.
+func lossSlope(y *ir.Tensor, label int, draw float64) *ir.Tensor {
 	d := ir.NewTensor(y.DType, y.Shape...)
 	top := 0
 	for i := range y.Len() {
@@ -109,11 +145,18 @@ func lossSlope(y *ir.Tensor, label int) *ir.Tensor {
 	for i := range y.Len() {
 		sum += math.Exp(y.At(i) - y.At(top))
 	}
+	drawn := -1
 	for i := range y.Len() {
-		d.Set(i, math.Exp(y.At(i)-y.At(top))/sum)
+		p := math.Exp(y.At(i)-y.At(top)) / sum
+		d.Set(i, p)
+		if draw -= p; draw < 0 && drawn < 0 {
+			drawn = i
+		}
 	}
 	if label < 0 || label >= y.Len() {
-		label = top
+		if label = drawn; label < 0 { // rounding
+			label = top
+		}
 	}
 	d.Set(label, d.At(label)-1)
 	return d

@@ -13,6 +13,9 @@ type statistics struct {
 	g  *ir.Graph
 	in [][]*ir.Tensor
 	of map[string]moments
+	// only, where run is set, are the values to measure, and run does it.
+	only []*ir.Value
+	run  Runner
 }
 
 const statisticSamples = 8
@@ -42,24 +45,45 @@ func (s *statistics) measure(ctx context.Context) error {
 		in = [][]*ir.Tensor{RandomInputs(g, 2)}
 	}
 	counts := map[string]float64{}
+	add := func(name string, t *ir.Tensor) {
+		if len(t.Shape) == 0 || !t.DType.IsFloat() {
+			return
+		}
+		c := t.Shape[len(t.Shape)-1]
+		m := s.of[name]
+		if m.mean == nil {
+			m = moments{make([]float64, c), make([]float64, c)}
+			s.of[name] = m
+		}
+		for k := range t.Len() {
+			v := t.At(k)
+			m.mean[k%c] += v
+			m.variance[k%c] += v * v
+		}
+		counts[name] += float64(t.Len() / max(1, c))
+	}
+	if s.run != nil {
+		err = s.watched(ctx, batch, in, add)
+	} else {
+		err = s.interpreted(ctx, g, in, add)
+	}
+	if err != nil {
+		return err
+	}
+	for name, m := range s.of {
+		for i := range m.mean {
+			m.mean[i] /= max(1, counts[name])
+			m.variance[i] = max(0, m.variance[i]/max(1, counts[name])-m.mean[i]*m.mean[i])
+		}
+	}
+	return nil
+}
+
+func (s *statistics) interpreted(ctx context.Context, g *ir.Graph, in [][]*ir.Tensor, add func(string, *ir.Tensor)) error {
 	for _, x := range in {
 		_, err := eval.Run(ctx, g, x, eval.Options{Each: func(n *ir.Node, _, out []*ir.Tensor) error {
 			for i, t := range out {
-				if len(t.Shape) == 0 || !t.DType.IsFloat() {
-					continue
-				}
-				name, c := n.Outputs[i].Name, t.Shape[len(t.Shape)-1]
-				m := s.of[name]
-				if m.mean == nil {
-					m = moments{make([]float64, c), make([]float64, c)}
-					s.of[name] = m
-				}
-				for k := range t.Len() {
-					v := t.At(k)
-					m.mean[k%c] += v
-					m.variance[k%c] += v * v
-				}
-				counts[name] += float64(t.Len() / max(1, c))
+				add(n.Outputs[i].Name, t)
 			}
 			return nil
 		}})
@@ -67,10 +91,34 @@ func (s *statistics) measure(ctx context.Context) error {
 			return err
 		}
 	}
-	for name, m := range s.of {
-		for i := range m.mean {
-			m.mean[i] /= max(1, counts[name])
-			m.variance[i] = max(0, m.variance[i]/max(1, counts[name])-m.mean[i]*m.mean[i])
+	return nil
+}
+
+func (s *statistics) watched(ctx context.Context, batch int, in [][]*ir.Tensor, add func(string, *ir.Tensor)) error {
+	if len(s.only) == 0 {
+		return nil
+	}
+	g, err := ir.Specialize(watchGraph(s.g, s.only), batch)
+	if err != nil {
+		return err
+	}
+	run, free, err := s.run(g)
+	if err != nil {
+		return err
+	}
+	if free != nil {
+		defer free()
+	}
+	for _, x := range in {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		out, err := run(x)
+		if err != nil {
+			return err
+		}
+		for i, v := range s.only {
+			add(v.Name, out[i])
 		}
 	}
 	return nil
