@@ -6,13 +6,38 @@ import (
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/backends/cpu"
+	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/passes"
 )
 
 // evaluate runs the network in the form that inference has, on the engine.
 func (n *Network) evaluate(ctx context.Context, values [][]float32, s *samples, batch, threads int) (loss, top1 float64, err error) {
-	g := n.Inference(values)
+	return evaluate(ctx, n.Inference(values), s, batch, threads)
+}
+
+// Evaluate measures the loss and top-1 of a float graph on labelled samples,
+// batch of them at a time. The graph is not changed.
+func Evaluate(ctx context.Context, g *ir.Graph, f *data.Feed, batch, threads int) (loss, top1 float64, err error) {
+	n, err := New(g)
+	if err != nil {
+		return 0, 0, err
+	}
+	index := make([]int, f.Len())
+	for i := range index {
+		index[i] = i
+	}
+	s, err := newSamples("data", f, index, n.Classes)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := s.check(ctx); err != nil {
+		return 0, 0, err
+	}
+	return evaluate(ctx, g.Clone(), s, max(1, batch), max(1, threads))
+}
+
+func evaluate(ctx context.Context, g *ir.Graph, s *samples, batch, threads int) (loss, top1 float64, err error) {
 	if _, err := passes.Canonicalize(ctx, g, passes.Options{}); err != nil {
 		return 0, 0, err
 	}
