@@ -182,8 +182,21 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 // afterQuantize are the passes that clean up a quantized graph.
 var afterQuantize = []passes.Pass{*passes.Lookup("fold-tables"), *passes.Lookup("cse"), *passes.Lookup("remove-dead")}
 
-// quantize calibrates and rewrites a float graph.
+// quantize calibrates and rewrites a float graph; one that computes on levels
+// has its scales.
 func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, man *nascfile.Manifest, res *Result) (*ir.Graph, error) {
+	if passes.Simulates(g) {
+		if o.Calib != "" || o.Tune || o.Table != nil || o.MaxDrop > 0 || o.Policy.Default != "" || len(o.Policy.Layers) > 0 {
+			return nil, &diag.Error{Place: "--calib, --policy, --tune, --max-drop", Found: "a network trained for its quantization", Wanted: "none of them: scales and places are the network's own"}
+		}
+		out, rep, err := passes.Execute(g)
+		if err != nil {
+			return nil, err
+		}
+		res.Quant = rep
+		_, err = passes.Run(ctx, out, afterQuantize, passes.Options{})
+		return out, err
+	}
 	if o.Calib == "" {
 		return nil, &diag.Error{
 			Place: "--calib", Found: "no calibration data for " + o.Target, Wanted: data.Kinds,

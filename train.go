@@ -1,6 +1,7 @@
 package nasc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -22,7 +23,9 @@ type TrainOptions struct {
 	Data, Val  string // DATA
 	Teacher    string // model file to learn from; "": none
 	Preprocess *nascfile.Preprocess
-	Reinit     bool // draw the weights anew first
+	Reinit     bool   // draw the weights anew first
+	WeightBits int    // of quantization-aware training: 8 (0) or 4
+	Calib      string // DATA for its first scales; "": samples of Data
 	Threads    int
 	Checkpoint string // "": Out with .ckpt
 	Every      time.Duration
@@ -50,6 +53,10 @@ var untrainable = []string{"fold-bn", "fuse-bias", "fold-scale"}
 // canonical one, with batch norms on their own.
 func Trainable(ctx context.Context, m *Model) (*ir.Graph, error) {
 	g := m.Graph().Clone()
+	if passes.Simulates(g) {
+		_, err := passes.Canonicalize(ctx, g, passes.Options{})
+		return g, err
+	}
 	for range 4 {
 		steps, err := passes.Run(ctx, g, passes.Default(), passes.Options{Disable: untrainable})
 		if err != nil {
@@ -71,13 +78,6 @@ func Train(ctx context.Context, m *Model, o TrainOptions) (*TrainResult, error) 
 	if err != nil {
 		return nil, err
 	}
-	n, err := train.New(g)
-	if err != nil {
-		return nil, diag.At(m.Path, err)
-	}
-	if o.Reinit || m.Random {
-		n.Init(o.Seed)
-	}
 	man := *m.Manifest
 	man.Producer, man.Target, man.Calibration = "nasc "+Version(), "", nascfile.Calibration{}
 	if o.Preprocess != nil {
@@ -89,6 +89,27 @@ func Train(ctx context.Context, m *Model, o TrainOptions) (*TrainResult, error) 
 			return nil, err
 		}
 		return data.NewFeed(s, g.Inputs, man.Preprocess)
+	}
+	if o.Quantization != "" && !passes.Simulates(g) {
+		if o.Reinit || m.Random {
+			return nil, &diag.Error{Place: "--qat", Found: "a network without trained weights", Wanted: "one that is trained in float first"}
+		}
+		calib, err := feed(cmp.Or(o.Calib, o.Data))
+		if err != nil {
+			return nil, err
+		}
+		if g, err = Simulated(ctx, m, calib, o); err != nil {
+			return nil, err
+		}
+	} else if o.WeightBits != 0 || o.Calib != "" {
+		return nil, &diag.Error{Place: "--weight-bits, --calib", Found: "a training without --qat, or one that goes on", Wanted: "--qat on a float network"}
+	}
+	n, err := train.New(g)
+	if err != nil {
+		return nil, diag.At(m.Path, err)
+	}
+	if o.Reinit || m.Random {
+		n.Init(o.Seed)
 	}
 	j := &train.Job{
 		Config: o.Config, Network: n, Preprocess: man.Preprocess, Threads: o.Threads,
@@ -134,6 +155,9 @@ func Train(ctx context.Context, m *Model, o TrainOptions) (*TrainResult, error) 
 		man.Notes = map[string]string{}
 	}
 	man.Notes["training"] = fmt.Sprintf("%d epochs of %s, batch %d, %s, %s, seed %d", o.Epochs, o.Data, o.Batch, o.Optimizer, o.Schedule, o.Seed)
+	if passes.Simulates(r.Graph) {
+		man.Notes["quantization"] = fmt.Sprintf("trained on levels, %s, weights of %d bits", cmp.Or(o.Quantization, "lsq"), cmp.Or(o.WeightBits, 8))
+	}
 	if o.Teacher != "" {
 		man.Notes["teacher"] = fmt.Sprintf("%s of %s, weight %g, temperature %g", o.Distill.Mode, filepath.Base(o.Teacher), o.Distill.Weight, o.Distill.Temperature)
 	}
@@ -143,3 +167,35 @@ func Train(ctx context.Context, m *Model, o TrainOptions) (*TrainResult, error) 
 	}
 	return out, nascfile.Write(o.Out, mod, &man)
 }
+
+// calibrated is how many samples the first scales come from, where --calib
+// does not say.
+const calibrated = 128
+
+// Simulated quantizes a float model after training and gives the graph on
+// levels from which quantization-aware training starts.
+func Simulated(ctx context.Context, m *Model, calib *data.Feed, o TrainOptions) (*ir.Graph, error) {
+	g := m.Graph().Clone()
+	if _, err := passes.Canonicalize(ctx, g, passes.Options{}); err != nil {
+		return nil, err
+	}
+	samples := passes.Samples(calib)
+	if o.Calib == "" && calib.Len() > calibrated {
+		samples = spread{calib, calibrated}
+	}
+	s, _, err := passes.Simulate(g, passes.SimulateOptions{
+		QuantizeOptions: passes.QuantizeOptions{Calib: samples, Run: Runner(ctx, max(1, o.Threads)), Seed: o.Seed},
+		WeightBits:      o.WeightBits,
+	})
+	return s, diag.At(m.Path, err)
+}
+
+// spread takes n samples, evenly.
+type spread struct {
+	of passes.Samples
+	n  int
+}
+
+func (s spread) Len() int { return s.n }
+
+func (s spread) At(i int) ([]*ir.Tensor, error) { return s.of.At(i * s.of.Len() / s.n) }

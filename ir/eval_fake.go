@@ -58,25 +58,26 @@ func fakeQuantizeGradReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 	a, b, moves := FakeBounds(n, at0(in[2]))
 	lo, hi := T(a), T(b)
 	c := in[0].Shape[len(in[0].Shape)-1]
-	sums := make([]float64, c)
-	zeros := 0.0
-	row := make([]float64, 2*c)
+	sums, zeros := make([]float64, c), make([]float64, c)
+	zero, factor := make([]T, c), make([]T, c)
 	for first := 0; first < len(x); first += FakeRows * c {
-		clear(row)
+		clear(zero)
+		clear(factor)
 		for i := first; i < min(first+FakeRows*c, len(x)); i++ {
+			k := i % c
 			v := T(x[i] * f[i%len(f)])
 			switch {
 			case v > hi || v < lo && moves:
-				row[c+i%c] -= float64(dy[i])
+				zero[k] -= dy[i]
 			case v < lo || v == 0 && !moves || v != v:
 			default:
-				gx[i] = T(dy[i] * f[i%len(f)])
-				row[i%c] += float64(dy[i]) * float64(x[i])
+				gx[i] = T(dy[i]*f[i%len(f)]) + 0 // no −0
+				factor[k] = fma(dy[i], x[i], factor[k])
 			}
 		}
 		for k := range c {
-			sums[k] += float64(T(row[k]))
-			zeros += float64(T(row[c+k]))
+			sums[k] += float64(factor[k])
+			zeros[k] += float64(zero[k])
 		}
 	}
 	if len(f) == c {
@@ -90,7 +91,11 @@ func fakeQuantizeGradReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 		}
 		df.Set(0, total)
 	}
-	dz.Set(0, zeros)
+	total := 0.0
+	for _, z := range zeros {
+		total += z
+	}
+	dz.Set(0, total)
 	return []*Tensor{dx, df, dz}, nil
 }
 

@@ -17,7 +17,7 @@ var fakeOps = []Op{
 	{
 		Name: "fake_quantize_grad", Class: Other, Outs: 3, Grad: NoGrad,
 		In:    []Operand{{Name: "x"}, {Name: "factor"}, {Name: "zero", Optional: true}, {Name: "dy"}},
-		Doc:   "the gradients of fake_quantize for x, factor and zero (f32[1]); sums over FakeRows rows each in float64, rounded to float32, then added in float64",
+		Doc:   "the gradients of fake_quantize for x (no −0), factor and zero (f32[1]); the sums of FakeRows rows are a chain of FMAs or subtractions a channel, which are added in float64, by channel and then over channels",
 		Attrs: fakeAttrs, Infer: inferFakeQuantizeGrad, MACs: noMACs, Eval: evalFakeQuantizeGrad,
 	},
 	{

@@ -246,6 +246,9 @@ const maxRounds = 4
 func Canonicalize(ctx context.Context, g *ir.Graph, o Options) ([]Step, error) {
 	var all []Step
 	list := Default()
+	if Simulates(g) { // canonical already, and what merges factors would change bits
+		list = []Pass{*Lookup("cse"), *Lookup("remove-dead")}
+	}
 	for range maxRounds {
 		steps, err := Run(ctx, g, list, o)
 		all = append(all, steps...)

@@ -18,7 +18,22 @@ type Param struct {
 	// Decay says that weight decay applies: it leaves out what has one axis
 	// (biases, scales of norms), where it only hurts.
 	Decay bool
+	// Kind is what a step changes: a weight itself, a scale of quantization by
+	// a factor, a zero point in shares of the levels.
+	Kind Kind
+	// Values is how many numbers a scale quantizes, Levels how many it has.
+	values, levels int
 }
+
+// Kind tells parameters of quantization from others.
+type Kind uint8
+
+// The kinds.
+const (
+	Weight Kind = iota
+	Scale
+	Zero
+)
 
 // norm is the running statistics of a batch norm, which steps update and
 // inference uses.
@@ -32,6 +47,7 @@ type Network struct {
 	graph  *ir.Graph
 	Params []*Param
 	norms  []*norm
+	steps  []*Param // scales and zero points, which Quantization picks from
 	// Classes is the extent of the output's last axis.
 	Classes int
 }
@@ -65,6 +81,7 @@ func New(g *ir.Graph) (*Network, error) {
 		n.norms = append(n.norms, &norm{m.Name, v.Name, slices.Clone(m.Const.F32()), slices.Clone(v.Const.F32())})
 	}
 	live := reached(n.graph)
+	quantized := scales(n.graph)
 	for _, v := range n.graph.Constants() {
 		if v.Type.DType != ir.F32 || len(v.Type.Shape) == 0 || stats[v] || !live[v] {
 			continue
@@ -73,7 +90,14 @@ func New(g *ir.Graph) (*Network, error) {
 		if slices.ContainsFunc(w, func(f float32) bool { return math.IsInf(float64(f), 0) }) {
 			continue // a mask
 		}
-		n.Params = append(n.Params, &Param{Name: v.Name, Value: slices.Clone(w), Shape: v.Type.Shape, Decay: axes(v.Type.Shape) > 1})
+		p := &Param{Name: v.Name, Value: slices.Clone(w), Shape: v.Type.Shape}
+		if q, ok := quantized[v]; ok {
+			p.Kind, p.values, p.levels = q.Kind, q.values, q.levels
+			n.steps = append(n.steps, p)
+			continue
+		}
+		p.Decay = axes(v.Type.Shape) > 1
+		n.Params = append(n.Params, p)
 	}
 	if len(n.Params) == 0 {
 		return nil, &diag.Error{Place: "network @" + g.Name, Found: "nothing to train", Wanted: "weights that are constants"}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,10 @@ type Config struct {
 	Options   Options
 	Augment   Augment
 	Distill   Distill // used where the job has a teacher
-	Target    string
+	// Quantization is what is trained of a network that computes on levels, one
+	// of Quantizations; "" is lsq, and nothing for a float network.
+	Quantization string
+	Target       string
 }
 
 // Default is a configuration that trains most small networks.
@@ -262,6 +266,11 @@ func (j *Job) prepare(ctx context.Context) error {
 		j.NormDecay = 0.1
 	}
 	var l *lesson
+	if quantized, err := j.Network.Quantization(cmp.Or(j.Quantization, "lsq")); err != nil {
+		return err
+	} else if j.Quantization != "" && !quantized {
+		return &diag.Error{Place: "--qat", Found: "a float network", Wanted: "one that computes on levels, as passes.Simulate makes it"}
+	}
 	j.trained = slices.Clone(j.Network.Params)
 	if j.Teacher == nil {
 		j.Distill = Distill{}
@@ -427,11 +436,7 @@ func (j *Job) step(ctx context.Context, b batch, rate float64) error {
 	j.state.Sums.Seen += len(b.labels)
 	j.state.Sums.Steps++
 	for i, p := range j.trained {
-		decay := 0.0
-		if p.Decay {
-			decay = j.Hyper.WeightDecay
-		}
-		j.opt.step(&j.Hyper, b.step+1, rate, decay, p.Value, j.grads[i], j.moments[i])
+		j.update(i, b.step+1, rate)
 		if j.EMA > 0 {
 			// A short memory at first: the first weights are random.
 			d := float32(min(j.EMA, float64(1+b.step)/float64(10+b.step)))

@@ -50,6 +50,10 @@ func TestGradientKernels(t *testing.T) {
 		{"batch_norm_grad", ir.Attrs{}, []in{{5, 9, 8, 21}, {21}, {21}, {21}, {5, 9, 8, 21}}},
 		{"layer_norm", ir.Attrs{}, []in{{5, 9, 21}, {21}, {21}}},
 		{"layer_norm", ir.Attrs{"axis": 1}, []in{{5, 9, 8}, {9, 8}}},
+		{"fake_quantize", ir.Attrs{"qmin": 0, "qmax": 2}, []in{{5, 9, 8, 27}, {27}}},
+		{"fake_quantize", ir.Attrs{"qmin": 0, "qmax": 3}, []in{{5, 1000, 7}, {1}, {1}}},
+		{"fake_quantize_grad", ir.Attrs{"qmin": -1, "qmax": 2}, []in{{5, 90, 27}, {27}, {1}, {5, 90, 27}}},
+		{"fake_quantize_grad", ir.Attrs{"qmin": -1, "qmax": 1, "floor": true}, []in{{5, 90, 40}, {1}, {1}, {5, 90, 40}}},
 		{"clamp_grad", ir.Attrs{"min": 0.0, "max": 1.0}, []in{{5, 1000, 7}, {5, 1000, 7}}},
 	} {
 		b := ir.NewBuilder(fmt.Sprintf("%s%d", c.op, i))

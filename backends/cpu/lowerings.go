@@ -20,6 +20,8 @@ var lowerings = map[string]func(c *compiler, g *group) error{
 	"batch_norm_training":     lowerBatchNormTraining,
 	"batch_norm_grad":         lowerBatchNormGrad,
 	"clamp_grad":              lowerClampGrad,
+	"fake_quantize":           lowerFakeQuantize,
+	"fake_quantize_grad":      lowerFakeQuantizeGrad,
 	"dot_general":             lowerDotGeneral,
 	"attention":               lowerAttention,
 	"lstm":                    lowerRecurrent,

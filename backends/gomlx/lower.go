@@ -29,7 +29,7 @@ var lowerings map[string]lowering
 
 func init() { // the table's functions refer to helpers that look ops up
 	lowerings = map[string]lowering{}
-	for _, m := range []map[string]lowering{elementwise, contractions, recurrent, reductions, movements} {
+	for _, m := range []map[string]lowering{elementwise, contractions, recurrent, reductions, movements, fakes} {
 		for name, f := range m {
 			lowerings[name] = f
 		}

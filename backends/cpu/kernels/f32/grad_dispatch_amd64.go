@@ -8,3 +8,15 @@ var vectorNorms = map[string]*normFuncs{
 }
 
 func vectorNorm(l isa.Level) *normFuncs { return vectorNorms[vectorISA(l)] }
+
+// vectorFakes are tried one after the other on the channels that are left.
+func vectorFakes(l isa.Level) []fakeFuncs {
+	avx2 := fakeFuncs{8, fakeQuantizeAVX2, fakeGradAVX2}
+	switch vectorISA(l) {
+	case "avx512":
+		return []fakeFuncs{{16, fakeQuantizeAVX512, fakeGradAVX512}, avx2}
+	case "avx2":
+		return []fakeFuncs{avx2}
+	}
+	return nil
+}

@@ -13,6 +13,7 @@ import (
 //go:generate go run ./gen -family binary -out binary_amd64.s
 //go:generate go run ./gen -family rows -out rows_amd64.s
 //go:generate go run ./gen -family grad -out grad_amd64.s
+//go:generate go run ./gen -family fake -out fake_amd64.s
 //go:generate go run ./gen -family gemm_neon
 //go:generate go run ./gen -family depthwise_neon
 //go:generate go run ./gen -family unary_neon
