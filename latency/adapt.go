@@ -1,6 +1,7 @@
 package latency
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -35,9 +36,11 @@ func (t *Table) Adapt(path string, facts []Fact) (*Carried, error) {
 		x, y   float64 // log of this table's time, log of the ratio
 	}
 	var pairs []pair
-	for _, r := range t.Rows {
-		if o, ok := j.table.Find(r.Key); ok && r.Median > 0 && o.Median > 0 && r.Runs > 0 && o.Runs > 0 {
-			pairs = append(pairs, pair{KeyFamily(r.Key), math.Log(r.Median), math.Log(o.Median / r.Median)})
+	mine, theirs := t.settle(), j.table.settle()
+	for i, r := range t.Rows {
+		k, ok := j.table.index[r.Key]
+		if ok && mine[i].t > 0 && theirs[k].t > 0 && r.Runs > 0 && j.table.Rows[k].Runs > 0 {
+			pairs = append(pairs, pair{KeyFamily(r.Key), math.Log(mine[i].t), math.Log(theirs[k].t / mine[i].t)})
 		}
 	}
 	res.Shared = len(pairs)
@@ -79,8 +82,8 @@ func (t *Table) Adapt(path string, facts []Fact) (*Carried, error) {
 			off[f] = offBy(slices.Clone(pooled))
 		}
 	}
-	for _, r := range t.Rows {
-		if _, ok := j.table.Find(r.Key); ok || r.Median <= 0 || r.Runs == 0 {
+	for i, r := range t.Rows {
+		if _, ok := j.table.Find(r.Key); ok || mine[i].t <= 0 || r.Runs == 0 {
 			continue
 		}
 		f := KeyFamily(r.Key)
@@ -89,7 +92,7 @@ func (t *Table) Adapt(path string, facts []Fact) (*Carried, error) {
 		if !ok {
 			b, o = all, offBy(slices.Clone(pooled))
 		}
-		y := math.Log(r.Median)
+		y := math.Log(mine[i].t)
 		y += b[0] + b[1]*min(max(y, least), most) // no further than was seen
 		m := math.Exp(y)
 		row := Row{Key: r.Key, Median: m, P10: m * math.Exp(o[0]), P90: m * math.Exp(o[1]), Interval: min(0.99, (math.Exp(o[1])-math.Exp(o[0]))/2), MACs: r.MACs, Bytes: r.Bytes, Time: time.Now()}
@@ -109,6 +112,14 @@ type Scale struct {
 	families []string
 	beta     []float64
 }
+
+// What is known of a new device before its samples: their times' noise, and how
+// far families' factors and a run's fixed part are from the common factor and
+// from none, as shares of that and of a network.
+const (
+	sampleNoise = 0.03
+	scaleOff    = 1.0
+)
 
 // FitScale learns from networks' sums by family and their measured times.
 func FitScale(sums []map[string]float64, measured []float64) (*Scale, error) {
@@ -137,12 +148,13 @@ func FitScale(sums []map[string]float64, measured []float64) (*Scale, error) {
 	if len(factors) == 0 {
 		return nil, &diag.Error{Place: "samples", Found: "networks of no time", Wanted: "times above zero"}
 	}
-	common := median(factors)
-	prior, lambda := []float64{0}, []float64{0.01 / (common * common)}
+	common, usual := median(factors), median(measured)
+	lambda := func(sd float64) float64 { return sampleNoise * sampleNoise / (sd * sd) }
+	prior, lambdas := []float64{0}, []float64{lambda(scaleOff * usual)}
 	var x [][]float64
 	var y, w []float64
 	for range s.families {
-		prior, lambda = append(prior, common), append(lambda, 0.02/(common*common))
+		prior, lambdas = append(prior, common), append(lambdas, lambda(scaleOff*common))
 	}
 	for i, m := range sums {
 		row := []float64{1 / measured[i]}
@@ -151,9 +163,67 @@ func FitScale(sums []map[string]float64, measured []float64) (*Scale, error) {
 		}
 		x, y, w = append(x, row), append(y, 1), append(w, 1)
 	}
-	lambda[0] = 1e-4
-	s.beta = ridge(x, y, w, prior, lambda)
+	s.beta = ridge(x, y, w, prior, lambdas)
 	return s, nil
+}
+
+// ChooseSamples picks k of the networks to measure on a new device: those whose
+// sums by family tell most about every family's factor together (each makes the
+// determinant of the information largest).
+func ChooseSamples(sums []map[string]float64, k int) []int {
+	mean := map[string]float64{}
+	for _, m := range sums {
+		for f, v := range m {
+			mean[f] += v / float64(len(sums))
+		}
+	}
+	families := slices.Sorted(maps.Keys(mean))
+	rows := make([][]float64, len(sums))
+	for i, m := range sums {
+		rows[i] = []float64{1}
+		for _, f := range families {
+			rows[i] = append(rows[i], m[f]/max(mean[f], 1e-12))
+		}
+	}
+	n := len(families) + 1
+	inverse := make([][]float64, n) // of the information
+	for i := range inverse {
+		inverse[i] = make([]float64, n)
+		inverse[i][i] = 1e3
+	}
+	times := func(x []float64) []float64 {
+		out := make([]float64, n)
+		for i := range out {
+			for j, v := range x {
+				out[i] += inverse[i][j] * v
+			}
+		}
+		return out
+	}
+	var chosen []int
+	for len(chosen) < min(k, len(sums)) {
+		best, most := -1, 0.0
+		for i, x := range rows {
+			gain := 0.0
+			for j, v := range times(x) {
+				gain += v * x[j]
+			}
+			if gain > most && !slices.Contains(chosen, i) {
+				best, most = i, gain
+			}
+		}
+		if best < 0 {
+			break
+		}
+		chosen = append(chosen, best)
+		v := times(rows[best])
+		for i := range inverse { // Sherman and Morrison
+			for j := range inverse[i] {
+				inverse[i][j] -= v[i] * v[j] / (1 + most)
+			}
+		}
+	}
+	return chosen
 }
 
 // Predict gives a network's time on the new device in ms.

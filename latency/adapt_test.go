@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -88,6 +89,19 @@ func TestScale(t *testing.T) {
 	}
 	if _, err := FitScale(nil, nil); err == nil {
 		t.Error("no samples are taken")
+	}
+}
+
+// The samples chosen tell about every family: a few that differ, not many alike.
+func TestChooseSamples(t *testing.T) {
+	sums := []map[string]float64{{"a": 1, "b": 1}, {"a": 1, "b": 1.01}, {"a": 4, "b": 1}, {"a": 1.01, "b": 1}, {"a": 1, "b": 5}, {"a": 0.1, "b": 0.1}}
+	got := ChooseSamples(sums, 3)
+	slices.Sort(got)
+	if !slices.Equal(got, []int{2, 4, 5}) {
+		t.Errorf("chosen %v", got)
+	}
+	if got := ChooseSamples(sums, 9); len(got) != len(sums) {
+		t.Errorf("of %d networks %v are chosen", len(sums), got)
 	}
 }
 

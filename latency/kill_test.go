@@ -31,13 +31,13 @@ func TestKilledProfile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "device.csv")
 	r := rand.New(rand.NewPCG(7, 7))
 	var rows []Row
-	for range 8 {
+	for range 20 {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childEnv+"="+path)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(20+r.IntN(400)) * time.Millisecond)
+		time.Sleep(time.Duration(20+r.IntN(250)) * time.Millisecond)
 		_ = cmd.Process.Kill() // it may have ended
 		_ = cmd.Wait()
 		now, _, err := read(path+".partial", true)

@@ -354,6 +354,12 @@ const (
 func newCorrection(t *Table, rows []settled) correction {
 	var x, others [][]float64 // others: with each kernel's time as the other networks tell it
 	var y, w []float64
+	quiet := 0
+	for _, n := range t.Nets {
+		if !n.Noisy {
+			quiet++
+		}
+	}
 	for i, n := range t.Nets {
 		sum, held, steps := 0.0, 0.0, 0
 		for _, u := range n.Uses {
@@ -361,7 +367,7 @@ func newCorrection(t *Table, rows []settled) correction {
 			held += rows[u.Row].without(i, t.Rows[u.Row].Median) * float64(u.N)
 			steps += u.N
 		}
-		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && !n.Noisy {
+		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && (!n.Noisy || quiet < folds) {
 			x = append(x, []float64{1 / n.Median, sum / n.Median, float64(steps) / n.Median})
 			others = append(others, []float64{1 / n.Median, held / n.Median, float64(steps) / n.Median})
 			y, w = append(y, 1), append(w, 1)

@@ -3,6 +3,7 @@ package latency
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -70,6 +71,7 @@ const (
 	leastBudget = 150 * time.Millisecond // where one is: enough for a short network
 	roundTime   = 20 * time.Millisecond  // between two looks at the anchor
 	warmTime    = 50 * time.Millisecond  // before the first sample
+	patience    = 2 * time.Second        // waited for quiet
 	quietFactor = 1.10                   // of the anchor's usual time: above it the machine is busy
 )
 
@@ -89,6 +91,7 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	}
 	res = &Result{}
 	defer pinThread(o.Compile.Threads)()
+	crowd := newCrowd(runtime.NumCPU(), max(1, o.Compile.Threads))
 	anchor, err := newAnchor(o.Target, o.Compile)
 	if err != nil {
 		_ = j.f.Close()
@@ -114,7 +117,7 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 				left := time.Duration(src.Len() - i)
 				limit = max(leastBudget, (o.Budget-time.Since(begun))/left-time.Since(started))
 			}
-			m := &measure{o: o, anchor: anchor, clock: clock, j: j, hold: hold, progress: func(part float64) {
+			m := &measure{o: o, anchor: anchor, crowd: crowd, clock: clock, j: j, hold: hold, progress: func(part float64) {
 				o.Progress(int(1000*(float64(i)+part)/float64(src.Len())), 1000)
 			}}
 			err = m.run(ctx, w, limit)
@@ -155,6 +158,7 @@ func planned(g *ir.Graph, o Options) (backends.Planned, error) {
 type measure struct {
 	o        Options
 	anchor   *anchor
+	crowd    *crowd
 	clock    clock
 	j        *journal
 	hold     *pending
@@ -225,6 +229,7 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 		}
 	}
 	open := len(want)
+	lastQuiet := time.Now()
 	for begun := time.Now(); open > 0; {
 		before, err := m.anchor.time(ctx)
 		if err != nil {
@@ -252,8 +257,11 @@ func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
 			return err
 		}
 		usual := m.anchor.usual()
-		quiet := max(before, after) <= quietFactor*usual
-		over := time.Since(begun) >= limit // then with what there is
+		quiet := max(before, after) <= quietFactor*usual && !m.crowd.crowded()
+		if quiet {
+			lastQuiet = time.Now()
+		}
+		over := time.Since(begun) >= limit || time.Since(lastQuiet) > patience // then with what there is
 		for k, s := range have {
 			s.add(round, k, quiet, usual/((before+after)/2))
 			// One step of a broken run is longer, which a median bears; the run is.

@@ -12,16 +12,22 @@ type settled struct {
 	off  float64   // half the 90 % interval of its time in another network, logarithmic
 	nets []int     // of Table.Nets, that measured it
 	seen []float64 // there, in µs
+	// quiet is how many of them were measured in quiet.
+	quiet int
 }
 
 // settle takes each kernel's time from all networks that have it.
 func (t *Table) settle() []settled {
 	out := make([]settled, len(t.Rows))
-	for i, n := range t.Nets {
-		for _, u := range n.Uses {
-			if u.Time > 0 {
-				s := &out[u.Row]
-				s.nets, s.seen = append(s.nets, i), append(s.seen, u.Time)
+	for _, noisy := range []bool{false, true} { // the noisy ones where there are no others
+		for i, n := range t.Nets {
+			for _, u := range n.Uses {
+				if s := &out[u.Row]; u.Time > 0 && n.Noisy == noisy && (!noisy || s.quiet < enough) {
+					s.nets, s.seen = append(s.nets, i), append(s.seen, u.Time)
+					if !noisy {
+						s.quiet++
+					}
+				}
 			}
 		}
 	}

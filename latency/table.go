@@ -29,7 +29,7 @@ type Row struct {
 	Interval         float64 // half the 95 % confidence interval of the median, as a share of it
 	MACs, Bytes      int64   // multiply-accumulates; bytes read and written
 	Anchor           float64 // the anchor kernel's time meanwhile
-	Noisy            bool    // measured while the anchor was slow, for want of quiet
+	Noisy            bool    // measured while the anchor was slow or others took the processors, for want of quiet
 	Time             time.Time
 }
 

@@ -76,32 +76,59 @@ func run(ctx context.Context, path string, out io.Writer) error {
 	}
 	a := latency.Compare(plain, times)
 	fmt.Fprintf(out, "%d networks; this machine's times as they are: Spearman %.4f, Kendall %.4f\n", a.N, a.Spearman, a.Kendall)
-	var rho, tau, ten []float64
-	for seed := range uint64(draws) {
-		r := rand.New(rand.NewPCG(seed, 201))
-		order := r.Perm(len(nets))
-		var s []map[string]float64
-		var m []float64
-		for _, i := range order[:samples] {
-			s, m = append(s, sums[i]), append(m, times[i])
+	for _, how := range []struct {
+		name   string
+		choose func(r *rand.Rand) []int
+	}{
+		{"drawn", func(r *rand.Rand) []int { return r.Perm(len(nets))[:samples] }},
+		{"chosen of 400 drawn by what they tell", func(r *rand.Rand) []int {
+			of := r.Perm(len(nets))[:400]
+			var s []map[string]float64
+			for _, i := range of {
+				s = append(s, sums[i])
+			}
+			var out []int
+			for _, i := range latency.ChooseSamples(s, samples) {
+				out = append(out, of[i])
+			}
+			return out
+		}},
+	} {
+		var rho, tau, ten []float64
+		for seed := range uint64(draws) {
+			a, err := adapted(sums, times, how.choose(rand.New(rand.NewPCG(seed, 201))))
+			if err != nil {
+				return err
+			}
+			rho, tau, ten = append(rho, a.Spearman), append(tau, a.Kendall), append(ten, a.Within10)
 		}
-		scale, err := latency.FitScale(s, m)
-		if err != nil {
-			return err
-		}
-		var p, t []float64
-		for _, i := range order[samples:] {
+		slices.Sort(rho)
+		slices.Sort(tau)
+		slices.Sort(ten)
+		fmt.Fprintf(out, "adapted by %d of them, %s, median of %d draws (least to most): Spearman %.4f (%.4f to %.4f), Kendall %.4f, within 10 %%: %.1f %%\n",
+			samples, how.name, draws, rho[draws/2], rho[0], rho[draws-1], tau[draws/2], 100*ten[draws/2])
+	}
+	return nil
+}
+
+// adapted predicts all networks but the few that it learns from.
+func adapted(sums []map[string]float64, times []float64, few []int) (latency.Accuracy, error) {
+	var s []map[string]float64
+	var m []float64
+	for _, i := range few {
+		s, m = append(s, sums[i]), append(m, times[i])
+	}
+	scale, err := latency.FitScale(s, m)
+	if err != nil {
+		return latency.Accuracy{}, err
+	}
+	var p, t []float64
+	for i := range sums {
+		if !slices.Contains(few, i) {
 			p, t = append(p, scale.Predict(sums[i])), append(t, times[i])
 		}
-		a := latency.Compare(p, t)
-		rho, tau, ten = append(rho, a.Spearman), append(tau, a.Kendall), append(ten, a.Within10)
 	}
-	slices.Sort(rho)
-	slices.Sort(tau)
-	slices.Sort(ten)
-	fmt.Fprintf(out, "adapted by %d of them, median of %d draws (least to most): Spearman %.4f (%.4f to %.4f), Kendall %.4f, within 10 %%: %.1f %%\n",
-		samples, draws, rho[draws/2], rho[0], rho[draws-1], tau[draws/2], 100*ten[draws/2])
-	return nil
+	return latency.Compare(p, t), nil
 }
 
 // read reads the benchmark's cells: |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, where
