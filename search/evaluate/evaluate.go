@@ -26,7 +26,7 @@ type Config struct {
 	// Noise disturbs copied weights after the proof that the function stayed, by
 	// this many standard deviations: equal copies would learn the same for ever.
 	Noise   float64
-	Weights Weights        // nil: trained weights are not kept, and none inherited
+	Weights search.Store   // nil: trained weights are not kept, and none inherited
 	Teacher *train.Teacher // nil: the labels alone
 	Threads int
 	// Edited hears of every edit of a trial: the greatest change of an output

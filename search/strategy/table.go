@@ -20,6 +20,7 @@ type Row struct {
 	Options   []Option
 	Many      bool // takes several objectives
 	Partial   bool // asks for shares of a training, and to go on with one
+	Grows     bool // networks inherit their weights: needs an architecture file's space, and training
 	New       func(search.Setup) (search.Strategy, error)
 }
 
@@ -84,6 +85,11 @@ var Table = []Row{
 		Name: "asha", Doc: "as hyperband, but nothing waits for others", Paper: "Li et al. 2020", New: newASHA, Partial: true,
 		Options: rungOptions,
 	},
+	{
+		Name: "eas", Doc: "a recurrent policy makes networks wider and deeper; they inherit their weights", Paper: "Cai et al. 2018", New: newEAS, Grows: true,
+		Options: append(slices.Clone(growthOptions), Option{"rate", "0.002", "learning rate of the policy"}, Option{"entropy", "1e-5", "weight of the policy's entropy"}),
+	},
+	{Name: "random-growth", Doc: "the steps of eas, by chance", Paper: "Cai et al. 2018", New: newRandomGrowth, Grows: true, Options: growthOptions},
 }
 
 var rungOptions = []Option{{"eta", "3", "of so many one goes on, with so many times the training"}, {"min-share", "0.1", "of a training that each network gets"}}

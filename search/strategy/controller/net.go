@@ -170,7 +170,7 @@ func masked(logits, mask *graph.Node) *graph.Node {
 // logits [batch, k]: the choice as one-hot rows.
 func draw(logits, mask, u *graph.Node) *graph.Node {
 	k := logits.Shape().Dim(-1)
-	below := graph.MatMul(graph.Softmax(masked(logits, mask), -1), triangle(logits.Graph(), k)) // running sums
+	below := graph.MatMul(graph.Softmax(masked(logits, mask), -1), triangle(logits.Graph(), k))                            // running sums
 	passed := graph.ConvertDType(graph.LessThan(below, graph.BroadcastToDims(u, below.Shape().Dim(0), k)), dtypes.Float32) // places before the choice
 	at := graph.ConvertDType(graph.ReduceSum(passed, -1), dtypes.Int32)
 	return graph.OneHot(at, k, dtypes.Float32)
