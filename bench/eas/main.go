@@ -1,0 +1,297 @@
+// Command eas compares ways to a network at the same cost of training, over
+// paired seeds: EAS, growth by chance with the same steps, and the network that
+// EAS ended with, trained from scratch. The cost of a training is steps × batch
+// × multiplications of a sample × 3. What is done lies in the state file, from
+// which it goes on when it was stopped.
+//
+//	go run ./bench/eas -data DIR -state .cache/eas.jsonl -report bench/reports/eas-$(date +%F).md
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/bench/paired"
+	"github.com/nasc-dev/nasc/frontend/arch"
+	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/search"
+	"github.com/nasc-dev/nasc/search/evaluate"
+	"github.com/nasc-dev/nasc/search/strategy"
+	"github.com/nasc-dev/nasc/train"
+	"github.com/nasc-dev/nasc/zoo"
+)
+
+// setting is how one space is compared.
+type setting struct {
+	space   string
+	cost    float64           // multiplications in all, of each arm
+	final   float64           // share of it that the best network gets at the end
+	epochs  int               // of the start
+	options map[string]string // of the strategies
+}
+
+var settings = []setting{
+	{"plain-cnn", 5e12, 0.4, 6, map[string]string{"nets": "6", "wider": "2", "deeper": "2", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
+	{"densenet", 5e12, 0.4, 4, map[string]string{"nets": "6", "wider": "2", "deeper": "1", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
+}
+
+// run is one finished arm.
+type run struct {
+	Space, Arm string
+	Seed       uint64
+	Genotype   string
+	Params     float64
+	MACs       float64
+	Cost       float64 // what all trainings took
+	Networks   int
+	Actions    int
+	Delta      float64 // greatest |Δ output| of an action over max(1, greatest |output|)
+	Valid      float64 // accuracy by which networks were judged
+	Test       float64 // of the test pictures
+	Seconds    float64
+}
+
+func key(r run) string { return fmt.Sprintf("%s %s %d", r.Space, r.Arm, r.Seed) }
+
+type bench struct {
+	dir    string
+	config train.Config
+	runs   *paired.Runs[run]
+}
+
+func main() {
+	b := &bench{}
+	flag.StringVar(&b.dir, "data", "", "folder of MNIST's four files")
+	spaces := flag.String("spaces", "plain-cnn,densenet", "spaces to compare on")
+	seeds := flag.Int("seeds", 5, "paired seeds")
+	jobs := flag.Int("jobs", 1, "runs at once, one thread each")
+	state := flag.String("state", "eas.jsonl", "file that keeps what is done, to go on from")
+	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
+	scale := flag.Float64("scale", 1, "of the cost, for a quick look")
+	noTest := flag.Bool("no-test", false, "leave the test pictures alone, while settings are chosen")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := b.main(ctx, *spaces, *seeds, *jobs, *state, *report, *scale, *noTest); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+}
+
+func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state, report string, scale float64, noTest bool) error {
+	b.config = train.Default()
+	b.config.Augment.Crop = 1
+	var err error
+	if b.runs, err = paired.Open(state, key); err != nil {
+		return err
+	}
+	defer b.runs.Close()
+	type work struct {
+		s    setting
+		seed uint64
+		arms []string
+	}
+	var all []work
+	for seed := range seeds {
+		for _, s := range settings {
+			s.cost *= scale
+			if strings.Contains(","+spaces+",", ","+s.space+",") {
+				// From scratch needs the network that EAS ends with.
+				all = append(all, work{s, uint64(seed + 1), []string{"eas", "scratch"}}, work{s, uint64(seed + 1), []string{"random-growth"}})
+			}
+		}
+	}
+	err = paired.Each(ctx, len(all), jobs, func(ctx context.Context, i int) error {
+		w := all[i]
+		for _, arm := range w.arms {
+			if _, ok := b.runs.Get(key(run{Space: w.s.space, Arm: arm, Seed: w.seed})); ok {
+				continue
+			}
+			r, err := b.arm(ctx, w.s, arm, w.seed, noTest)
+			if err != nil {
+				return fmt.Errorf("%s, %s, seed %d: %w", w.s.space, arm, w.seed, err)
+			}
+			fmt.Fprintf(os.Stderr, "%+v\n", *r)
+			if err := b.runs.Add(*r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	text := b.markdown(spaces, seeds, scale)
+	if report == "" {
+		fmt.Print(text)
+		return nil
+	}
+	return os.WriteFile(report, []byte(text), 0o644)
+}
+
+func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64, noTest bool) (*run, error) {
+	start := time.Now()
+	space, err := arch.LoadSpaceFS(zoo.FS, "spaces/"+s.space+".toml", s.space)
+	if err != nil {
+		return nil, err
+	}
+	set, err := evaluate.Load("m2k:"+b.dir, "", 0.2, seed)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{Space: s.space, Arm: arm, Seed: seed}
+	config := b.config
+	config.Epochs = s.epochs
+	var mu sync.Mutex
+	e, err := evaluate.New(evaluate.Config{
+		Space: space, Data: set, Train: config, Noise: 0.01, Weights: &evaluate.Memory{}, Threads: 1,
+		Edited: func(_ *search.Trial, _ string, d, top float64) {
+			mu.Lock()
+			defer mu.Unlock()
+			r.Actions++
+			r.Delta = max(r.Delta, d/max(1, top))
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	var last *search.Trial
+	if arm == "scratch" {
+		of, ok := b.runs.Get(key(run{Space: s.space, Arm: "eas", Seed: seed}))
+		if !ok {
+			return nil, fmt.Errorf("BUG: no network to train from scratch")
+		}
+		g, err := e.Space.DecodeGenotype(of.Genotype)
+		if err != nil {
+			return nil, err
+		}
+		last = &search.Trial{ID: 1, Seed: seed, Proposal: search.Proposal{Genotype: g}}
+		if err := b.train(ctx, e, last, of.MACs, s.cost, r); err != nil {
+			return nil, err
+		}
+	} else {
+		best, err := b.grow(ctx, e, s, arm, seed, r)
+		if err != nil {
+			return nil, err
+		}
+		last = &search.Trial{ID: best.ID + 1, Seed: seed, ParentTrial: best, Proposal: search.Proposal{Genotype: best.Genotype, Parent: best.ID}}
+		if err := b.train(ctx, e, last, best.Metrics["macs"], s.cost-r.Cost, r); err != nil {
+			return nil, err
+		}
+	}
+	r.Genotype, r.Params, r.MACs, r.Valid = last.Genotype.String(), last.Metrics["params"], last.Metrics["macs"], last.Metrics["accuracy"]
+	if !noTest {
+		net, err := e.Network(last)
+		if err != nil {
+			return nil, err
+		}
+		if r.Test, err = b.test(ctx, net, set); err != nil {
+			return nil, err
+		}
+	}
+	r.Seconds = time.Since(start).Seconds()
+	return r, nil
+}
+
+// grow runs a strategy until what is left of the cost is the final training's.
+func (b *bench) grow(ctx context.Context, e *evaluate.Evaluator, s setting, arm string, seed uint64, r *run) (*search.Trial, error) {
+	goal, err := search.ParseGoal("accuracy")
+	if err != nil {
+		return nil, err
+	}
+	row, err := strategy.Lookup(arm)
+	if err != nil {
+		return nil, err
+	}
+	options := map[string]string{}
+	for _, o := range row.Options {
+		if v, ok := s.options[o.Name]; ok {
+			options[o.Name] = v
+		}
+	}
+	space := search.ArchSpace{Space: e.Space}
+	x, err := strategy.Find(arm, search.Setup{Space: space, Goal: goal, Seed: seed, Options: options})
+	if err != nil {
+		return nil, err
+	}
+	limited := &costly{Strategy: x, left: s.cost * (1 - s.final)}
+	l := search.Loop{Space: space, Goal: goal, Strategy: limited, Evaluator: e, Seed: seed, Window: 1}
+	trials, err := l.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Networks = len(trials)
+	for _, t := range trials {
+		if t.Fault != "" {
+			return nil, fmt.Errorf("trial %d: %s", t.ID, t.Fault)
+		}
+		r.Cost += t.Metrics["train_macs"]
+	}
+	return search.Best(trials), nil
+}
+
+// costly is a strategy that is done when the trainings have cost enough.
+type costly struct {
+	search.Strategy
+	left float64
+}
+
+func (c *costly) Ask(ctx context.Context) (search.Proposal, error) {
+	if c.left <= 0 {
+		return search.Proposal{}, search.ErrDone
+	}
+	return c.Strategy.Ask(ctx)
+}
+
+func (c *costly) Tell(ctx context.Context, t *search.Trial) error {
+	c.left -= t.Metrics["train_macs"]
+	return c.Strategy.Tell(ctx, t)
+}
+
+// train trains a network, from scratch or on, for as many whole epochs as the
+// cost pays.
+func (b *bench) train(ctx context.Context, e *evaluate.Evaluator, t *search.Trial, macs, cost float64, r *run) error {
+	steps := e.Data.Train.Len() / b.config.Batch
+	epochs := int(cost / (3 * macs * float64(steps*b.config.Batch)))
+	if epochs < 1 {
+		return fmt.Errorf("the cost does not pay an epoch of %s", t.Genotype)
+	}
+	full := *e
+	full.Train.Epochs = epochs
+	o, err := full.Evaluate(ctx, t)
+	if err != nil {
+		return err
+	}
+	if o.Fault != "" {
+		return fmt.Errorf("%s: %s", t.Genotype, o.Fault)
+	}
+	t.Outcome = o
+	r.Cost += o.Metrics["train_macs"]
+	r.Networks++
+	return nil
+}
+
+// test gives the share of the test pictures that a network gets right.
+func (b *bench) test(ctx context.Context, net *ir.Graph, set *evaluate.Set) (float64, error) {
+	src, err := data.Open("m2k-test:" + b.dir)
+	if err != nil {
+		return 0, err
+	}
+	feed, err := data.NewFeed(src, net.Inputs, set.Preprocess)
+	if err != nil {
+		return 0, err
+	}
+	score, err := nasc.Evaluate(ctx, net, "cpu-f32", feed, false, nil)
+	if err != nil {
+		return 0, err
+	}
+	return score.Top1, nil
+}
