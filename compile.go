@@ -25,6 +25,9 @@ type CompileOptions struct {
 	Out    string // file to write; "" writes none
 	Calib  string // DATA, or "synthetic"
 	Eval   string // DATA
+	// Sources are data that are open, by the name that Calib and Eval call them;
+	// their samples are the tensors that enter the network.
+	Sources map[string]data.Source
 
 	Preprocess *nascfile.Preprocess // instead of the model's
 	Passes     []passes.Pass        // instead of the default pipeline
@@ -292,6 +295,9 @@ func engineFor(g *ir.Graph) string {
 }
 
 func (o *CompileOptions) feed(arg string, g *ir.Graph, man *nascfile.Manifest) (*data.Feed, error) {
+	if s := o.Sources[arg]; s != nil {
+		return data.NewFeed(s, g.Inputs, nil)
+	}
 	s, err := data.Open(arg)
 	if err != nil {
 		return nil, err

@@ -1,12 +1,312 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/search"
+	"github.com/nasc-dev/nasc/search/strategy"
+	"github.com/nasc-dev/nasc/search/study"
+	"github.com/nasc-dev/nasc/search/task"
+)
 
 func (a *app) search() *cobra.Command {
+	s := &searchFlags{}
 	c := &cobra.Command{
-		Use: "search", Short: "look for better networks",
-		Long: "search looks for networks of a space: a strategy proposes, an evaluator finds out what each is worth.",
+		Use: "search SPACE --strategy S --study s.db --budget 2000 --data DATA -o best.nasc", Short: "look for better networks",
+		Long: "search looks for networks of a space: a strategy proposes, each network is trained and judged on data that\n" +
+			"it was not trained on, ms and bytes come from a latency table or from measuring. The study's file keeps every\n" +
+			"trial: a search that was stopped goes on with the budget that is left, and what is not given again comes from\n" +
+			"the file. At the end the best networks are compiled and measured, predicted beside measured.",
+		Example: "  nasc search zoo/spaces/plain-cnn.toml --strategy regularized-evolution --study s.db --budget 20m --data mnist:DIR -o best.nasc\n" +
+			"  nasc search --table nasbench201:nasbench201.csv.gz --strategy regularized-evolution --study s.db --budget 300",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runSearch(cmd, s, args) },
 	}
-	c.AddCommand(a.searchTable())
+	s.flags(c.Flags())
+	c.AddCommand(a.searchStrategies(), a.searchTable())
 	return c
+}
+
+// searching is a search that is made ready.
+type searching struct {
+	*searchFlags
+	cmd     *cobra.Command
+	space   string // the path given
+	goal    search.Goal
+	trials  int // budget
+	wall    time.Duration
+	study   *study.Study // nil: nothing is kept
+	meta    study.Meta
+	weights search.DirStore
+	opened  *task.Opened
+}
+
+func (a *app) runSearch(cmd *cobra.Command, s *searchFlags, args []string) error {
+	ctx := cmd.Context()
+	r := &searching{searchFlags: s, cmd: cmd}
+	if err := r.read(ctx, args); err != nil {
+		return err
+	}
+	for _, f := range [][2]string{{"-o", s.out}, {"--report", s.report}} {
+		if f[1] != "" {
+			if err := writable(f[0], f[1]); err != nil {
+				return err
+			}
+		}
+	}
+	if s.study != "" {
+		r.weights = study.Weights(s.study)
+	} else {
+		dir, err := os.MkdirTemp("", "nasc-search-*")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		r.weights = search.DirStore(dir)
+	}
+	if err := r.prepare(ctx, a); err != nil {
+		return err
+	}
+	x, err := r.strategist()
+	if err != nil {
+		return err
+	}
+	l := &search.Loop{
+		Space: r.opened.Space, Goal: r.goal, Evaluator: r.evaluator(), Seed: r.meta.Seed,
+		Window: r.meta.Window, Jobs: s.jobs, Budget: r.trials, Time: r.wall,
+	}
+	if s.study != "" {
+		r.study, err = study.Open(ctx, s.study, r.meta, func() { a.note("another process works on %s: waiting for it", s.study) })
+		if err != nil {
+			return err
+		}
+		defer r.study.Close()
+		r.meta = r.study.Meta
+		l.Journal, l.Window = r.study, r.meta.Window
+		if x, err = r.strategist(); err != nil { // as it was set up when the study was begun
+			return err
+		}
+	}
+	l.Strategy = x
+	begun := time.Now()
+	trials, err := a.watch(ctx, l)
+	if err != nil {
+		if s.study != "" && errors.Is(err, context.Canceled) {
+			a.note("%d trials are done; this goes on: nasc search --study %s", len(trials), shellWord(s.study))
+		}
+		return err
+	}
+	return a.searched(ctx, r, trials, time.Since(begun))
+}
+
+// read makes of flags, and of the study where there is one, what is searched.
+func (r *searching) read(ctx context.Context, args []string) error {
+	s, f := r.searchFlags, r.cmd.Flags()
+	var was *study.Study
+	if s.study != "" {
+		st, err := os.Stat(s.study)
+		switch {
+		case err == nil && st.Size() > 0:
+			if was, err = study.Read(ctx, s.study); err != nil {
+				return err
+			}
+			defer was.Close()
+			if err := s.resume(r.cmd, was.Meta); err != nil {
+				return err
+			}
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return diag.At("--study", err)
+		}
+	}
+	if s.budget == "" && was != nil && was.Meta.Budget > 0 {
+		s.budget = fmt.Sprint(was.Meta.Budget)
+	}
+	var err error
+	if r.trials, r.wall, err = s.limit(); err != nil {
+		return err
+	}
+	for _, v := range []struct {
+		name string
+		n    int
+	}{{"jobs", s.jobs}, {"epochs", s.task.Train.Epochs}, {"threads", s.task.Threads}, {"train-threads", s.task.Workers}} {
+		if v.n < 1 {
+			return &diag.Error{Place: "--" + v.name, Found: fmt.Sprint(v.n), Wanted: "1 or more"}
+		}
+	}
+	if s.window == 0 && !f.Changed("window") {
+		s.window = s.jobs
+	}
+	if s.window < 1 || s.finalists < 0 {
+		return &diag.Error{Place: "--window, --finalists", Found: fmt.Sprint(s.window, ", ", s.finalists), Wanted: "1 or more, and 0 or more"}
+	}
+	bench := ""
+	for _, t := range s.tables {
+		if task.IsBench(t) {
+			bench = t
+		}
+	}
+	t := &s.task
+	t.Seed = 1 // the split is the same for all seeds of a search
+	switch {
+	case bench != "" && (len(args) > 0 || len(s.tables) > 1):
+		return &diag.Error{Place: "--table " + bench, Found: "a space or another table beside it", Wanted: "the benchmark alone: it has a space of its own, and its networks' ms"}
+	case bench != "":
+		err = t.OpenBench(bench)
+	case len(args) > 0:
+		r.space = args[0]
+		err = t.OpenSpace(args[0])
+	case was != nil:
+		t.Space, t.File, t.Digest = was.Meta.SpaceText, was.Meta.Space+".toml", was.Meta.SpaceDigest
+		r.space = t.File
+	default:
+		err = &diag.Error{Place: "nasc search", Found: "no space", Wanted: "an architecture file with choices, or --table with a tabular benchmark", Fix: "zoo/spaces has some"}
+	}
+	if err != nil {
+		return err
+	}
+	var limits []search.Limit
+	for _, name := range limited {
+		if v := *s.limits[name]; v > 0 {
+			m, err := search.FindMetric(name)
+			if err != nil {
+				return err
+			}
+			limits = append(limits, search.Limit{Metric: m, Bound: v})
+		}
+	}
+	r.goal, err = search.ParseGoal(s.objective, limits...)
+	return err
+}
+
+// prepare opens space, data and tables, and refuses what cannot be reached.
+func (r *searching) prepare(ctx context.Context, a *app) error {
+	s := r.searchFlags
+	edited := func(t *search.Trial, edit string, delta, maxOut float64) {
+		a.note("trial %d: %s: max |Δlogit| %.2g of %.3g", t.ID, edit, delta, maxOut)
+	}
+	var err error
+	if r.opened, err = s.task.Open(r.weights, edited); err != nil {
+		return err
+	}
+	if r.meta, err = s.meta(r.cmd, r.opened.Space.Name(), r.trials); err != nil {
+		return err
+	}
+	r.meta.Nasc = nasc.Version()
+	r.meta.Command = command(r.cmd, r.space, r.meta, r.trials)
+	if r.opened.Arch != nil && len(s.tables) > 0 {
+		var table *latency.Table
+		for _, path := range s.tables {
+			t, err := latency.Read(path)
+			if err != nil {
+				return err
+			}
+			if !s.foreign {
+				base, isa := backends.SplitName(s.task.Target)
+				if err := t.Foreign(latency.Fingerprint(nasc.Version(), base, isa, s.task.Threads, 1)); err != nil {
+					return diag.At(path, err)
+				}
+			}
+			if table = t; len(s.tables) > 1 {
+				return &diag.Error{Place: "--table", Found: "two latency tables", Wanted: "one: that of the target"}
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			r.meta.Settings["table-digest"] = search.Digest(b)
+		}
+		update, finish := a.progress()
+		err := r.opened.WithLatency(ctx, table, func(done, total int) { update("look up blocks", done, total) })
+		finish()
+		if err != nil {
+			return err
+		}
+	}
+	if needs(r.goal, "bytes", "arena") {
+		r.opened.WithSizes(ctx)
+	}
+	if err := r.opened.Check(r.goal); err != nil {
+		return err
+	}
+	return r.opened.Feasible(r.goal)
+}
+
+func needs(g search.Goal, metrics ...string) bool {
+	return slices.ContainsFunc(g.Objectives, func(m search.Metric) bool { return slices.Contains(metrics, m.Name) }) ||
+		slices.ContainsFunc(g.Limits, func(l search.Limit) bool { return slices.Contains(metrics, l.Metric.Name) })
+}
+
+// strategist makes the strategy as the study begins it.
+func (r *searching) strategist() (search.Strategy, error) {
+	return strategy.Find(r.strategy, search.Setup{
+		Space: r.opened.Space, Goal: r.goal, Budget: r.meta.Budget, Seed: r.meta.Seed, Options: r.meta.Options, Cheap: r.opened.Cheap,
+	})
+}
+
+// evaluator is the one of this process.
+func (r *searching) evaluator() search.Evaluator {
+	return r.opened.Screened(r.goal, r.opened.Local())
+}
+
+// watch runs the loop and shows how far it is.
+func (a *app) watch(ctx context.Context, l *search.Loop) ([]*search.Trial, error) {
+	update, finish := a.progress()
+	defer finish()
+	var best *search.Trial
+	start := time.Now()
+	l.Told = func(t *search.Trial) {
+		if l.Budget > 0 {
+			update("search", int(t.ID), l.Budget)
+		} else if l.Time > 0 {
+			update("search", int(time.Since(start).Seconds()), int(l.Time.Seconds()))
+		}
+		if t.Fault == "" && (best == nil || t.Better(best)) {
+			best = t
+			a.note("trial %d: %s, the best so far", t.ID, metricsText(l.Goal, t))
+		}
+	}
+	return l.Run(ctx)
+}
+
+// metricsText shows the metrics of the goal.
+func metricsText(g search.Goal, t *search.Trial) string {
+	if t.Fault != "" {
+		return "fault: " + t.Fault
+	}
+	var out []string
+	show := func(m search.Metric) {
+		v, ok := t.Metrics[m.Name]
+		switch text := m.Name + " "; {
+		case !ok:
+			out = append(out, text+"unknown")
+		case m.Name == "accuracy":
+			out = append(out, fmt.Sprintf("%s%.2f %%", text, 100*v))
+		case m.Name == "macs" || m.Name == "params":
+			out = append(out, text+countText(int64(v)))
+		case m.Unit == "B":
+			out = append(out, text+bytesText(int64(v)))
+		default:
+			out = append(out, fmt.Sprintf("%s%.4g", text, v))
+		}
+	}
+	for _, m := range g.Objectives {
+		show(m)
+	}
+	for _, l := range g.Limits {
+		show(l.Metric)
+	}
+	return strings.Join(out, ", ")
 }
