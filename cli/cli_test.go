@@ -115,6 +115,18 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("%s has no %s", args[0], want)
 				}
 			},
+			// cmptrials A B compares exported trials but for their times.
+			"cmptrials": func(ts *testscript.TestScript, _ bool, args []string) {
+				untimed := func(text string) (out string) {
+					for line := range strings.Lines(text) {
+						out += line[:strings.LastIndexByte(line, ',')+1] + "\n"
+					}
+					return out
+				}
+				if a, b := untimed(ts.ReadFile(args[0])), untimed(ts.ReadFile(args[1])); a != b {
+					ts.Fatalf("other trials:\n%s\n%s", a, b)
+				}
+			},
 			// leftovers fails where temporary files lie in the work folder.
 			"leftovers": func(ts *testscript.TestScript, neg bool, _ []string) {
 				entries, err := os.ReadDir(ts.MkAbs("."))

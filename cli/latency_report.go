@@ -27,6 +27,7 @@ type chart struct {
 	dots         []dot
 	lines        []chartLine
 	diagonal     bool // y = x, and ±10 % around it
+	near         bool // axes begin near the least value, not at 0
 }
 
 type chartLine struct {
@@ -64,7 +65,10 @@ func (c chart) svg() string {
 		return v
 	}
 	for i := range lo {
-		if !c.log {
+		switch {
+		case c.near && !c.log:
+			lo[i] -= 0.04 * (hi[i] - lo[i])
+		case !c.log:
 			lo[i] = 0
 		}
 		if lo[i] == hi[i] {

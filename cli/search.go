@@ -163,6 +163,8 @@ func (r *searching) read(ctx context.Context, args []string) error {
 	switch {
 	case bench != "" && (len(args) > 0 || len(s.tables) > 1):
 		return &diag.Error{Place: "--table " + bench, Found: "a space or another table beside it", Wanted: "the benchmark alone: it has a space of its own, and its networks' ms"}
+	case bench != "" && s.out != "":
+		err = &diag.Error{Place: "-o", Found: "a tabular benchmark", Wanted: "a space: a benchmark's networks have no weights", Fix: "leave it out"}
 	case bench != "":
 		err = t.OpenBench(bench)
 	case len(args) > 0:

@@ -182,7 +182,7 @@ func command(c *cobra.Command, spacePath string, m study.Meta, trials int) strin
 		}
 		args = append(args, "--"+name, shellWord(value))
 	}
-	add("strategy", m.Strategy)
+	args = append(args, "--strategy", m.Strategy)
 	for _, k := range slices.Sorted(maps.Keys(m.Options)) {
 		args = append(args, "--opt", shellWord(k+"="+m.Options[k]))
 	}

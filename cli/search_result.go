@@ -78,6 +78,17 @@ func (a *app) searched(ctx context.Context, r *searching, trials []*search.Trial
 			return err
 		}
 	}
+	if r.report != "" {
+		p := &studyPage{meta: r.meta, trials: trials, finalists: out.Finalists}
+		p.meta.Command = out.Command
+		if err := p.prepare(); err != nil {
+			return err
+		}
+		if err := replaceFile(r.report, p.write); err != nil {
+			return err
+		}
+		out.Report = r.report
+	}
 	if err := a.show(out, func(w io.Writer) { searchText(w, r.goal, out, trials) }); err != nil {
 		return err
 	}
@@ -163,6 +174,9 @@ func searchText(w io.Writer, goal search.Goal, r *searchResult, trials []*search
 	}
 	for _, o := range r.Out {
 		fmt.Fprintf(w, "wrote %s; to ONNX: nasc export %s --format onnx -o %s\n", o, o, strings.TrimSuffix(filepath.Base(o), ".nasc")+".onnx")
+	}
+	if r.Report != "" {
+		fmt.Fprintf(w, "wrote %s\n", r.Report)
 	}
 	fmt.Fprintf(w, "again: %s\n", r.Command)
 }

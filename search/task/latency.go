@@ -35,7 +35,7 @@ func (o *Opened) compiled(ctx context.Context, g search.Genotype) (backends.Exec
 // network's compiled plan. progress counts the networks compiled beforehand.
 func (o *Opened) WithLatency(ctx context.Context, table *latency.Table, progress func(done, total int)) error {
 	if o.Arch == nil {
-		return &diag.Error{Place: "--latency-table", Found: "a tabular benchmark", Wanted: "a space: a benchmark's networks have their own ms"}
+		return &diag.Error{Place: "--table", Found: "a tabular benchmark", Wanted: "a space: a benchmark's networks have their own ms"}
 	}
 	chain, err := nasc.PrepareSpace(ctx, o.Arch, table, nasc.PrepareOptions{Target: o.Target, Threads: max(1, o.Threads), Seed: o.Seed, Progress: progress})
 	var d *diag.Error

@@ -186,7 +186,7 @@ func (o *Opened) Check(goal search.Goal) error {
 		}
 		fix := "leave it out"
 		if n == "ms" {
-			fix = "give the latency table of nasc profile: --latency-table device.csv"
+			fix = "give the latency table of nasc profile: --table device.csv, or --measure"
 		}
 		return &diag.Error{Place: "--objective and limits", Found: n, Wanted: fmt.Sprintf("what is known of %s's networks", o.Space.Name()), Fix: fix}
 	}
