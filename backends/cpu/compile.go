@@ -42,6 +42,8 @@ type group struct {
 	product *rowProduct    // of such rows
 	attend  *attendGroup   // an attention of int8 products
 
+	rowGroup *rowGroup // a norm with what stands around it
+
 	// rest: what another group of the same nodes began is finished here; that
 	// one's step counts their multiply-accumulates.
 	rest bool
@@ -60,13 +62,20 @@ type group struct {
 type compiler struct {
 	g      *ir.Graph
 	level  isa.Level
+	single bool // only steps of one kernel each, which have recipes
 	uses   map[*ir.Value][]ir.Use
 	consts map[*ir.Value]*ir.Tensor // results of nodes computed at compile time
 	groups []*group
 }
 
+// Single compiles to steps of one kernel each, which have recipes: for code
+// generation. The bits are the same.
+func Single(g *ir.Graph, o backends.Options) (backends.Executable, error) {
+	return compile(g, o, true)
+}
+
 // compile plans a static graph.
-func compile(g *ir.Graph, o backends.Options) (backends.Executable, error) {
+func compile(g *ir.Graph, o backends.Options, single bool) (backends.Executable, error) {
 	if err := backends.CheckStatic(g); err != nil {
 		return nil, err
 	}
@@ -74,12 +83,15 @@ func compile(g *ir.Graph, o backends.Options) (backends.Executable, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{g: g, level: level, uses: g.Uses(), consts: map[*ir.Value]*ir.Tensor{}}
+	c := &compiler{g: g, level: level, single: single, uses: g.Uses(), consts: map[*ir.Value]*ir.Tensor{}}
 	if err := c.foldConstants(); err != nil {
 		return nil, err
 	}
 	c.fuse()
 	c.lowerAll()
+	if !single {
+		c.putBeside()
+	}
 	p := c.assemble(min(max(o.Threads, 1), maxThreads, runtime.GOMAXPROCS(0)))
 	p.shares = p.threads > 1 && slices.ContainsFunc(p.steps, func(s step) bool { return s.share })
 	if p.threads > 1 {
@@ -243,17 +255,19 @@ func (g *group) info() backends.Step {
 			s.MACs += n.Op.MACs(n)
 		}
 		for _, v := range n.Outputs {
-			if i < len(g.nodes)-1 {
+			if i < len(g.nodes)-1 && !slices.Contains(g.out, v) {
 				inner[v] = true
 			} else {
 				s.Bytes += v.Type.Bytes()
 			}
 		}
 	}
+	read := map[*ir.Value]bool{}
 	for _, n := range g.nodes {
 		for _, v := range n.Inputs {
-			if v != nil && !inner[v] {
+			if v != nil && !inner[v] && !read[v] && !slices.Contains(g.out, v) {
 				s.Bytes += v.Type.Bytes()
+				read[v] = true
 			}
 		}
 	}

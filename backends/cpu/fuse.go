@@ -18,10 +18,14 @@ import (
 //	transpose + uniform_quantize
 //	dot_integer with what scales its sums (fuse_dynamic.go)
 //	q_dot_general … softmax … q_dot_general (fuse_attention.go)
+//	add|uniform_dequantize + layer_norm + multiply + uniform_quantize (fuse_rows.go)
 func (c *compiler) fuse() {
 	claimed := map[*ir.Node]bool{}
 	at := map[*ir.Node]*group{} // by last node
 	c.fuseDynamic(claimed, at)
+	if !c.single {
+		c.fuseRows(claimed, at)
+	}
 	c.fuseAttention(claimed, at)
 	// Contractions choose first, and of two that could take an add the later.
 	for _, contractions := range []bool{true, false} {

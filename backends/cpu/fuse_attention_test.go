@@ -5,10 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nasc-dev/nasc/backends"
-	"github.com/nasc-dev/nasc/backends/backendtest"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
-	"github.com/nasc-dev/nasc/internal/graphgen"
 )
 
 // An attention of int8 products is one step, with the reference's bits, where
@@ -47,11 +44,7 @@ graph @g(%%q: u8[2,%s,3,16]<0.05:128>, %%k: s8[2,21,3,16]<0.05:3>, %%v: s8[2,21,
 			if got := ops(plan(t, g)); got != c.ops {
 				t.Errorf("the plan is %q; wanted %q", got, c.ops)
 			}
-			for _, l := range isa.Available() {
-				for _, threads := range []int{1, 2} {
-					backendtest.Compare(t, Int8(), backendtest.Config{Options: backends.Options{ISA: l.String(), Threads: threads}}, g, graphgen.Inputs(g, 1))
-				}
-			}
+			everyLevel(t, g)
 		})
 	}
 }

@@ -279,21 +279,22 @@ func rowsOf(b, x ir.Shape) (rows int, ok bool) {
 }
 
 func lowerRowNorm(c *compiler, g *group) error {
+	if g.rowGroup != nil {
+		return lowerRowGroup(c, g)
+	}
 	n := g.nodes[0]
-	scale, ok1 := c.floatsOf(n.In(1))
-	bias, ok2 := c.floatsOf(n.In(2))
+	_, ok1 := c.floatsOf(n.In(1))
+	_, ok2 := c.floatsOf(n.In(2))
 	if err := f32Only(n); err != nil {
 		return errNoKernel
 	}
 	if !ok1 || !ok2 {
 		return c.computedNorm(g, n)
 	}
-	xs := n.Inputs[0].Type.Shape
-	axis, err := ir.NormAxis(n.Int("axis"), len(xs))
+	s, err := c.normSpec(n)
 	if err != nil {
 		return err
 	}
-	s := f32.NormSpec{Rows: xs[:axis].Elems(), N: xs[axis:].Elems(), Scale: scale, Bias: bias, Eps: n.F32("epsilon")}
 	g.inPlace = []int{0}
 	if n.Op.Name == "rms_norm" {
 		return setF32(c, g, "RMSNorm", f32.RMSNorm, s, n.Inputs[0])

@@ -48,9 +48,12 @@ func settleWeights(steps []step) {
 }
 
 func weightyOf(w work) (weighty, bool) {
-	if k, ok := w.(int8Work); ok {
+	switch k := w.(type) {
+	case int8Work:
 		w, ok := k.Kernel.(weighty)
 		return w, ok
+	case *beside:
+		return k, true
 	}
 	return nil, false
 }

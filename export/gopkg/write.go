@@ -90,7 +90,7 @@ func Files(name string, g *ir.Graph, sources fs.FS) (map[string][]byte, error) {
 	if len(g.Inputs) == 0 {
 		return nil, diag.Errorf("graph @"+g.Name, "it has no input; there is nothing to run")
 	}
-	exe, err := cpu.Int8().Compile(g, backends.Options{})
+	exe, err := cpu.Single(g, backends.Options{})
 	if err != nil {
 		return nil, err
 	}
