@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"context"
 	"math"
 	"strconv"
 
@@ -195,24 +196,57 @@ func everyElement(w *ir.Value) coupling.Copied {
 // moments are mean and variance of each channel.
 type moments struct{ mean, variance []float64 }
 
-// normAs adds a batch norm with the given statistics that changes nothing:
-// scale and mean are rounded so that scale² is the variance to the last bit.
+// normAs adds a batch norm with the given statistics that changes nothing.
 func (e *growing) normAs(from *ir.Node, v *ir.Value, m moments) (*ir.Value, error) {
-	d := v.Type.DType
+	name := from.Label() + ".added"
+	scale, mean, variance := m.nothing(v.Type.DType)
+	// Bias and mean are equal numbers and two constants: one is trained.
+	y, err := e.add(from, "batch_norm_inference", ir.Attrs{"epsilon": addedEpsilon}, v, e.g.Const(name+".scale", scale),
+		e.g.Const(name+".bias", mean), e.g.Const(name+".mean", mean.Clone()), e.g.Const(name+".variance", variance))
+	if err == nil {
+		e.grown.Norms = append(e.grown.Norms, y.Def)
+	}
+	return y, err
+}
+
+// addedEpsilon is that of added batch norms: near to the usual 1e-5, and a power
+// of two, so that it can be taken from the variance without rounding.
+const addedEpsilon = 1.0 / (1 << 17)
+
+// nothing gives scale, mean and variance of a norm that changes nothing: the
+// scale is rounded so that scale² is the variance with epsilon to the last bit.
+func (m moments) nothing(d ir.DType) (scale, mean, variance *ir.Tensor) {
 	c := len(m.mean)
-	scale, mean, variance := ir.NewTensor(d, c), ir.NewTensor(d, c), ir.NewTensor(d, c)
+	scale, mean, variance = ir.NewTensor(d, c), ir.NewTensor(d, c), ir.NewTensor(d, c)
 	for i := range c {
 		sd := shortFloat(math.Sqrt(m.variance[i]))
-		if sd == 0 {
+		if sd*sd < 2*addedEpsilon { // a channel that is constant so far
 			sd = 1
 		}
 		scale.Set(i, sd)
-		variance.Set(i, sd*sd)
+		variance.Set(i, sd*sd-addedEpsilon)
 		mean.Set(i, m.mean[i])
 	}
-	name := from.Label() + ".added"
-	mv := e.g.Const(name+".mean", mean)
-	return e.add(from, "batch_norm_inference", ir.Attrs{"epsilon": 0.0}, v, e.g.Const(name+".scale", scale), mv, mv, e.g.Const(name+".variance", variance))
+	return scale, mean, variance
+}
+
+// renormalize gives added norms the statistics of their inputs on data; what
+// they compute stays nothing.
+func renormalize(ctx context.Context, g *ir.Graph, norms []*ir.Node, in [][]*ir.Tensor) error {
+	stats := &statistics{g: g, in: in, of: map[string]moments{}}
+	if err := stats.measure(ctx); err != nil {
+		return err
+	}
+	for _, n := range norms {
+		m, ok := stats.of[n.Inputs[0].Name]
+		if !ok || len(m.mean) != n.Inputs[1].Const.Len() {
+			continue
+		}
+		scale, mean, variance := m.nothing(n.Inputs[1].Type.DType)
+		n.Inputs[1].Const, n.Inputs[2].Const, n.Inputs[4].Const = scale, mean, variance
+		n.Inputs[3].Const = mean.Clone()
+	}
+	return nil
 }
 
 // unitMoments are a mean of 0 and a variance of 1 for each channel.

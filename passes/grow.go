@@ -22,6 +22,9 @@ type Grown struct {
 	Refused []Refusal
 	// Copied are the elements that are copies of others, for noise.
 	Copied []coupling.Copied
+	// Norms are batch norms that were added so that they change nothing, whatever
+	// their statistics.
+	Norms []*ir.Node
 	// Adapt turns inputs of the new graph into the old one's, where they differ.
 	Adapt func(in []*ir.Tensor) ([]*ir.Tensor, error)
 }
@@ -160,6 +163,12 @@ func (p Pass) grow(ctx context.Context, g, before *ir.Graph, o Options) (*Grown,
 	g.TidyNames()
 	if err := g.Verify(); err != nil {
 		return grown, -1, diag.At("left a bad graph", err)
+	}
+	if len(o.Inputs) > 0 && len(grown.Norms) > 0 {
+		// On data they get the statistics that training finds.
+		if err := renormalize(ctx, g, grown.Norms, o.Inputs); err != nil {
+			return grown, -1, err
+		}
 	}
 	worst := -1.0
 	if !o.Unchecked {
