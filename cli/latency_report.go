@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"math"
 	"slices"
 	"strings"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/nasc-dev/nasc/latency"
 )
 
+<<<<<<< HEAD
 // dot is a point of a chart.
 type dot struct {
 	x, y  float64
@@ -140,6 +140,8 @@ func ticks(lo, hi float64, log bool) []float64 {
 
 const chartStyle = `<style>svg.chart .grid{stroke:#eee}svg.chart .diagonal{stroke:#bbb;stroke-dasharray:4 3}</style>`
 
+=======
+>>>>>>> 5aca103 (nasc search bench: strategies judged on tables, regret on test, Wilcoxon against random, hypervolumes, charts)
 // writeLatencyReport writes the page of latency validate --report. Nothing in it
 // is fetched from elsewhere.
 func writeLatencyReport(path, name string, table *latency.Table, v *nasc.Validation) error {
@@ -183,7 +185,7 @@ func staircase(table *latency.Table) chart {
 	c := chart{xName: "output channels", yName: "µs"}
 	series := table.Series()
 	slices.SortStableFunc(series, func(a, b latency.Series) int { return cmp.Compare(len(b.Points), len(a.Points)) })
-	for _, s := range series[:min(len(series), len(palette))] {
+	for _, s := range series[:min(len(series), 6)] {
 		l := chartLine{name: s.Name}
 		for _, p := range s.Points {
 			l.dots = append(l.dots, dot{x: p[0], y: p[1], title: fmt.Sprintf("%s: %g channels, %.3f µs", s.Name, p[0], p[1])})

@@ -36,7 +36,7 @@ func (a *app) search() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runSearch(cmd, s, args) },
 	}
 	s.flags(c.Flags())
-	c.AddCommand(a.searchStrategies(), a.searchTable())
+	c.AddCommand(a.searchStrategies(), a.searchBench(), a.searchTable())
 	return c
 }
 
