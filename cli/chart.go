@@ -22,6 +22,7 @@ type chart struct {
 	log          bool
 	dots         []dot
 	lines        []chartLine
+	near         bool // axes begin near the least value, not at 0
 	title        string
 	side         bool    // lines are named at the side, with what they end at
 	floor        float64 // smallest y of a logarithmic axis; 0: that of the points
@@ -79,7 +80,10 @@ func (c chart) svg() string {
 		return v
 	}
 	for i := range lo {
-		if !c.log {
+		switch {
+		case c.near && !c.log:
+			lo[i] -= 0.04 * (hi[i] - lo[i])
+		case !c.log:
 			lo[i] = 0
 		}
 		if lo[i] == hi[i] {

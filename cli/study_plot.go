@@ -192,12 +192,12 @@ func (p *studyPage) drawn() []float64 {
 
 func (p *studyPage) progress() chart {
 	c := chart{xName: "trials", yName: "best " + p.first().Name, near: true}
-	c.lines = append(c.lines, chartLine{p.meta.Strategy, p.steps(p.trials)})
+	c.lines = append(c.lines, chartLine{name: p.meta.Strategy, dots: p.steps(p.trials)})
 	if p.random != nil {
-		c.lines = append(c.lines, chartLine{"random", p.steps(p.random)})
+		c.lines = append(c.lines, chartLine{name: "random", dots: p.steps(p.random)})
 	}
 	if values := p.drawn(); len(values) > 1 {
-		c.lines = append(c.lines, chartLine{"random, expected", p.blind(values, len(p.trials))})
+		c.lines = append(c.lines, chartLine{name: "random, expected", dots: p.blind(values, len(p.trials))})
 	}
 	for i, t := range p.trials {
 		if t.Feasible() {
@@ -250,7 +250,7 @@ func (p *studyPage) fronts() []chart {
 		}
 		slices.SortFunc(line, func(a, b dot) int { return int(math.Copysign(1, a.x-b.x)) })
 		if len(line) > 0 {
-			c.lines = []chartLine{{"front", line}}
+			c.lines = []chartLine{{name: "front", dots: line}}
 		}
 		out = append(out, c)
 	}
