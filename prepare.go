@@ -260,16 +260,12 @@ func (p *preparation) steps(ctx context.Context, g arch.Genotype) ([]backends.St
 
 // planSteps compiles a static graph for its plan alone.
 func planSteps(g *ir.Graph, target string, batch, threads int) ([]backends.Step, error) {
-	e, _, err := Start(g, target, batch, threads)
+	e, static, err := Start(g, target, batch, threads)
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
-	plan, ok := e.(backends.Planned)
-	if !ok {
-		return nil, &diag.Error{Place: "--target", Found: target, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
-	}
-	return plan.Steps(), nil
+	return latency.Steps(e, static, target)
 }
 
 func (p *preparation) whole(ctx context.Context, g arch.Genotype) (*latency.Prediction, error) {

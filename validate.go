@@ -31,12 +31,12 @@ type Measured struct {
 // MeasureNet runs a network for about the time given, after a tenth of a second
 // to warm up.
 func MeasureNet(ctx context.Context, e backends.Executable, g *ir.Graph, threads int, d time.Duration) (*Measured, error) {
-	p, ok := e.(backends.Planned)
-	if !ok {
-		return nil, &diag.Error{Place: "--target", Found: "a target that shows no steps of its own", Wanted: "cpu-int8 or cpu-f32"}
-	}
 	in, out := passes.RandomInputs(g, 1), backends.NewOutputs(g)
-	steps := make([][]float64, len(p.Steps()))
+	p, planned := e.(backends.Planned)
+	var steps [][]float64
+	if planned {
+		steps = make([][]float64, len(p.Steps()))
+	}
 	took := make([]time.Duration, len(steps))
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -45,7 +45,7 @@ func MeasureNet(ctx context.Context, e backends.Executable, g *ir.Graph, threads
 		taken := latency.Switches(threads)
 		cpu, _ := latency.CPUTime()
 		start := time.Now()
-		if err := p.Run(ctx, in, out); err != nil {
+		if err := e.Run(ctx, in, out); err != nil {
 			return nil, err
 		}
 		ms := float64(time.Since(start).Nanoseconds()) / 1e6
@@ -63,7 +63,7 @@ func MeasureNet(ctx context.Context, e backends.Executable, g *ir.Graph, threads
 			}
 			broken = append(broken, ms)
 		}
-		if n%4 != 0 {
+		if n%4 != 0 || !planned {
 			continue
 		}
 		clear(took)
@@ -319,16 +319,15 @@ func (t *turns) measure(ctx context.Context) error {
 }
 
 func (o *ValidateOptions) predict(g *ir.Graph) ([]backends.Step, *latency.Prediction, error) {
-	e, _, err := Start(g, o.Target, o.Batch, o.Threads)
+	e, static, err := Start(g, o.Target, o.Batch, o.Threads)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer e.Close()
-	plan, ok := e.(backends.Planned)
-	if !ok {
-		return nil, nil, &diag.Error{Place: "--target", Found: o.Target, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
+	steps, err := latency.Steps(e, static, o.Target)
+	if err != nil {
+		return nil, nil, err
 	}
-	steps := plan.Steps()
 	p, err := o.Table.PredictSteps(steps)
 	return steps, p, err
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends"
-	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/passes"
 )
@@ -47,13 +46,16 @@ func (a *app) latencyPredict() *cobra.Command {
 				return err
 			}
 			defer e.Close()
-			plan, ok := e.(backends.Planned)
-			if !ok {
-				return &diag.Error{Place: "--target", Found: t.target, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
-			}
-			p, err := table.Predict(plan)
+			steps, err := latency.Steps(e, g, t.target)
 			if err != nil {
 				return err
+			}
+			p, err := table.PredictSteps(steps)
+			if err != nil {
+				return err
+			}
+			if plan, ok := e.(backends.Planned); ok {
+				p.Arena = plan.ArenaBytes()
 			}
 			if p.File, err = nasc.FileBytes(cmd.Context(), m, t.target, shapes.sets); err != nil {
 				return err

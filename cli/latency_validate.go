@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -217,7 +218,11 @@ func (a *app) latencyMeasure() *cobra.Command {
 				return err
 			}
 			defer m.Close()
-			e, g, err := nasc.Start(m.Graph(), targetOf(target, m), batch, threads)
+			target = targetOf(target, m)
+			if base, _ := backends.SplitName(target); slices.Contains(latency.ByBlocks, base) {
+				defer latency.Pin(threads)() // its threads begin here and take no number
+			}
+			e, g, err := nasc.Start(m.Graph(), target, batch, threads)
 			if err != nil {
 				return err
 			}

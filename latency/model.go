@@ -50,6 +50,9 @@ func (r roof) log(p *point) float64 {
 // newModel takes the rows apart; nothing is fitted yet.
 func newModel(t *Table) *model {
 	m := &model{families: map[string]*family{}, rows: t.settle()}
+	if t.byBlocks() {
+		scaleFamilies(t, m.rows)
+	}
 	for i, r := range t.Rows {
 		p, err := newPoint(r.Key, r.MACs, r.Bytes)
 		if err != nil || m.rows[i].t <= 0 {
@@ -364,7 +367,11 @@ func newCorrection(t *Table, rows []settled) correction {
 		sum, held, steps := 0.0, 0.0, 0
 		for _, u := range n.Uses {
 			sum += rows[u.Row].t * float64(u.N)
-			held += rows[u.Row].without(i, t.Rows[u.Row].Median) * float64(u.N)
+			alone := t.Rows[u.Row].Median
+			if t.byBlocks() {
+				alone = rows[u.Row].t
+			}
+			held += rows[u.Row].without(i, alone) * float64(u.N)
 			steps += u.N
 		}
 		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && (!n.Noisy || quiet < folds) {
@@ -375,6 +382,9 @@ func newCorrection(t *Table, rows []settled) correction {
 	}
 	fit := func(x [][]float64, y, w []float64) []float64 {
 		l := func(sd float64) float64 { return netNoise * netNoise / (sd * sd) }
+		if t.byBlocks() { // alone each block has a run's fixed cost
+			return ridge(x, y, w, []float64{0, 1, 0}, []float64{l(isolatedFixed), l(isolatedScale), l(isolatedStep)})
+		}
 		return ridge(x, y, w, []float64{0, 1, 0}, []float64{l(priorFixed), l(priorScale), l(priorStep)})
 	}
 	b := fit(x, y, w)

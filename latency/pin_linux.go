@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pinThread binds the calling goroutine to a thread and that to the CPU where
+// Pin binds the calling goroutine to a thread and that to the CPU where
 // it runs, for one-threaded measurements; the returned function ends that. The
 // engine binds its helpers itself.
-func pinThread(threads int) func() {
+func Pin(threads int) func() {
 	if threads > 1 {
 		return func() {}
 	}

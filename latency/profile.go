@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/backends/cpu"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -90,17 +91,33 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 		return nil, err
 	}
 	res = &Result{}
-	defer pinThread(o.Compile.Threads)()
+	defer Pin(o.Compile.Threads)()
 	crowd := newCrowd(runtime.NumCPU(), max(1, o.Compile.Threads))
-	anchor, err := newAnchor(o.Target, o.Compile)
+	still := o.Target
+	if isolated(still) { // whose own runs vary more than the clock does
+		still = cpu.F32()
+	}
+	anchor, err := newAnchor(still, o.Compile)
 	if err != nil {
 		_ = j.f.Close()
 		return nil, err
 	}
 	defer anchor.close()
+	var hand *handover
+	if isolated(o.Target) {
+		h, err := newHandover(ctx, o)
+		if err != nil {
+			_ = j.f.Close()
+			return nil, err
+		}
+		hand = &h
+	}
 	begun := time.Now()
 	clock := newClock()
 	hold := newPending(j, res, o.CI, src.Len())
+	if isolated(o.Target) {
+		hold.wait = 1 // alone a block is in no other network
+	}
 	for i := range src.Len() {
 		if o.Budget > 0 && time.Since(begun) > o.Budget {
 			res.Left = src.Len() - i
@@ -117,10 +134,14 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 				left := time.Duration(src.Len() - i)
 				limit = max(leastBudget, (o.Budget-time.Since(begun))/left-time.Since(started))
 			}
-			m := &measure{o: o, anchor: anchor, crowd: crowd, clock: clock, j: j, hold: hold, progress: func(part float64) {
+			m := &measure{o: o, anchor: anchor, crowd: crowd, handover: hand, clock: clock, j: j, hold: hold, progress: func(part float64) {
 				o.Progress(int(1000*(float64(i)+part)/float64(src.Len())), 1000)
 			}}
-			err = m.run(ctx, w, limit)
+			if isolated(o.Target) {
+				err = m.runIsolated(ctx, w, limit)
+			} else {
+				err = m.run(ctx, w, limit)
+			}
 		}
 		if err != nil {
 			return nil, errors.Join(err, hold.flush(), j.f.Close()) // what is written stays for the next run
@@ -148,7 +169,7 @@ func planned(g *ir.Graph, o Options) (backends.Planned, error) {
 	p, ok := e.(backends.Planned)
 	if !ok {
 		_ = e.Close()
-		return nil, &diag.Error{Place: "target " + o.Target.Name(), Found: "it shows no steps of its own", Wanted: "cpu-int8 or cpu-f32"}
+		return nil, &diag.Error{Place: "target " + o.Target.Name(), Found: "it shows no steps of its own", Wanted: "cpu-int8 or cpu-f32, or xla-cpu, which is taken by blocks"}
 	}
 	return p, nil
 }
@@ -159,6 +180,7 @@ type measure struct {
 	o        Options
 	anchor   *anchor
 	crowd    *crowd
+	handover *handover // of targets that are measured by blocks
 	clock    clock
 	j        *journal
 	hold     *pending
