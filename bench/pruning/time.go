@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes"
+)
+
+//go:embed mnist-resnet.toml
+var mnistNet []byte
+
+// int8 is a network ready to be timed on cpu-int8, one thread.
+type int8Net struct {
+	e  backends.Executable
+	in []*ir.Tensor
+	s  *ir.Graph
+}
+
+func (b *bench) int8(ctx context.Context, path string) (*int8Net, error) {
+	m, err := nasc.Open(path, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	g, err := nasc.SyntheticGraph(ctx, m.Graph().Clone(), "cpu-int8", 1)
+	if err != nil {
+		return nil, err
+	}
+	e, s, err := nasc.Start(g, "cpu-int8", 1, 1)
+	if err != nil {
+		return nil, err
+	}
+	return &int8Net{e, passes.RandomInputs(s, 1), s}, nil
+}
+
+// rounds of turns in which networks are timed.
+const rounds = 9
+
+// turns gives the median of the medians of each network, the networks in turns.
+func turns(ctx context.Context, nets []*int8Net) ([]float64, error) {
+	ms := make([][]float64, len(nets))
+	for range rounds {
+		for i, n := range nets {
+			t, err := nasc.Bench(ctx, n.e, n.s, n.in, 100, 5*time.Millisecond)
+			if err != nil {
+				return nil, err
+			}
+			ms[i] = append(ms[i], t.Median)
+		}
+	}
+	out := make([]float64, len(nets))
+	for i, m := range ms {
+		out[i] = median(m)
+	}
+	return out, nil
+}
+
+// time times the CIFAR networks in one run, beside the whole one.
+func (b *bench) time(ctx context.Context) error {
+	paths := append([]string{b.cifarNet}, b.models("cifar-")...)
+	var nets []*int8Net
+	for _, p := range paths {
+		n, err := b.int8(ctx, p)
+		if err != nil {
+			return err
+		}
+		defer n.e.Close()
+		nets = append(nets, n)
+	}
+	ms, err := turns(ctx, nets)
+	if err != nil {
+		return err
+	}
+	for i, p := range paths {
+		what := name(p)
+		if i == 0 {
+			what = "cifar-whole"
+		}
+		fmt.Fprintf(os.Stderr, "%s: %.4f ms\n", what, ms[i])
+		if err := b.runs.Add(run{Key: "time " + what, Model: what, MS: ms[i], MSWhole: ms[0]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// match prunes to the measured int8 time of the other side's networks.
+func (b *bench) match(ctx context.Context) error {
+	for _, share := range cifarShares {
+		for _, side := range []string{"l2", "taylor"} {
+			paths := b.models("cifar-torch-" + side + "-" + share)
+			if len(paths) != 1 {
+				return fmt.Errorf("no cifar-torch-%s-%s in %s", side, share, b.dir)
+			}
+			n, err := b.int8(ctx, paths[0])
+			if err != nil {
+				return err
+			}
+			ms, err := turns(ctx, []*int8Net{n})
+			_ = n.e.Close()
+			if err != nil {
+				return err
+			}
+			if err := b.prune(ctx, b.cifarNet, "cifar-nasc-as-"+side+"-"+share, method{"taylor-fit", "taylor", true}, nasc.PruneOptions{
+				Goal: "latency", Amount: fmt.Sprintf("%.5fms", ms[0]), Target: "cpu-int8", Data: "cifar10:" + b.cifar + "/train.bin.gz", Samples: 400,
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
