@@ -62,7 +62,7 @@ func TestPreparedEqualsWhole(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("prepared in %v", time.Since(begun))
-			p := &preparation{space: s, table: table, o: PrepareOptions{Target: c.target, Threads: 1, Batch: 1}}
+			p := &preparation{SpaceBlocks: &SpaceBlocks{Space: s}, table: table, o: PrepareOptions{Target: c.target, Threads: 1, Batch: 1}}
 			for _, g := range s.Samples(c.checks, 4321) {
 				want, err := p.whole(t.Context(), g)
 				if err != nil {
