@@ -160,4 +160,3 @@ func set(g arch.Genotype, c latency.Choice, k int32) {
 		g[gene] = int(k % n / c.Mult[i])
 	}
 }
-

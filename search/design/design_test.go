@@ -2,13 +2,15 @@ package design
 
 import (
 	"context"
-	"fmt"
+	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
+	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/frontend/arch"
+	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/passes"
 )
 
@@ -88,7 +90,8 @@ func TestEqualsBruteForce(t *testing.T) {
 	for name, text := range grids {
 		t.Run(name, func(t *testing.T) {
 			space := parse(t, text)
-			p, err := NewProgram(space, nil, Default)
+			chain := times(t, space)
+			p, err := NewProgram(space, chain, Default)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,13 +101,14 @@ func TestEqualsBruteForce(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				d.MS, _ = chain.Predict(g)
 				all = append(all, d)
 			}
 			r := rand.New(rand.NewPCG(1, 2))
 			limits := []Limits{{}}
 			for range 20 {
 				a, b := all[r.IntN(len(all))], all[r.IntN(len(all))]
-				limits = append(limits, Limits{MACs: a.MACs}, Limits{Params: a.Params}, Limits{MACs: a.MACs, Params: b.Params})
+				limits = append(limits, Limits{MACs: a.MACs}, Limits{Params: a.Params}, Limits{MACs: a.MACs, Params: b.Params}, Limits{MS: a.MS}, Limits{MS: a.MS, Params: b.Params})
 			}
 			for _, l := range limits {
 				var best *Design
@@ -131,6 +135,28 @@ func TestEqualsBruteForce(t *testing.T) {
 			t.Logf("%d networks, %d limits", len(all), len(limits))
 		})
 	}
+}
+
+// times makes up a time for each block, which has little to do with its MACs.
+func times(t *testing.T, space *arch.Space) *latency.Chain {
+	t.Helper()
+	w, err := nasc.Blocks(space)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &latency.Chain{Base: 0.5, Root: w.Root, First: w.First}
+	for _, s := range w.Slots {
+		slot := latency.Slot{Choice: s.Choice, Next: s.Next}
+		for _, key := range s.Block {
+			ms := 0.0
+			if key != "" {
+				ms = 1 + float64(crc32.ChecksumIEEE([]byte(key))%1000)/500
+			}
+			slot.Cost = append(slot.Cost, ms)
+		}
+		c.Slots = append(c.Slots, slot)
+	}
+	return c
 }
 
 // A network worked out by hand: 3x3 from 3 to 8 at 8x8, twice 3x3 with 8
@@ -220,7 +246,7 @@ func TestZooSpaces(t *testing.T) {
 					t.Errorf("%v scores %v, above the bound %v", x, d.Score, r.Bound)
 				}
 			}
-			t.Log(fmt.Sprintf("%+v", *r))
+			t.Logf("%+v", *r)
 		})
 	}
 }

@@ -20,6 +20,7 @@ type Row struct {
 	Options   []Option
 	Many      bool // takes several objectives
 	Partial   bool // asks for shares of a training, and to go on with one
+	Single    bool // proposes one network and ends: nothing is learned from trials
 	Grows     bool // networks inherit their weights: needs an architecture file's space, and training
 	New       func(search.Setup) (search.Strategy, error)
 }
@@ -88,6 +89,10 @@ var Table = []Row{
 	{
 		Name: "eas", Doc: "a recurrent policy makes networks wider and deeper; they inherit their weights", Paper: "Cai et al. 2018", New: newEAS, Grows: true,
 		Options: append(slices.Clone(growthOptions), Option{"rate", "0.002", "learning rate of the policy"}, Option{"entropy", "1e-5", "weight of the policy's entropy"}),
+	},
+	{
+		Name: "deepmad", Doc: "the one network with the most entropy within limits on macs and params; trains none to find it", Paper: "Shen et al. 2023", New: newDeepMAD, Single: true,
+		Options: []Option{{"rho", "0", "greatest depth over mean width; 0: 0.5, or 2 with depthwise layers"}},
 	},
 	{Name: "random-growth", Doc: "the steps of eas, by chance", Paper: "Cai et al. 2018", New: newRandomGrowth, Grows: true, Options: growthOptions},
 }
