@@ -31,7 +31,8 @@ type PruneOptions struct {
 	Round        int // widths are multiples of it; 0: for latency the steps of the device, measured
 	Keep         float64
 	Blocks       int
-	Rounds       int // of pruning, each with a fine-tuning after it; 0 is 1
+	Mask         string // N:M, or the share of weights to become zero; "": none. Then Goal may be ""
+	Rounds       int    // of pruning, each with a fine-tuning after it; 0 is 1
 	Finetune     FinetuneOptions
 	Seed         uint64
 	Out          string
@@ -58,6 +59,7 @@ type PruneResult struct {
 	Rounds    []PruneRound `json:"rounds,omitempty"`
 	Predicted [2]float64   `json:"predicted_ms,omitzero"` // by the table
 	Judged    *Judged      `json:"eval,omitempty"`
+	Mask      *Masked      `json:"mask,omitempty"`
 	Out       string       `json:"out,omitempty"`
 }
 
@@ -100,9 +102,11 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 	if err != nil {
 		return nil, err
 	}
-	limit, err := amount(o.Amount, now)
-	if err != nil {
-		return nil, diag.At("--target-"+o.Goal, err)
+	limit := now
+	if o.Goal != "" {
+		if limit, err = amount(o.Amount, now); err != nil {
+			return nil, diag.At("--target-"+o.Goal, err)
+		}
 	}
 	res := &PruneResult{Target: o.Target, Round: o.Round, Out: o.Out}
 	small, err := o.inRounds(ctx, m, g, c, cost, now, limit, res)
@@ -133,14 +137,19 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 			return nil, err
 		}
 	}
-	if o.Out == "" {
-		return res, nil
-	}
 	man := *m.Manifest
 	man.Producer = "nasc " + Version()
 	man.Passes = append(slices.Clone(man.Passes), "prune")
 	if o.Preprocess != nil {
 		man.Preprocess = o.Preprocess
+	}
+	if o.Mask != "" {
+		if res.Mask, err = o.weigh(g, small, &man); err != nil {
+			return nil, err
+		}
+	}
+	if o.Out == "" {
+		return res, nil
 	}
 	return res, nascfile.Write(o.Out, &ir.Module{Graphs: []*ir.Graph{small}}, &man)
 }
@@ -177,6 +186,9 @@ func (o *PruneOptions) inRounds(ctx context.Context, m *Model, g *ir.Graph, c *c
 		} else {
 			res.again(rep)
 		}
+		if next, err = o.masked(ctx, next); err != nil {
+			return nil, err
+		}
 		round := PruneRound{Cost: rep.After}
 		if o.Finetune.Epochs > 0 {
 			if next, err = o.finetune(ctx, m, g, next, r, &round); err != nil {
@@ -210,6 +222,8 @@ func (r *PruneResult) again(rep *passes.Pruned) {
 
 func (o *PruneOptions) check() error {
 	switch {
+	case o.Goal == "" && o.Mask == "":
+		return &diag.Error{Place: "prune", Found: "no target", Wanted: "--target-macs, --target-params, --target-bytes, --target-latency or --mask"}
 	case o.Rounds > 1 && o.Finetune.Epochs == 0:
 		return &diag.Error{Place: "--rounds", Found: fmt.Sprint(o.Rounds, " without fine-tuning"), Wanted: "--finetune-epochs and --data: without, one round gives the same"}
 	case o.Finetune.Epochs > 0 && o.Data == "":

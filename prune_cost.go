@@ -59,7 +59,7 @@ func (c *costs) of() (func(context.Context, *ir.Graph) (float64, error), error) 
 		}
 	}
 	switch c.o.Goal {
-	case "macs":
+	case "macs", "":
 		return func(_ context.Context, g *ir.Graph) (float64, error) { return float64(g.MACs()), nil }, nil
 	case "params":
 		return folded((*ir.Graph).Params), nil

@@ -38,8 +38,8 @@ func (a *app) prune() *cobra.Command {
 					o.Goal, o.Amount = nasc.PruneGoals[i], amount
 				}
 			}
-			if o.Goal == "" {
-				return &diag.Error{Place: "prune", Found: "no target", Wanted: "--target-macs, --target-params, --target-bytes or --target-latency", Fix: "0.5x is half of what it is now"}
+			if o.Goal == "" && o.Mask == "" {
+				return &diag.Error{Place: "prune", Found: "no target", Wanted: "--target-macs, --target-params, --target-bytes, --target-latency or --mask", Fix: "0.5x is half of what it is now"}
 			}
 			if o.Table != "" && o.Goal != "latency" {
 				return &diag.Error{Place: "--table", Found: "--target-" + o.Goal, Wanted: "--target-latency, which reads it"}
@@ -102,6 +102,7 @@ func (a *app) prune() *cobra.Command {
 	f.IntVar(&o.Round, "round", 0, "widths become multiples of this (0: any; for --target-latency the steps in which the device's time climbs, layer by layer)")
 	f.Float64Var(&o.Keep, "keep", 0.1, "the least share of every group of channels that stays")
 	f.IntVar(&o.Blocks, "blocks", 0, "remove so many residual blocks first, those that change the outputs least")
+	f.StringVar(&o.Mask, "mask", "", "set weights to zero: 2:4 keeps 2 of each 4, 0.8 makes 80 % of all zero; saves bytes of the file and no time")
 	t := &o.Finetune
 	t.Epochs = 0
 	f.IntVar(&o.Rounds, "rounds", 1, "prune in so many rounds, with fine-tuning after each")
@@ -135,6 +136,9 @@ func pruneText(w io.Writer, name string, r *nasc.PruneResult) {
 	fmt.Fprintln(w, r.Describe())
 	if r.Predicted[0] > 0 {
 		fmt.Fprintf(w, "by the table %.4f ms before, %.4f ms after\n", r.Predicted[0], r.Predicted[1])
+	}
+	if m := r.Mask; m != nil {
+		fmt.Fprintf(w, "%.1f %% of the weights are zero: a file of %s instead of %s; kernels multiply zeros like other weights, so that the mask saves no time\n", 100*m.Zeros, bytesText(m.File[1]), bytesText(m.File[0]))
 	}
 	gone, all := 0, 0
 	for _, g := range r.Groups {

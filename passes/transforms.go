@@ -23,5 +23,6 @@ var transforms = []Pass{
 // (Prune is no pass: it needs a cost and data).
 var shrinking = []Pass{
 	{Name: "factorize", Doc: "two thin layers of one, by singular values", Promise: Changes, Run: factorize, Takes: []string{"node", "share", "rank", "energy"}, Optional: true},
+	{Name: "mask", Doc: "the least weights to zero: pattern=2:4 or share=0.8", Promise: Changes, Run: mask, Takes: []string{"node", "pattern", "share"}, Optional: true},
 	{Name: "drop-block", Doc: "residual blocks away, their shortcuts stay", Promise: Changes, Run: dropBlock, Takes: node, Optional: true},
 }

@@ -10,9 +10,10 @@
 // ir, internal/diag, internal/safetensors and x/sys only.
 package nascfile
 
-// Version is the format that this package writes; files of a greater one are
-// refused.
-const Version = 1
+// Version is the greatest format that this package writes; files of a greater
+// one are refused. Format 2 has sparse constants; a file without them is of
+// format 1, which older readers take.
+const Version = 2
 
 const (
 	manifestPart = "manifest.toml"

@@ -87,9 +87,9 @@ func (p *Preprocess) Check() error {
 	return nil
 }
 
-func (m *Manifest) encode() []byte {
+func (m *Manifest) encode(format int) []byte {
 	var w tomlWriter
-	w.key("format", Version)
+	w.key("format", format)
 	w.key("producer", m.Producer)
 	w.key("source", m.Source)
 	w.key("source_sha256", m.SourceSHA256)

@@ -82,6 +82,9 @@ func Decode(name string, data []byte) (*File, error) {
 	if err != nil {
 		return nil, diag.At(name+"/"+weightsPart, err)
 	}
+	if err := unpack(tensors); err != nil {
+		return nil, diag.At(name+"/"+weightsPart, err)
+	}
 	m, err := ir.Parse(name+"/"+graphPart, string(graphs), ir.WeightMap(tensors))
 	if err != nil {
 		return nil, err

@@ -56,7 +56,12 @@ func Encode(w io.Writer, m *ir.Module, man *Manifest) error {
 	if err := m.Print(&text); err != nil {
 		return err
 	}
-	if err := safetensors.Write(&weights, m.Tensors()); err != nil {
+	tensors, sparse := packed(m.Tensors())
+	format := 1
+	if sparse {
+		format = 2
+	}
+	if err := safetensors.Write(&weights, tensors); err != nil {
 		return err
 	}
 	count := &counter{w: w}
@@ -64,7 +69,7 @@ func Encode(w io.Writer, m *ir.Module, man *Manifest) error {
 	for _, p := range []struct {
 		name string
 		data []byte
-	}{{manifestPart, man.encode()}, {graphPart, text.Bytes()}, {weightsPart, weights.Bytes()}} {
+	}{{manifestPart, man.encode(format)}, {graphPart, text.Bytes()}, {weightsPart, weights.Bytes()}} {
 		if err := z.Flush(); err != nil {
 			return err
 		}
