@@ -3,7 +3,7 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers fuzz models generate agreement qdq quality transforms soak peak grow pruning
+.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers bench-latency fuzz models generate agreement qdq quality transforms soak peak grow pruning
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ peak: ## what this machine can do at most: int8 and f32 arithmetic, cache and me
 
 bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peers)
 	bench/peers/run.sh
+
+bench-latency: ## latency tables: predicted against measured, half an hour with nothing else running (goes on where it was stopped)
+	$(GO) run ./bench/latency -report bench/reports/latency-$$(date +%F).md -nasbench "$${NASC_SHARED:-../shared}/nasbench/nasbench201.csv.gz"
 
 SOAKTIME ?= 10m
 RACETIME ?= 2m

@@ -354,6 +354,26 @@ const (
 	robustOff = 0.03
 )
 
+// drift is how far the anchor was from its middle while the networks were
+// measured, but for one time in ten: their times were brought to the middle, and
+// a network that is predicted meets the machine as it is then.
+func drift(nets []Net) float64 {
+	var a, off []float64
+	for _, n := range nets {
+		if n.Anchor > 0 {
+			a = append(a, n.Anchor)
+		}
+	}
+	middle := median(a)
+	for _, v := range a {
+		off = append(off, math.Abs(math.Log(v/middle)))
+	}
+	if len(off) == 0 {
+		return 0
+	}
+	return conformal(off, 0.9)
+}
+
 func newCorrection(t *Table, rows []settled) correction {
 	var x, others [][]float64 // others: with each kernel's time as the other networks tell it
 	var y, w []float64
@@ -406,6 +426,6 @@ func newCorrection(t *Table, rows []settled) correction {
 		b := fit(x, y, v)
 		off = append(off, math.Abs(math.Log(max(b[0]*o[0]+b[1]*o[1]+b[2]*o[2], 1e-9))))
 	}
-	c.off = max(leastOff, conformal(off, 0.9))
+	c.off = max(leastOff, math.Hypot(conformal(off, 0.9), drift(t.Nets)))
 	return c
 }

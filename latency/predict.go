@@ -1,6 +1,7 @@
 package latency
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/nasc-dev/nasc/backends"
@@ -83,8 +84,7 @@ func (t *Table) Predict(p backends.Planned) (*Prediction, error) {
 // PredictSteps is Predict for the steps alone.
 func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 	out := &Prediction{PerNode: []NodeTime{}}
-	var errs diag.List
-	named := map[string]bool{}
+	var missing []*missingKind
 	sum := 0.0
 	off := map[string]float64{} // by key: what its steps may be off by, in ms
 	c := t.learned().net
@@ -92,12 +92,7 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 		key := Key(s)
 		e, source, ok := t.kernelTime(key, s.MACs, s.Bytes)
 		if !ok {
-			if !named[key] {
-				errs.Add(&diag.Error{
-					Place: s.Op + " " + s.Label, Found: "its kernel is not in the table, nor any of its kind: " + key, Fix: "profile a model that has it (nasc profile --models)",
-				})
-			}
-			named[key] = true
+			missing = addMissing(missing, s, key)
 			continue
 		}
 		if source == Hit {
@@ -109,7 +104,7 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 			off[key] += (e.hi - e.lo) / 2 / 1000
 		}
 	}
-	if err := errs.Err(); err != nil {
+	if err := missingError(missing); err != nil {
 		return nil, err
 	}
 	out.Total = (c.a + float64(len(steps))*c.c) / 1000
@@ -135,6 +130,38 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 	}
 	out.Lo, out.Hi = out.Total*math.Exp(-h), out.Total*math.Exp(h)
 	return out, nil
+}
+
+// missingKind is a kind of kernels that a table has none of.
+type missingKind struct {
+	family string
+	first  backends.Step
+	key    string
+	more   int
+}
+
+func addMissing(list []*missingKind, s backends.Step, key string) []*missingKind {
+	family := KeyFamily(key)
+	for _, m := range list {
+		if m.family == family {
+			m.more++
+			return list
+		}
+	}
+	return append(list, &missingKind{family: family, first: s, key: key})
+}
+
+// missingError names the first step of each kind.
+func missingError(list []*missingKind) error {
+	var errs diag.List
+	for _, m := range list {
+		place := m.first.Op + " " + m.first.Label
+		if m.more > 0 {
+			place += fmt.Sprintf(" and %d more", m.more)
+		}
+		errs.Add(&diag.Error{Place: place, Found: "its kernel is not in the table, nor any of its kind: " + m.key, Fix: "profile a model that has it (nasc profile --models)"})
+	}
+	return errs.Err()
 }
 
 // Family names the kind of work that a step is, as the models tell them apart.

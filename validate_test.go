@@ -1,0 +1,65 @@
+package nasc
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/nasc-dev/nasc/frontend/arch"
+)
+
+// A validation that is stopped keeps what it measured, the next one measures the
+// rest, and nothing is left behind in the end.
+func TestValidationGoesOn(t *testing.T) {
+	s, err := arch.LoadSpace("zoo/spaces/plain-cnn.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(t.TempDir(), "v.partial")
+	measured, most := map[string]int{}, 7
+	stop := errors.New("stopped")
+	n := 0
+	o := ValidateOptions{
+		Table: quickTable(t, s, "cpu-f32", 3), Spaces: []*arch.Space{s}, N: 3, Seed: 9, Target: "cpu-f32", Threads: 1, Batch: 1, Rounds: 2, Log: log,
+		Measure: func(_ context.Context, file string) (*Measured, error) {
+			if n == most {
+				return nil, stop
+			}
+			n++
+			measured[filepath.Base(file)]++
+			return &Measured{Median: float64(n), Runs: 20}, nil
+		},
+		Progress: func(int, int) {},
+	}
+	if _, err := Validate(t.Context(), o); !errors.Is(err, stop) {
+		t.Fatalf("found %v", err)
+	}
+	// A last line that a kill cut short is measured again.
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(log, data[:len(data)-5], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	most = 100
+	v, err := Validate(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != 3*2*2+1 || len(v.Networks) != 3 {
+		t.Errorf("%d measurements of %d networks in all; one of 12 was to be made twice", n, len(v.Networks))
+	}
+	// Rounds take turns: the first network's are the first, fourth, eighth (the
+	// seventh was lost) and eleventh measurements.
+	if first := v.Networks[0]; first.Measured != (1+8)/2.0 || first.Again != (4+11)/2.0 {
+		t.Errorf("the first network took %v, and again %v", first.Measured, first.Again)
+	}
+	for _, left := range []string{log, log + ".networks"} {
+		if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", left, err)
+		}
+	}
+}
