@@ -15,7 +15,7 @@ import (
 
 func (a *app) searchTable() *cobra.Command {
 	s := tables.Setup{Config: train.Default()}
-	s.Config.Epochs, s.Config.LR, s.Config.ValSplit = 8, 5e-3, 0.25
+	s.Config.Epochs, s.Config.LR, s.Config.ValSplit = 4, 5e-3, 0.256
 	var (
 		o   tables.Options
 		row int

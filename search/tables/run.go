@@ -34,6 +34,8 @@ type Result struct {
 	Done     bool    `json:"done"`
 	BestVal  float64 `json:"best_val,omitempty"`  // mean over the seeds
 	BestTest float64 `json:"best_test,omitempty"` // of the network with the best validation
+
+	Trainings map[string][]Training `json:"-"` // by genotype, as many seeds as are done
 }
 
 // Run trains and times what is missing, and writes the table once nothing is.
@@ -62,13 +64,14 @@ func (t *Table) Run(ctx context.Context, o Options) (*Result, error) {
 			return nil, err
 		}
 	}
-	r := &Result{Table: o.Out, Networks: len(t.Networks), Seeds: t.Seeds}
+	r := &Result{Table: o.Out, Networks: len(t.Networks), Seeds: t.Seeds, Trainings: map[string][]Training{}}
 	for _, g := range t.Networks {
 		name := g.String()
 		var val, test float64
 		for s := range t.Seeds {
 			if v, ok := j.trained[trainKey{name, s}]; ok {
 				r.Trained++
+				r.Trainings[name] = append(r.Trainings[name], v)
 				val, test = val+v.Val/float64(t.Seeds), test+v.Test/float64(t.Seeds)
 			}
 		}

@@ -19,10 +19,11 @@ import (
 // Setup is what decides a table's bits, but for the times.
 type Setup struct {
 	SpaceFile  string
-	Data, Test string // DATA
-	N          int    // networks; 0: all of the space
-	NetSeed    uint64 // of the draw, where N is less than all
-	Seeds      int    // trainings of each network
+	Data, Test string          // DATA
+	N          int             // networks; 0: all of the space
+	NetSeed    uint64          // of the draw, where N is less than all
+	Only       []arch.Genotype // these networks instead
+	Seeds      int             // trainings of each network
 	Config     train.Config
 }
 
@@ -54,13 +55,15 @@ func New(s Setup) (*Table, error) {
 	}
 	t := &Table{Setup: s, Space: space}
 	n := s.N
-	if count := space.Count(); n == 0 {
+	if count := space.Count(); n == 0 && s.Only == nil {
 		if !count.IsInt64() || count.Int64() > mostNetworks {
 			return nil, &diag.Error{Place: s.SpaceFile, Found: fmt.Sprintf("%v networks", count), Wanted: fmt.Sprintf("at most %d to train all of them", mostNetworks), Fix: "--n takes some of them"}
 		}
 		n = int(count.Int64())
 	}
-	t.Networks = space.Samples(n, s.NetSeed)
+	if t.Networks = slices.Clone(s.Only); s.Only == nil {
+		t.Networks = space.Samples(n, s.NetSeed)
+	}
 	slices.SortFunc(t.Networks, func(a, b arch.Genotype) int { return slices.Compare(a, b) })
 	if s.Seeds < 1 || s.Seeds > 100 {
 		return nil, &diag.Error{Place: "--seeds", Found: fmt.Sprint(s.Seeds), Wanted: "1 to 100"}
