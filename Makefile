@@ -3,7 +3,7 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers bench-latency fuzz models generate agreement qdq quality transforms soak peak grow pruning
+.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers bench-latency fuzz models generate agreement qdq quality transforms soak peak grow pruning bench-train qat
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,14 @@ bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peer
 
 bench-latency: ## latency tables: predicted against measured, half an hour with nothing else running (goes on where it was stopped)
 	$(GO) run ./bench/latency -report bench/reports/latency-$$(date +%F).md -nasbench "$${NASC_SHARED:-../shared}/nasbench/nasbench201.csv.gz"
+
+bench-train: ## training steps beside PyTorch and XLA (pip brings PyTorch)
+	@test -x .cache/torch/bin/python || { python3 -m venv .cache/torch && .cache/torch/bin/pip install --quiet torch==2.15.0; }
+	$(GO) build -o .cache/trainspeed ./bench/trainspeed
+	.cache/trainspeed -python .cache/torch/bin/python -report bench/reports/trainspeed-$$(date +%F).md
+
+qat: ## quantization-aware training of a MobileNetV3 on CIFAR-10, in pairs with float training; goes on where it was stopped
+	$(GO) run ./bench/qat -report bench/reports/qat-$$(date +%F).md
 
 SOAKTIME ?= 10m
 RACETIME ?= 2m

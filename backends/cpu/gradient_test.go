@@ -39,6 +39,7 @@ func TestGradientKernels(t *testing.T) {
 		{"convolution_weight_grad", ir.Attrs{"kernel": in{3}, "groups": 2}, []in{{3, 9, 8}, {3, 7, 10}}},
 		{"convolution", ir.Attrs{"groups": 20, "padding": in{1, 1, 1, 1}, "strides": in{2, 2}}, []in{{2, 9, 8, 20}, {3, 3, 1, 20}}},
 		{"convolution", ir.Attrs{"groups": 16, "padding": in{2, 2, 2, 2}, "activation": "relu"}, []in{{2, 9, 8, 16}, {5, 5, 1, 16}}},
+		{"convolution", ir.Attrs{"groups": 24, "padding": in{1, 1, 1, 1}, "activation": "relu"}, []in{{2, 9, 8, 24}, {3, 3, 1, 24}, {24}}},
 		{"convolution_transpose", ir.Attrs{"groups": 20, "padding": in{1, 1, 1, 1}}, []in{{2, 9, 8, 20}, {3, 3, 20, 1}}},
 		{"convolution_transpose", ir.Attrs{"groups": 16, "padding": in{2, 2, 2, 2}, "strides": in{2, 2}, "output_padding": in{1, 0}}, []in{{2, 5, 6, 16}, {5, 5, 16, 1}}},
 		{"convolution_transpose", ir.Attrs{"groups": 5, "dilation": in{1, 2}}, []in{{2, 5, 6, 5}, {3, 2, 5, 1}}},

@@ -16,8 +16,25 @@ func (c *compiler) computedConv(g *group, n *ir.Node, s f32.ConvSpec, transposed
 		return errNoKernel
 	}
 	s.Weights, s.Bias = nil, nil
-	if s.Groups > 1 && s.Groups == s.C && s.K == s.C && n.In(2) == nil && (!transposed || s.SH*s.SW == 1 || s.DH*s.DW == 1) {
-		return setF32(c, g, "DepthwiseComputed", f32.DepthwiseComputed, f32.ComputedSpec{ConvSpec: s, Transposed: transposed}, n.Inputs[0], n.Inputs[1])
+	if s.Groups > 1 && s.Groups == s.C && s.K == s.C && (!transposed || s.SH*s.SW == 1 || s.DH*s.DW == 1) {
+		spec := f32.ComputedSpec{ConvSpec: s, Transposed: transposed}
+		if n.In(2) == nil {
+			return setF32(c, g, "DepthwiseComputed", f32.DepthwiseComputed, spec, n.Inputs[0], n.Inputs[1])
+		}
+		// The bias comes last by definition, so that a step of its own may add it.
+		spec.Act = f32.Act{}
+		y := n.Outputs[0].Type
+		sums := &ir.Value{Name: n.Outputs[0].Name + ".sums", Type: y}
+		first := &group{nodes: g.nodes, out: []*ir.Value{sums}}
+		if err := setF32(c, first, "DepthwiseComputed", f32.DepthwiseComputed, spec, n.Inputs[0], n.Inputs[1]); err != nil {
+			return err
+		}
+		second := &group{nodes: g.nodes, out: g.out, rest: true, inPlace: []int{0}}
+		if err := setF32(c, second, "Binary", f32.Binary, f32.BinarySpec{Op: "add", A: y.Shape, B: n.In(2).Type.Shape, Act: s.Act}, sums, n.In(2)); err != nil {
+			return err
+		}
+		g.expand = []*group{first, second}
+		return nil
 	}
 	if s.Groups > 1 && s.C/s.Groups < 4 {
 		return errNoKernel

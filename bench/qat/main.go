@@ -1,4 +1,4 @@
-// Command qat proves quantization-aware training: a MobileNetV3-small is
+// Command qat proves quantization-aware training: a small MobileNetV3 is
 // trained on CIFAR-10 by several seeds; from each, one copy goes on in float
 // and others as int8 runs them, with weights of 8 and of 4 bits, for the same
 // number of epochs. It reports the paired differences and counts the bits in

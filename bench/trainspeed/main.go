@@ -19,8 +19,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends/gomlx"
 	"github.com/nasc-dev/nasc/frontend/arch"
+	"github.com/nasc-dev/nasc/passes"
+	"github.com/nasc-dev/nasc/quant"
 	"github.com/nasc-dev/nasc/train"
 )
 
@@ -39,6 +42,7 @@ type settings struct {
 	python  string
 	script  string
 	xla     bool
+	qat     bool
 }
 
 func main() {
@@ -51,6 +55,7 @@ func main() {
 	flag.StringVar(&s.python, "python", "", "a Python with torch; without, nasc alone is measured")
 	flag.StringVar(&s.script, "script", "bench/trainspeed/torch_steps.py", "what it runs")
 	flag.BoolVar(&s.xla, "xla", gomlx.XLA().Available() == nil, "measure xla-cpu too")
+	flag.BoolVar(&s.qat, "qat", false, "train nasc's networks as int8 runs them, calibrated on noise")
 	profile := flag.Int("profile", 0, "only print the slowest so many steps of the plan")
 	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
 	flag.Parse()
@@ -105,6 +110,11 @@ func timing(ctx context.Context, s *settings, net, target string) (*train.Timing
 		return nil, err
 	}
 	n.Init(1)
+	if s.qat {
+		if n, err = simulated(ctx, n); err != nil {
+			return nil, err
+		}
+	}
 	b, err := train.Backends(target)
 	if err != nil {
 		return nil, err
@@ -112,6 +122,25 @@ func timing(ctx context.Context, s *settings, net, target string) (*train.Timing
 	c := train.Default()
 	c.Batch, c.Optimizer, c.LR, c.Target = s.batch, "sgd", 0.01, target
 	return train.NewTiming(ctx, n, c, b, s.threads)
+}
+
+// simulated is a network on levels, its scales from random pictures.
+func simulated(ctx context.Context, n *train.Network) (*train.Network, error) {
+	g := n.Inference(nil)
+	if _, err := passes.Canonicalize(ctx, g, passes.Options{}); err != nil {
+		return nil, err
+	}
+	f, err := nasc.RandomFeed(g, 4, 1)
+	if err != nil {
+		return nil, err
+	}
+	sim, _, err := passes.Simulate(g, passes.SimulateOptions{QuantizeOptions: passes.QuantizeOptions{
+		Calib: f, Run: nasc.Runner(ctx, 1), Rounding: passes.Nearest, NoCorrection: true, NoEqualize: true, Method: quant.MinMax,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return train.New(sim)
 }
 
 // median of durations.
