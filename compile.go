@@ -74,6 +74,12 @@ type Result struct {
 
 	Tuned []Tuned `json:"tuned,omitempty"` // by --tune: each layer in both types
 
+	// By --tune: layers with another kernel than the engine's own choice, and the
+	// network's time by that and by these.
+	Kernels      []TunedKernel `json:"kernels,omitempty"`
+	OwnKernelsMS float64       `json:"own_kernels_ms,omitempty"`
+	KernelsMS    float64       `json:"kernels_ms,omitempty"`
+
 	Evaluated bool                `json:"-"`
 	Labelled  bool                `json:"-"`
 	Quant     *passes.QuantReport `json:"quantization,omitempty"`
@@ -395,7 +401,11 @@ func (o *CompileOptions) measure(ctx context.Context, m *Model, r *Result) error
 			continue
 		}
 		o.Progress("measure "+v.target, 0, 1)
-		e, s, err := Start(v.g, v.target, 1, max(1, o.Threads))
+		opts := backends.Options{Threads: max(1, o.Threads)}
+		if v.g == g && r.Manifest != nil {
+			opts.Kernels = r.Manifest.Tuned.Kernels
+		}
+		e, s, err := startWith(v.g, v.target, 1, opts)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/difftest"
 	"github.com/nasc-dev/nasc/ir"
@@ -27,7 +28,21 @@ type labelled interface {
 
 // Start compiles a graph for one sample at a time.
 func Start(g *ir.Graph, target string, batch, threads int) (backends.Executable, *ir.Graph, error) {
-	t, isa, err := Target(target)
+	return startWith(g, target, batch, backends.Options{Threads: threads})
+}
+
+// Start compiles the model's first graph, with the kernels that its file has for
+// this processor.
+func (m *Model) Start(target string, batch, threads int) (backends.Executable, *ir.Graph, error) {
+	o := backends.Options{Threads: threads}
+	if m.Manifest != nil && m.Manifest.Tuned.Device != "" {
+		o.Kernels = m.Manifest.Tuned.On(isa.Processor())
+	}
+	return startWith(m.Graph(), target, batch, o)
+}
+
+func startWith(g *ir.Graph, target string, batch int, o backends.Options) (backends.Executable, *ir.Graph, error) {
+	t, level, err := Target(target)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +53,8 @@ func Start(g *ir.Graph, target string, batch, threads int) (backends.Executable,
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := t.Compile(s, backends.Options{Threads: threads, ISA: isa})
+	o.ISA = level
+	e, err := t.Compile(s, o)
 	return e, s, err
 }
 

@@ -127,7 +127,7 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 		}
 	}
 	res.Before, res.After = sizeOf(folded[0]), sizeOf(folded[1])
-	ms, err := alternate(ctx, o.Target, max(1, o.Threads), ready[0], ready[1])
+	ms, err := alternateGraphs(ctx, o.Target, max(1, o.Threads), ready[0], ready[1])
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,11 @@ const (
 // whole network is faster. The choice is the graph itself: on another device it
 // computes the same.
 func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes.QuantizeOptions, man *nascfile.Manifest, res *Result) (*ir.Graph, error) {
-	threads, layers, whole := max(1, o.Threads), layerTimes, alternate
+	threads := max(1, o.Threads)
+	layers := func(ctx context.Context, g *ir.Graph, target string, threads int, progress func(string, int, int)) (map[string]float64, error) {
+		return layerTimes(ctx, plan{g, target, backends.Options{Threads: threads}}, progress)
+	}
+	whole := alternateGraphs
 	device := func() string { return factOf(latency.Fingerprint(Version(), o.Target, "", threads, 1)) }
 	if o.Table != nil {
 		layers, whole = o.tableLayers, o.tableTotals
@@ -94,6 +98,11 @@ func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes
 		}
 		res.Tuned = append(res.Tuned, t)
 	}
+	if o.Tune {
+		if err := o.tuneKernels(ctx, best, threads, man, res); err != nil {
+			return nil, err
+		}
+	}
 	return best, nil
 }
 
@@ -132,7 +141,7 @@ func (o *CompileOptions) tableTotals(ctx context.Context, target string, threads
 		_, p, err := o.lookUp(g, target, threads)
 		if err != nil {
 			o.Warn("the whole networks were measured, since the tables do not know all their kernels: " + err.Error())
-			return alternate(ctx, target, threads, gs...)
+			return alternateGraphs(ctx, target, threads, gs...)
 		}
 		ms[i] = p.Total
 	}
@@ -168,17 +177,28 @@ func chooseLayers(int8, f32 map[string]float64) []string {
 	return out
 }
 
+// plan is a graph, and how it is compiled to be timed.
+type plan struct {
+	g      *ir.Graph
+	target string
+	opts   backends.Options
+}
+
+func (p plan) start() (backends.Executable, *ir.Graph, error) {
+	return startWith(p.g, p.target, 1, p.opts)
+}
+
 // layerTimes gives the median time in ms of the steps that compute each
 // contraction.
-func layerTimes(ctx context.Context, g *ir.Graph, target string, threads int, progress func(string, int, int)) (map[string]float64, error) {
-	e, s, err := Start(g, target, 1, threads)
+func layerTimes(ctx context.Context, timed plan, progress func(string, int, int)) (map[string]float64, error) {
+	e, s, err := timed.start()
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
 	p, ok := e.(backends.Planned)
 	if !ok {
-		return nil, fmt.Errorf("target %s does not run steps of its own: --tune is for cpu-int8", target)
+		return nil, fmt.Errorf("target %s does not run steps of its own: --tune is for cpu-int8", timed.target)
 	}
 	steps := p.Steps()
 	all := make([][]float64, len(steps))
@@ -193,7 +213,7 @@ func layerTimes(ctx context.Context, g *ir.Graph, target string, threads int, pr
 				all[i] = append(all[i], float64(d.Nanoseconds())/1e6)
 			}
 		}
-		progress("tune "+target, r+1, tuneRuns+3)
+		progress("tune "+timed.target, r+1, tuneRuns+3)
 	}
 	times := map[string]float64{}
 	for i, step := range steps {
@@ -208,16 +228,25 @@ func layerTimes(ctx context.Context, g *ir.Graph, target string, threads int, pr
 	return times, nil
 }
 
-// alternate times two graphs in turns and gives the median of each in ms.
-func alternate(ctx context.Context, target string, threads int, gs ...*ir.Graph) ([]float64, error) {
+// alternateGraphs is alternate of graphs for one target.
+func alternateGraphs(ctx context.Context, target string, threads int, gs ...*ir.Graph) ([]float64, error) {
+	var ps []plan
+	for _, g := range gs {
+		ps = append(ps, plan{g, target, backends.Options{Threads: threads}})
+	}
+	return alternate(ctx, ps...)
+}
+
+// alternate times plans in turns and gives the median of each in ms.
+func alternate(ctx context.Context, ps ...plan) ([]float64, error) {
 	type one struct {
 		e       backends.Executable
 		in, out []*ir.Tensor
 		took    []float64
 	}
-	runs := make([]one, len(gs))
-	for i, g := range gs {
-		e, s, err := Start(g, target, 1, threads)
+	runs := make([]one, len(ps))
+	for i, p := range ps {
+		e, s, err := p.start()
 		if err != nil {
 			return nil, err
 		}

@@ -12,3 +12,16 @@ func TestChooseLayers(t *testing.T) {
 		t.Errorf("found %v, want %v: slower beyond 5 %% only, and measured in both", got, want)
 	}
 }
+
+func TestChooseKernels(t *testing.T) {
+	choices := map[string][]string{"a": {"wide", "narrow"}, "b": {"wide", "middle", "narrow"}, "c": {"wide", "narrow"}}
+	times := map[string]map[string]float64{
+		"a": {"wide": 1, "narrow": 0.98},
+		"b": {"wide": 1, "middle": 0.9, "narrow": 0.8},
+		"c": {"wide": 1, "narrow": 1.2},
+	}
+	want := []TunedKernel{{Layer: "b", Kernel: "narrow", MS: 0.8, OwnMS: 1}}
+	if got := chooseKernels(choices, times); !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v: clearly faster only", got, want)
+	}
+}

@@ -13,6 +13,9 @@ import (
 type Options struct {
 	Threads int    // how many threads one Run may use; 0 and 1 are one
 	ISA     string // kernels of nasc's own engine: vnni, avxvnni, avx2, portable; "" is the best
+	// Kernels names kernels for layers, by label, as they measured fastest
+	// (Tunable); names that do not fit are passed over. The bits are the same.
+	Kernels map[string]string
 }
 
 // Target turns graphs into programs for one kind of machine.
@@ -63,6 +66,14 @@ type Planned interface {
 	// RunTimed is Run that adds each step's wall time to took, which has one
 	// entry a step.
 	RunTimed(ctx context.Context, in, out []*ir.Tensor, took []time.Duration) error
+}
+
+// Tunable is implemented by executables that could do some layers by other kernels.
+type Tunable interface {
+	Planned
+	// Choices names the kernels of each layer that has several, by its label, the
+	// engine's own choice first.
+	Choices() map[string][]string
 }
 
 // SplitName cuts "cpu-int8@avx2" into the target's name and the ISA.

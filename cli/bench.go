@@ -34,7 +34,7 @@ func (a *app) bench() *cobra.Command {
 			}
 			defer m.Close()
 			name := targetOf(target, m)
-			e, s, err := nasc.Start(m.Graph(), name, batch, threads)
+			e, s, err := m.Start(name, batch, threads)
 			if err != nil {
 				return err
 			}

@@ -115,7 +115,7 @@ func (a *app) compile() *cobra.Command {
 	f.StringVar(&o.Rounding, "rounding", "", "weight rounding: gptq (default), nearest, adaround")
 	f.Float64Var(&o.Smooth, "smooth", 0, "SmoothQuant's alpha for dense layers (0: the default 0.5, negative: off)")
 	f.StringVar(&o.Activations, "activations", "static", "scales of activations: static (from calibration) or dynamic (dense layers find one for each token while they run)")
-	f.BoolVar(&o.Tune, "tune", false, "measure each layer in int8 and f32 on this device; what was slower in int8 stays f32")
+	f.BoolVar(&o.Tune, "tune", false, "measure each layer in int8 and f32 on this device; what was slower in int8 stays f32; then by each kernel that fits, and keep the fastest in the file for this processor")
 	f.StringSliceVar(&tables, "table", nil, "latency tables of cpu-int8 and cpu-f32, by which --policy auto chooses")
 	f.BoolVar(&foreign, "allow-foreign", false, "use tables of another device or version")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
@@ -207,6 +207,9 @@ func compileText(w io.Writer, m *nasc.Model, r *nasc.Result) {
 			where = "by the " + r.Manifest.Notes["tune.by"]
 		}
 		fmt.Fprintf(w, "tuned: %d of %d layers int8, where it measured faster %s\n", len(r.Tuned)-kept, len(r.Tuned), where)
+		if n := len(r.Kernels); n > 0 {
+			fmt.Fprintf(w, "tuned: %d layers by other kernels than the engine's own choice, %.4f ms instead of %.4f; kept for this processor\n", n, r.KernelsMS, r.OwnKernelsMS)
+		}
 	}
 	if r.Quant != nil {
 		for _, n := range r.Quant.Notes {

@@ -74,11 +74,7 @@ func field(path, name string) string {
 }
 
 func cpuModel() string {
-	if m := field("/proc/cpuinfo", "model name"); m != "unknown" {
-		family, model := field("/proc/cpuinfo", "cpu family"), field("/proc/cpuinfo", "model")
-		return m + " family " + family + " model " + model
-	}
-	return goruntime.GOARCH
+	return isa.Processor()
 }
 
 func memory() string { return field("/proc/meminfo", "MemTotal") }

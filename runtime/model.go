@@ -19,6 +19,7 @@ import (
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/backends/cpu"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
@@ -53,6 +54,7 @@ type config struct {
 	threads int
 	target  string
 	batch   int
+	kernels map[string]string // for layers, as tuned on this processor
 }
 
 // Threads lets one Run use up to n threads; 1 is the default. The process's
@@ -110,6 +112,9 @@ func fromFile(name string, f *nascfile.File, err error, opts []Option) (*Model, 
 	for _, o := range opts {
 		o(&c)
 	}
+	if t := f.Manifest.Tuned; t.Device != "" {
+		c.kernels = t.On(isa.Processor())
+	}
 	m, err := newModel(f.Module, c, f.Close)
 	if err != nil {
 		return nil, errors.Join(diag.At(name, err), f.Close())
@@ -131,8 +136,8 @@ func newModel(m *ir.Module, c config, closer func() error) (*Model, error) {
 	if len(m.Graphs) == 0 {
 		return nil, diag.Errorf("model", "it holds no graph")
 	}
-	name, isa := backends.SplitName(c.target)
-	r := &Model{module: m, opts: backends.Options{Threads: c.threads, ISA: isa}, close: closer}
+	name, level := backends.SplitName(c.target)
+	r := &Model{module: m, opts: backends.Options{Threads: c.threads, ISA: level, Kernels: c.kernels}, close: closer}
 	switch name {
 	case "cpu-f32":
 		r.target = cpu.F32()

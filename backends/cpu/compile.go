@@ -60,12 +60,13 @@ type group struct {
 
 // compiler holds what is known while a graph becomes a plan.
 type compiler struct {
-	g      *ir.Graph
-	level  isa.Level
-	single bool // only steps of one kernel each, which have recipes
-	uses   map[*ir.Value][]ir.Use
-	consts map[*ir.Value]*ir.Tensor // results of nodes computed at compile time
-	groups []*group
+	g       *ir.Graph
+	level   isa.Level
+	kernels map[string]string // named for layers, by label
+	single  bool              // only steps of one kernel each, which have recipes
+	uses    map[*ir.Value][]ir.Use
+	consts  map[*ir.Value]*ir.Tensor // results of nodes computed at compile time
+	groups  []*group
 }
 
 // Single compiles to steps of one kernel each, which have recipes: for code
@@ -83,7 +84,7 @@ func compile(g *ir.Graph, o backends.Options, single bool) (backends.Executable,
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{g: g, level: level, single: single, uses: g.Uses(), consts: map[*ir.Value]*ir.Tensor{}}
+	c := &compiler{g: g, level: level, kernels: o.Kernels, single: single, uses: g.Uses(), consts: map[*ir.Value]*ir.Tensor{}}
 	if err := c.foldConstants(); err != nil {
 		return nil, err
 	}

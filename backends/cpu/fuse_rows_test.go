@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends"
@@ -100,5 +101,34 @@ func everyLevel(t *testing.T, g *ir.Graph) {
 		for _, threads := range []int{1, 2} {
 			backendtest.Compare(t, Int8(), backendtest.Config{Options: backends.Options{ISA: l.String(), Threads: threads}}, g, graphgen.Inputs(g, 1))
 		}
+	}
+}
+
+// A plan says which kernels its layers could run by, and runs by those it is given.
+func TestKernelChoices(t *testing.T) {
+	g := parse(t, rowConstants+`
+graph @g(%x: u8[33,40]<0.05:3>) {
+  %a = q_dot %x @w _ @m out_scale=0.02 out_zero=128 !"one"
+  %b = q_dot %x @w _ @m out_dtype="f32" !"two"
+  return %a, %b
+}`)
+	choices := plan(t, g).Choices()
+	if l, err := isa.Best(); err != nil || !l.Has(isa.AVX2) {
+		t.Skip("this CPU's kernels have one width")
+	}
+	if len(choices["one"]) < 2 || len(choices["two"]) < 2 {
+		t.Fatalf("choices %v; wanted some for both layers", choices)
+	}
+	for _, name := range append(choices["two"], "of another machine") {
+		backendtest.Compare(t, Int8(), backendtest.Config{Options: backends.Options{Kernels: map[string]string{"one": "?", "two": name}}}, g, graphgen.Inputs(g, 1))
+	}
+	last := choices["two"][len(choices["two"])-1]
+	e, err := Int8().Compile(g, backends.Options{Kernels: map[string]string{"two": last}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if name := e.(*program).Steps()[0].Kernel; !strings.HasSuffix(name, last) {
+		t.Errorf("the step runs by %s, not by %s", name, last)
 	}
 }

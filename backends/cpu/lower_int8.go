@@ -165,7 +165,7 @@ func lowerQConv(c *compiler, g *group) error {
 		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: k,
 		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
 		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: signed, XZero: zero,
-		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Residual: residual, Table: table,
+		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Residual: residual, Table: table, Kernel: c.kernels[n.Label()],
 	}, withX2(x, g.residual)...)
 }
 
@@ -197,7 +197,7 @@ func lowerQDot(c *compiler, g *group) error {
 	}
 	return setInt8(c, g, "Dot", q8.Dot, q8.DotSpec{
 		M: xs[:len(xs)-1].Elems(), K: ws[0], N: ws[1], XSigned: signed, XZero: zero,
-		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Residual: residual, Table: table,
+		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Residual: residual, Table: table, Kernel: c.kernels[n.Label()],
 	}, withX2(n.Inputs[0], g.residual)...)
 }
 

@@ -21,6 +21,22 @@ type Manifest struct {
 	Preprocess   *Preprocess // how pictures become the input; nil: raw tensors only
 	Labels       []string    // of the classes, in order
 	Notes        map[string]string
+	Tuned        Tuned
+}
+
+// Tuned names the kernels that measured fastest on one device: another device
+// takes its own choice.
+type Tuned struct {
+	Device  string
+	Kernels map[string]string // by the layer's label
+}
+
+// On gives the kernels for a device; nil where the file has none for it.
+func (t Tuned) On(device string) map[string]string {
+	if device == "" || t.Device != device {
+		return nil
+	}
+	return t.Kernels
 }
 
 // Calibration says how activation ranges were found.
@@ -121,6 +137,14 @@ func (m *Manifest) encode(format int) []byte {
 			w.pair(k, tomlString(m.Notes[k]))
 		}
 	}
+	if t := m.Tuned; t.Device != "" && len(t.Kernels) > 0 {
+		w.table("tuned")
+		w.key("device", t.Device)
+		w.table("tuned_kernels")
+		for _, k := range slices.Sorted(maps.Keys(t.Kernels)) {
+			w.pair(k, tomlString(t.Kernels[k]))
+		}
+	}
 	return w.b.Bytes()
 }
 
@@ -165,6 +189,13 @@ func decodeManifest(file string, text []byte) (*Manifest, error) {
 		m.Notes = map[string]string{}
 		for k := range t {
 			m.Notes[k] = get[string](d, t, k)
+		}
+	}
+	if t := doc["tuned"]; t != nil {
+		m.Tuned.Device = get[string](d, t, "device")
+		m.Tuned.Kernels = map[string]string{}
+		for k := range doc["tuned_kernels"] {
+			m.Tuned.Kernels[k] = get[string](d, doc["tuned_kernels"], k)
 		}
 	}
 	return m, d.err

@@ -24,6 +24,7 @@ func sample() (*ir.Module, *Manifest) {
 		Preprocess:  &Preprocess{Layout: "nchw", Order: "rgb", Height: 224, Width: 224, Scale: 1.0 / 255, Mean: []float64{0.485, 0.456, 1}, Std: []float64{0.229}, Assumed: true},
 		Labels:      []string{"zero\n", "één", ""},
 		Notes:       map[string]string{"tune.conv 1": "avx2"},
+		Tuned:       Tuned{Device: "AMD EPYC family 26 model 2", Kernels: map[string]string{"conv 1": "gemm_8x48"}},
 	}
 }
 
@@ -234,4 +235,16 @@ func FuzzManifest(f *testing.F) {
 			t.Fatalf("written and read again it is\n%s, was\n%s", again.encode(1), m.encode(1))
 		}
 	})
+}
+
+func TestTunedOn(t *testing.T) {
+	tuned := Tuned{Device: "one", Kernels: map[string]string{"conv": "narrow"}}
+	if got := tuned.On("one"); got["conv"] != "narrow" {
+		t.Errorf("on its own device: %v", got)
+	}
+	for _, device := range []string{"another", ""} {
+		if got := tuned.On(device); got != nil {
+			t.Errorf("on device %q: %v; wanted its own choice", device, got)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package int8
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -94,6 +95,10 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	}
 	c := &conv{ConvSpec: s}
 	c.k = s.kernel(l)
+	choices := c.k.choices(s.K / s.Groups)
+	if i := slices.IndexFunc(gemmKernels, func(k gemmKernel) bool { return k.name == s.Kernel }); i >= 0 && slices.Contains(choices, s.Kernel) {
+		c.k = &gemmKernels[i]
+	}
 	c.fin = newFinisher(s.Out, s.Mult, s.bound(), s.Residual, s.Table, l)
 	c.prepare(l)
 	units := float64(len(c.bands) * len(c.blocks))
@@ -108,6 +113,7 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.sumBytes,
 		cost:    max(products, float64(s.KH*s.KW*s.C/s.Groups*s.K)/weightBytesPerNS) / units,
 		weights: c,
+		choices: choices,
 	}, nil
 }
 

@@ -105,10 +105,17 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 	}
 	d.parts = 1
 	name, cost, scratch := "portable", 1.0, s.C*4+sumSlack
+	var choices []string
 	if d.kern != nil {
 		name, cost = d.kern.name, 0.6/float64(d.kern.width)
 		if !d.kern.sums {
 			d.lines = newLines(d, l)
+		}
+		if d.lines != nil {
+			choices = []string{d.lines.kern.name, d.kern.name}
+			if s.Kernel == d.kern.name {
+				d.lines = nil
+			}
 		}
 		vectors := 0
 		if d.lines != nil {
@@ -143,7 +150,8 @@ func newDepthwise(s ConvSpec, l isa.Level) Kernel {
 	d.Weights, d.Bias, d.WZero, d.Mult = nil, nil, nil, nil
 	return &op{
 		name: fmt.Sprintf("depthwise_%s_%s", s.dims(), name), tiles: len(d.bands) * d.parts, scratch: scratch, run: d.run,
-		cost: perOutput(cost, taps) * float64(s.N*s.OH*s.OW*s.C) / float64(len(d.bands)*d.parts),
+		cost:    perOutput(cost, taps) * float64(s.N*s.OH*s.OW*s.C) / float64(len(d.bands)*d.parts),
+		choices: choices,
 	}
 }
 

@@ -156,6 +156,22 @@ func (k *gemmKernel) fit(cols int) *gemmKernel {
 	return best
 }
 
+// choices names the kernels of k's family whose blocks cut n columns differently;
+// none where there is one.
+func (k *gemmKernel) choices(n int) []string {
+	widest := k.fit(n)
+	var names []string
+	for i := range gemmKernels {
+		if o := &gemmKernels[i]; o.level == k.level && o.format == k.format && o.cols <= widest.cols {
+			names = append(names, o.name)
+		}
+	}
+	if len(names) < 2 {
+		return nil
+	}
+	return names
+}
+
 // speed is a rough figure of multiply-adds in a nanosecond.
 func (k *gemmKernel) speed() float64 {
 	switch {

@@ -121,6 +121,7 @@ type op struct {
 	cost    float64
 	run     func(lo, hi int, a *Args)
 	weights weights // nil where there are none to move
+	choices []string
 }
 
 // weights are packed weights of a kernel, which may be moved.
@@ -135,6 +136,10 @@ func (o *op) ScratchBytes() int       { return o.scratch }
 func (o *op) Name() string            { return o.name }
 func (o *op) TileCost() float64       { return o.cost }
 func (o *op) Run(lo, hi int, a *Args) { o.run(lo, hi, a) }
+
+// Choices names the kernels that could do the same work, where there are several:
+// which is fastest is a matter of measuring. All give the same bits.
+func (o *op) Choices() []string { return o.choices }
 
 // WeightBytes is how much memory MoveWeights takes; 0: there is nothing to move.
 func (o *op) WeightBytes() int {

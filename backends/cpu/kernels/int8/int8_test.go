@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -25,6 +26,34 @@ func checkConv(t *testing.T, r rng, s ConvSpec, l isa.Level) {
 	brief := s
 	brief.Weights, brief.Bias, brief.Mult, brief.Table = nil, nil, nil, nil
 	compare(t, k.Name(), got, want, brief)
+}
+
+// Each kernel that a layer could run by gives the same bits, and is the one named.
+func TestChoices(t *testing.T) {
+	levels(t, func(t *testing.T, l isa.Level) {
+		r := newRNG(3)
+		for _, v := range []layer{
+			{"", 9, 40, 100, 3, 1, 1, true, false},
+			{"", 7, 24, 96, 1, 1, 1, false, false},
+			{"", 9, 128, 128, 3, 1, 128, false, false},
+			{"", 10, 128, 128, 3, 2, 128, false, false},
+		} {
+			s := v.spec(r)
+			k, err := Conv(s, l)
+			must(t, k, err)
+			for _, name := range k.(*op).Choices() {
+				s.Kernel = name
+				checkConv(t, r, s, l)
+				k, err := Conv(s, l)
+				must(t, k, err)
+				if !strings.HasSuffix(k.Name(), name) {
+					t.Errorf("%s was asked for, it is %s", name, k.Name())
+				}
+			}
+			s.Kernel = "gemm_of_another_machine"
+			checkConv(t, r, s, l)
+		}
+	})
 }
 
 func TestConv(t *testing.T) {

@@ -26,6 +26,7 @@ type ConvSpec struct {
 	Out                            Out
 	Residual                       *Residual   // nil: none
 	Table                          *[256]uint8 // nil: none
+	Kernel                         string      // one of Kernel.Choices, for this shape; others and "": chosen here
 }
 
 // Residual is a fused q_add: the result q, of type u8 or s8 by Out, and
@@ -52,6 +53,7 @@ type DotSpec struct {
 	Out      Out
 	Residual *Residual
 	Table    *[256]uint8
+	Kernel   string
 }
 
 // conv gives the dense layer as a 1×1 convolution over a row of M pixels.
@@ -59,7 +61,7 @@ func (s *DotSpec) conv() ConvSpec {
 	return ConvSpec{
 		N: 1, H: 1, W: s.M, C: s.K, OH: 1, OW: s.M, K: s.N, KH: 1, KW: 1, SH: 1, SW: 1, DH: 1, DW: 1, Groups: 1,
 		XSigned: s.XSigned, XZero: s.XZero, Weights: s.Weights, WZero: s.WZero, Bias: s.Bias, Mult: s.Mult,
-		Out: s.Out, Residual: s.Residual, Table: s.Table,
+		Out: s.Out, Residual: s.Residual, Table: s.Table, Kernel: s.Kernel,
 	}
 }
 

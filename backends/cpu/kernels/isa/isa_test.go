@@ -1,6 +1,7 @@
 package isa
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -51,5 +52,15 @@ func TestHas(t *testing.T) {
 		if c.l.Has(c.k) != c.want {
 			t.Errorf("%v.Has(%v) = %v", c.l, c.k, !c.want)
 		}
+	}
+}
+
+func TestProcessorOf(t *testing.T) {
+	const info = "processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD  EPYC\n\nprocessor\t: 1\ncpu family\t: 99\n"
+	if got, want := processorOf(info), "AMD EPYC family 26 model 2"; got != want {
+		t.Errorf("found %q, want %q", got, want)
+	}
+	if got := processorOf("processor\t: 0\n"); got != runtime.GOARCH {
+		t.Errorf("a processor without a name is %q", got)
 	}
 }
