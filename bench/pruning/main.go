@@ -25,15 +25,15 @@ import (
 )
 
 type bench struct {
-	dir                          string // of the pruned networks
-	cifarNet, liteNet            string
-	cifar, pictures, mnist       string // data
-	state, report                string
-	seeds, splits, epochs, jobs  int
-	distillEpochs, tenfoldEpochs int
-	only                         *regexp.Regexp
-	lr, distillLR                float64
-	runs                         *paired.Runs[run]
+	dir                                     string // of the pruned networks
+	cifarNet, liteNet                       string
+	cifar, pictures, mnist                  string // data
+	state, report                           string
+	seeds, curveSeeds, splits, epochs, jobs int
+	distillEpochs, tenfoldEpochs            int
+	only                                    *regexp.Regexp
+	lr, distillLR                           float64
+	runs                                    *paired.Runs[run]
 }
 
 // run is one finished piece of work.
@@ -62,11 +62,12 @@ func main() {
 	flag.StringVar(&b.mnist, "mnist", "", "folder of MNIST's files; none: without that part")
 	flag.StringVar(&b.state, "state", ".cache/pruning/runs.jsonl", "file that keeps what is done")
 	flag.StringVar(&b.report, "report", "", "the Markdown file to write; stdout otherwise")
-	flag.IntVar(&b.seeds, "seeds", 5, "seeds of fine-tuning at half of the MACs, and of the tenfold part; 3 elsewhere")
+	flag.IntVar(&b.seeds, "seeds", 5, "seeds of fine-tuning at half of the MACs")
+	flag.IntVar(&b.curveSeeds, "curve-seeds", 1, "seeds of the other shares, and of the tenfold part")
 	flag.IntVar(&b.splits, "splits", 3, "splits of the pictures in 100 and 400")
-	flag.IntVar(&b.epochs, "epochs", 8, "of fine-tuning on CIFAR")
-	flag.IntVar(&b.distillEpochs, "distill-epochs", 20, "of distillation on 100 pictures")
-	flag.IntVar(&b.tenfoldEpochs, "tenfold-epochs", 0, "of each round of the tenfold part; 0: 12 on CIFAR, 2 on MNIST")
+	flag.IntVar(&b.epochs, "epochs", 5, "of fine-tuning on CIFAR")
+	flag.IntVar(&b.distillEpochs, "distill-epochs", 10, "of distillation on 100 pictures")
+	flag.IntVar(&b.tenfoldEpochs, "tenfold-epochs", 0, "of each round of the tenfold part; 0: 5 on CIFAR, 2 on MNIST")
 	flag.IntVar(&b.jobs, "jobs", 1, "pieces of work at a time, one thread each")
 	flag.Float64Var(&b.lr, "lr", 0.01, "of fine-tuning: sgd, cosine")
 	flag.Float64Var(&b.distillLR, "distill-lr", 2e-4, "of distillation: adamw, cosine")

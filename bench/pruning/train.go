@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,34 +18,43 @@ import (
 	"github.com/nasc-dev/nasc/train"
 )
 
+// train does the work in order of what it says: the comparison at half of the
+// MACs, the network without labels, a tenth of the parameters, then the rest of
+// the curves.
 func (b *bench) train(ctx context.Context) error {
-	var tasks []task
+	var first, second, last []task
 	nets := append([]string{b.cifarNet}, b.models("cifar-")...)
 	for _, path := range nets {
 		what := name(path)
 		if path == b.cifarNet {
 			what = "cifar-whole"
 		}
-		seeds := min(3, b.seeds)
-		if strings.HasSuffix(what, "-0.50") || what == "cifar-whole" {
+		compared := strings.HasSuffix(what, "-0.50") && what != "cifar-nasc-taylor-0.50" && what != "cifar-nasc-l2-0.50"
+		seeds := min(b.curveSeeds, b.seeds)
+		if compared {
 			seeds = b.seeds
 		}
 		for seed := 1; seed <= seeds; seed++ {
-			tasks = append(tasks, task{fmt.Sprintf("%s epochs %d lr %g seed %d", what, b.epochs, b.lr, seed), func(ctx context.Context) (*run, error) {
+			t := task{fmt.Sprintf("%s epochs %d lr %g seed %d", what, b.epochs, b.lr, seed), func(ctx context.Context) (*run, error) {
 				return b.finetune(ctx, path, what, seed)
-			}})
+			}}
+			if compared {
+				first = append(first, t)
+			} else {
+				last = append(last, t)
+			}
 		}
 	}
 	for _, path := range b.models("lite0-") {
-		tasks = append(tasks, task{fmt.Sprintf("%s epochs %d lr %g", name(path), b.distillEpochs, b.distillLR), func(ctx context.Context) (*run, error) { return b.distill(ctx, path) }})
+		second = append(second, task{fmt.Sprintf("%s epochs %d lr %g", name(path), b.distillEpochs, b.distillLR), func(ctx context.Context) (*run, error) { return b.distill(ctx, path) }})
 	}
-	for seed := 1; seed <= min(3, b.seeds); seed++ {
-		tasks = append(tasks, task{fmt.Sprintf("tenfold-cifar epochs %d seed %d", b.tenfoldEpochs, seed), func(ctx context.Context) (*run, error) { return b.tenfoldCIFAR(ctx, seed) }})
+	for seed := 1; seed <= b.curveSeeds; seed++ {
+		second = append(second, task{fmt.Sprintf("tenfold-cifar epochs %d seed %d", b.tenfoldEpochs, seed), func(ctx context.Context) (*run, error) { return b.tenfoldCIFAR(ctx, seed) }})
 		if b.mnist != "" {
-			tasks = append(tasks, task{fmt.Sprintf("tenfold-mnist epochs %d seed %d", b.tenfoldEpochs, seed), func(ctx context.Context) (*run, error) { return b.tenfoldMNIST(ctx, seed) }})
+			second = append(second, task{fmt.Sprintf("tenfold-mnist epochs %d seed %d", b.tenfoldEpochs, seed), func(ctx context.Context) (*run, error) { return b.tenfoldMNIST(ctx, seed) }})
 		}
 	}
-	return b.each(ctx, tasks, b.jobs)
+	return b.each(ctx, slices.Concat(first, second, last), b.jobs)
 }
 
 // opened is a network in the form that is trained.
@@ -236,7 +246,7 @@ func (b *bench) tenfold(ctx context.Context, path, arg, test string, pp *nascfil
 func (b *bench) tenfoldCIFAR(ctx context.Context, seed int) (*run, error) {
 	epochs := b.tenfoldEpochs
 	if epochs == 0 {
-		epochs = 12
+		epochs = 5
 	}
 	return b.tenfold(ctx, b.cifarNet, "cifar10:"+b.cifar+"/train.bin.gz", "cifar10:"+b.cifar+"/test.bin.gz", nil, seed, epochs)
 }
@@ -254,7 +264,7 @@ func (b *bench) tenfoldMNIST(ctx context.Context, seed int) (*run, error) {
 	defer m.Close()
 	m.Manifest.Preprocess = data.Assume(m.Graph().Inputs[0].Type)
 	c := train.Default()
-	c.Epochs, c.Batch, c.Optimizer, c.LR, c.Schedule, c.Seed = 4, 128, "sgd", 0.1, "cosine", uint64(seed)
+	c.Epochs, c.Batch, c.Optimizer, c.LR, c.Schedule, c.Seed = 3, 128, "sgd", 0.1, "cosine", uint64(seed)
 	c.Hyper.WeightDecay = 5e-4
 	c.Augment.Crop = 2
 	whole := filepath.Join(b.dir, fmt.Sprintf("mnist-resnet-%d.nasc", seed))
@@ -267,7 +277,7 @@ func (b *bench) tenfoldMNIST(ctx context.Context, seed int) (*run, error) {
 	if epochs == 0 {
 		epochs = 2
 	}
-	return b.tenfold(ctx, whole, "mnist:"+b.mnist+"[0:60000]", "mnist:"+b.mnist+"[60000:]", m.Manifest.Preprocess, seed, epochs)
+	return b.tenfold(ctx, whole, "mnist:"+b.mnist+"[0:20000]", "mnist:"+b.mnist+"[60000:]", m.Manifest.Preprocess, seed, epochs)
 }
 
 func withTarget(c train.Config) train.Config {
