@@ -57,8 +57,8 @@ func MeasureNet(ctx context.Context, e backends.Executable, g *ir.Graph, threads
 			whole = append(whole, ms)
 		} else {
 			// One thread's own time is what the run would have taken; several
-			// threads wait for each other.
-			if now, ok := latency.CPUTime(); ok && threads <= 1 {
+			// threads wait for each other, and XLA's are not this one.
+			if now, ok := latency.CPUTime(); ok && threads <= 1 && planned {
 				ms = min(ms, float64((now-cpu).Nanoseconds())/1e6)
 			}
 			broken = append(broken, ms)

@@ -99,7 +99,7 @@ func (byBlocks) Name() string { return ByBlocks[0] }
 // A target without steps is profiled and predicted by blocks.
 func TestProfileByBlocks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.csv")
-	o := Options{Target: byBlocks{reference.Target()}, Facts: Fingerprint("test", ByBlocks[0], "", 1, 1), CI: 0.5, Budget: 2 * time.Second}
+	o := Options{Target: byBlocks{reference.Target()}, Facts: Fingerprint("test", ByBlocks[0], "", 1, 1), CI: 0.5, Budget: 2 * time.Minute}
 	list := List{floats(1), floats(4)}
 	res, err := Profile(context.Background(), path, list, o)
 	if err != nil {

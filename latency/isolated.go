@@ -2,6 +2,7 @@ package latency
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -41,7 +42,8 @@ func (h handover) of(s backends.Step) float64 {
 	return h.fixed + h.byByte*float64(typesBytes(s.In)+typesBytes(s.Out))
 }
 
-// timeAlone times a graph's runs in µs, after a fifth of the time to warm up.
+// timeAlone times a graph's runs in µs, after a fifth of the time to warm up,
+// until their median is known well enough or the time is over.
 func timeAlone(ctx context.Context, g *ir.Graph, o Options, d time.Duration) ([]float64, error) {
 	e, err := o.Target.Compile(g, o.Compile)
 	if err != nil {
@@ -58,11 +60,18 @@ func timeAlone(ctx context.Context, g *ir.Graph, o Options, d time.Duration) ([]
 		if n >= 2 && (time.Since(begun) > d/5 || n > minRuns) || len(x) > 0 {
 			x = append(x, float64(time.Since(start).Nanoseconds())/1000)
 		}
-		if len(x) >= minRuns && n > minRuns && time.Since(begun) > 4*d { // long ones
+		if len(x) >= minRuns && (time.Since(begun) > 4*d || len(x)%8 == 0 && narrow(x, o.CI)) {
 			break
 		}
 	}
 	return x, nil
+}
+
+// narrow says that the median of x is known well enough.
+func narrow(x []float64, ci float64) bool {
+	x = slices.Sorted(slices.Values(x))
+	lo, hi := medianInterval(x)
+	return hi-lo <= 2*ci*quantile(x, 0.5)
 }
 
 // runIsolated measures a network of a target that shows no steps: each block
@@ -155,48 +164,100 @@ const leastWhole = 250 * time.Millisecond
 // isolated says that a target's networks are measured so.
 func isolated(t backends.Target) bool { return slices.Contains(ByBlocks, t.Name()) }
 
-// scaleFamilies brings what blocks take alone to what they take in networks: a
-// factor a family, learned from whole networks. Alone a block meets its weights
-// in a nearer cache, and its compiler fuses less.
-func scaleFamilies(t *Table, rows []settled) {
-	var families []string
-	of := make([]string, len(rows))
+// inNetworks brings what blocks take alone to what they take in networks, whose
+// whole times tell: alone a block meets its weights in a nearer cache, and its
+// compiler fuses less. The factors of blocks are taken to be normal, those of a
+// family alike (a Gaussian process over the networks). It gives what each
+// network is off by, as the others predict it, logarithmic.
+func inNetworks(t *Table, rows []settled) []float64 {
+	family := make([]string, len(rows))
 	for i, r := range t.Rows {
-		of[i] = KeyFamily(r.Key)
-		if !slices.Contains(families, of[i]) {
-			families = append(families, of[i])
-		}
+		family[i] = KeyFamily(r.Key)
 	}
-	slices.Sort(families)
-	prior, lambda := []float64{0}, []float64{0}
-	sd := func(v float64) float64 { return isolatedNoise * isolatedNoise / (v * v) }
-	lambda[0] = sd(isolatedFixed)
-	for range families {
-		prior, lambda = append(prior, 1), append(lambda, sd(isolatedScale))
+	type network struct {
+		time  float64
+		share map[int]float64    // of its time, by row
+		of    map[string]float64 // and by family
 	}
-	var x [][]float64
-	var y, w []float64
+	var nets []network
 	for _, n := range t.Nets {
 		if n.Median <= 0 || n.Runs < minRuns {
 			continue
 		}
-		row := make([]float64, 1+len(families))
-		row[0] = 1 / n.Median
+		w := network{n.Median, map[int]float64{}, map[string]float64{}}
 		for _, u := range n.Uses {
-			row[1+slices.Index(families, of[u.Row])] += rows[u.Row].t * float64(u.N) / n.Median
+			v := rows[u.Row].t * float64(u.N) / n.Median
+			w.share[u.Row] += v
+			w.of[family[u.Row]] += v
 		}
-		x, y, w = append(x, row), append(y, 1), append(w, 1)
+		nets = append(nets, w)
 	}
-	b := ridge(x, y, w, prior, lambda)
-	for i := range rows {
-		rows[i].t *= max(b[1+slices.Index(families, of[i])], 0.1)
+	n := len(nets)
+	if n == 0 {
+		return nil
+	}
+	// a holds the covariance of the networks' relative errors, and beside it the
+	// unit matrix, which becomes the inverse.
+	a, left := make([][]float64, n), make([]float64, n)
+	for i, x := range nets {
+		a[i] = make([]float64, 2*n)
+		left[i] = 1
+		for j, y := range nets {
+			c := isolatedFixed * isolatedFixed / (x.time * y.time)
+			for k, v := range x.share {
+				c += isolatedOwn * isolatedOwn * v * y.share[k]
+			}
+			for f, v := range x.of {
+				c += isolatedScale * isolatedScale * v * y.of[f]
+			}
+			a[i][j] = c
+		}
+		for _, v := range x.share {
+			left[i] -= v
+		}
+		a[i][i] += isolatedNoise * isolatedNoise
+		a[i][n+i] = 1
+	}
+	invert(a)
+	alpha := make([]float64, n)
+	var off []float64
+	for i := range alpha {
+		for j, v := range left {
+			alpha[i] += a[i][n+j] * v
+		}
+		off = append(off, -math.Log(max(1-alpha[i]/a[i][n+i], 1e-3)))
+	}
+	for k := range rows {
+		d := 0.0
+		for i, x := range nets {
+			d += alpha[i] * (isolatedOwn*isolatedOwn*x.share[k] + isolatedScale*isolatedScale*x.of[family[k]])
+		}
+		rows[k].t *= max(1+d, 0.1)
+	}
+	return off
+}
+
+// invert turns [A | 1] into [1 | A⁻¹]; A is positive definite.
+func invert(a [][]float64) {
+	for c := range a {
+		p := a[c][c]
+		for j := range a[c] {
+			a[c][j] /= p
+		}
+		for r := range a {
+			if f := a[r][c]; r != c && f != 0 {
+				for j := range a[r] {
+					a[r][j] -= f * a[c][j]
+				}
+			}
+		}
 	}
 }
 
-// What is known of blocks in a network before one is measured, as standard
-// deviations: of a run's fixed cost in µs, of a family's factor, of a block's
-// own fixed cost in µs.
-const isolatedFixed, isolatedScale, isolatedStep, isolatedNoise = 1000.0, 0.3, 5.0, 0.02
+// What is known of blocks in networks before one is measured, as standard
+// deviations: of a run's fixed cost in µs, of a family's factor and of a block's
+// own, of a block's own fixed cost in µs, of a measured network.
+const isolatedFixed, isolatedScale, isolatedOwn, isolatedStep, isolatedNoise = 300.0, 0.2, 0.1, 2.0, 0.03
 
 // byBlocks says that the table's rows were measured alone.
 func (t *Table) byBlocks() bool { return slices.Contains(ByBlocks, t.Fact("target")) }

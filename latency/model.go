@@ -50,8 +50,9 @@ func (r roof) log(p *point) float64 {
 // newModel takes the rows apart; nothing is fitted yet.
 func newModel(t *Table) *model {
 	m := &model{families: map[string]*family{}, rows: t.settle()}
+	var off []float64
 	if t.byBlocks() {
-		scaleFamilies(t, m.rows)
+		off = inNetworks(t, m.rows)
 	}
 	for i, r := range t.Rows {
 		p, err := newPoint(r.Key, r.MACs, r.Bytes)
@@ -68,6 +69,9 @@ func newModel(t *Table) *model {
 		f.bySig[p.sig] = append(f.bySig[p.sig], p)
 	}
 	m.net = newCorrection(t, m.rows)
+	if len(off) > 0 && m.net.known() { // what blocks take was learned from the same networks
+		m.net.off = max(leastOff, math.Hypot(conformal(absolute(off), 0.9), drift(t.Nets)))
+	}
 	return m
 }
 
@@ -354,6 +358,14 @@ const (
 	robustOff = 0.03
 )
 
+func absolute(x []float64) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = math.Abs(v)
+	}
+	return out
+}
+
 // drift is how far the anchor was from its middle while the networks were
 // measured, but for one time in ten: their times were brought to the middle, and
 // a network that is predicted meets the machine as it is then.
@@ -387,11 +399,7 @@ func newCorrection(t *Table, rows []settled) correction {
 		sum, held, steps := 0.0, 0.0, 0
 		for _, u := range n.Uses {
 			sum += rows[u.Row].t * float64(u.N)
-			alone := t.Rows[u.Row].Median
-			if t.byBlocks() {
-				alone = rows[u.Row].t
-			}
-			held += rows[u.Row].without(i, alone) * float64(u.N)
+			held += rows[u.Row].without(i, t.Rows[u.Row].Median) * float64(u.N)
 			steps += u.N
 		}
 		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && (!n.Noisy || quiet < folds) {
