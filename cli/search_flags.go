@@ -39,6 +39,7 @@ type searchFlags struct {
 	limits    map[string]*float64
 
 	task task.Task
+	natsFlags
 
 	finalists int
 	out       string
@@ -83,6 +84,7 @@ func (s *searchFlags) flags(f *pflag.FlagSet) {
 	f.IntVar(&t.Threads, "threads", 1, "threads of a run on the target")
 	f.IntVar(&t.Workers, "train-threads", 1, "threads of a training step")
 	f.BoolVar(&t.Measure, "measure", false, "measure each network's ms on this device, instead of predicting it")
+	s.natsFlags.flags(f)
 	f.IntVar(&s.finalists, "finalists", 3, "best networks that are compiled and measured at the end")
 	f.StringVarP(&s.out, "output", "o", "", "the compiled .nasc file of the best network (of a front: one file a network)")
 	f.StringVar(&s.report, "report", "", "write a page: progress, front, choices, the winner's lineage")

@@ -39,6 +39,7 @@ var outside = map[string][]string{
 	"github.com/mmcloughlin/avo/": {"backends/cpu/kernels"},
 	"github.com/spf13/cobra":      {"cli"},
 	"modernc.org/sqlite":          {"search/study"},
+	"github.com/nats-io/":         {"search/queue"},
 }
 
 type pkg struct {

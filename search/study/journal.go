@@ -22,6 +22,13 @@ func (s *Study) Trials() []search.Record {
 	return out
 }
 
+// Known says whether a trial has its outcome.
+func (s *Study) Known(id int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return id >= 1 && id <= int64(len(s.rows)) && s.rows[id-1].Done
+}
+
 // Used is the wall time of earlier runs.
 func (s *Study) Used() time.Duration { return s.used }
 

@@ -64,8 +64,8 @@ func (s *Study) readMeta(ctx context.Context) error {
 	m := &s.Meta
 	var options, limits, settings, created string
 	var seed int64
-	err := s.db.QueryRowContext(ctx, `SELECT space, space_text, space_digest, strategy, options, objective, limits, seed, window, budget, data, settings, nasc, command, created FROM study`).
-		Scan(&m.Space, &m.SpaceText, &m.SpaceDigest, &m.Strategy, &options, &m.Objective, &limits, &seed, &m.Window, &m.Budget, &m.Data, &settings, &m.Nasc, &m.Command, &created)
+	err := s.db.QueryRowContext(ctx, `SELECT uid, space, space_text, space_digest, strategy, options, objective, limits, seed, window, budget, data, settings, nasc, command, created FROM study`).
+		Scan(&m.UID, &m.Space, &m.SpaceText, &m.SpaceDigest, &m.Strategy, &options, &m.Objective, &limits, &seed, &m.Window, &m.Budget, &m.Data, &settings, &m.Nasc, &m.Command, &created)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ const applicationID = 0x6e617363
 const schema = `
 CREATE TABLE study (
 	id           INTEGER PRIMARY KEY CHECK (id = 1),
+	uid          TEXT NOT NULL,    -- drawn when it was begun
 	space        TEXT NOT NULL,    -- its name
 	space_text   TEXT NOT NULL,    -- the architecture file, or what names the table
 	space_digest TEXT NOT NULL,    -- SHA-256 of the text, or of the table's file

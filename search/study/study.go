@@ -2,7 +2,9 @@ package study
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +28,7 @@ import (
 // Meta is what a study searches, and how: what must be the same for it to go
 // on.
 type Meta struct {
+	UID         string             `json:"uid"`
 	Space       string             `json:"space"`
 	SpaceText   string             `json:"-"`
 	SpaceDigest string             `json:"space_digest"`
@@ -76,7 +79,7 @@ func Weights(path string) search.DirStore { return search.DirStore(path + ".weig
 // Open opens a study to go on with it, or begins one where there is none. Where
 // another process works on it, waiting is called once and Open returns when the
 // other is done. A study of something else than meta is refused; of meta,
-// Window, Budget, Nasc, Command and Created are set from the file.
+// UID, Window, Budget, Nasc, Command and Created are set from the file.
 func Open(ctx context.Context, path string, meta Meta, waiting func()) (*Study, error) {
 	lock := flock.New(path + ".lock")
 	got, err := lock.TryLock()
@@ -168,6 +171,11 @@ func (s *Study) create(ctx context.Context, meta Meta) error {
 	if meta.Created.IsZero() {
 		meta.Created = time.Now().UTC().Truncate(time.Second)
 	}
+	uid := make([]byte, 8)
+	if _, err := rand.Read(uid); err != nil {
+		return err
+	}
+	meta.UID = hex.EncodeToString(uid)
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -176,8 +184,8 @@ func (s *Study) create(ctx context.Context, meta Meta) error {
 	if _, err := tx.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", applicationID, Format)); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO study VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		meta.Space, meta.SpaceText, meta.SpaceDigest, meta.Strategy, toJSON(meta.Options), meta.Objective, toJSON(meta.Limits),
+	if _, err := tx.ExecContext(ctx, `INSERT INTO study VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		meta.UID, meta.Space, meta.SpaceText, meta.SpaceDigest, meta.Strategy, toJSON(meta.Options), meta.Objective, toJSON(meta.Limits),
 		int64(meta.Seed), meta.Window, meta.Budget, meta.Data, toJSON(meta.Settings), meta.Nasc, meta.Command, meta.Created.Format(time.RFC3339)); err != nil {
 		return err
 	}

@@ -145,22 +145,3 @@ func (o *Opened) Millis(ctx context.Context, g search.Genotype) (float64, error)
 	}
 	return m.Median, nil
 }
-
-// Local evaluates trials in this process: it trains, and measures ms where the
-// task says so, one network at a time.
-func (o *Opened) Local() search.Evaluator {
-	if !o.Measure {
-		return o.Trains
-	}
-	var mu sync.Mutex
-	return search.EvaluatorFunc(func(ctx context.Context, t *search.Trial) (search.Outcome, error) {
-		out, err := o.Trains.Evaluate(ctx, t)
-		if err != nil || out.Fault != "" {
-			return out, err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		out.Metrics["ms"], err = o.Millis(ctx, t.Genotype)
-		return out, err
-	})
-}
