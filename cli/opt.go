@@ -50,7 +50,7 @@ func (a *app) opt() *cobra.Command {
 					return &diag.Error{Place: "--dump-ir-after", Found: name, Wanted: "all, changed or a pass"}
 				}
 			}
-			o.Dump = a.err
+			o.Dump, o.Runner = a.err, nasc.Runner(cmd.Context(), 2)
 			pp, err := pre.apply(a, m.Manifest.Preprocess, arg != "")
 			if err != nil {
 				return err
@@ -98,7 +98,7 @@ func (a *app) opt() *cobra.Command {
 	f.StringSliceVar(&o.Disable, "disable-pass", nil, "leave these passes out")
 	f.StringVar(&o.ReproDir, "repro", "", "folder for PASS.repro.nasc, the graph before a pass that failed")
 	f.BoolVar(&timePasses, "time-passes", false, "print how long each pass took")
-	f.StringVar(&arg, "data", "", "DATA on which transforms (widen, deepen, …) show that the function stays; random inputs otherwise")
+	f.StringVar(&arg, "data", "", "DATA on which transforms (widen, deepen, …) show that the function stays, random inputs otherwise; and which recalibrate-bn measures")
 	f.IntVar(&samples, "samples", 4, "samples of --data to use")
 	shapes.flag(f)
 	pre.flags(f)

@@ -19,8 +19,9 @@ import (
 func (a *app) train() *cobra.Command {
 	o := nasc.TrainOptions{Config: train.Default()}
 	var (
-		pre   preFlags
-		curve string
+		pre         preFlags
+		curve       string
+		recalibrate bool
 	)
 	c := &cobra.Command{
 		Use: "train MODEL --data DATA -o OUT.nasc", Short: "train a float network",
@@ -60,6 +61,13 @@ func (a *app) train() *cobra.Command {
 				a.note("note: %s", n)
 			}
 			o.Warn = func(s string) { a.note("note: %s", s) }
+			if recalibrate {
+				r, err := nasc.RecalibrateNorms(cmd.Context(), m, o)
+				if err != nil {
+					return err
+				}
+				return a.show(r, func(w io.Writer) { recalibratedText(w, r) })
+			}
 			update, finish := a.progress()
 			o.Progress = func(done, total int) { update("train", done, total) }
 			o.Report = func(k int, e train.Epoch) { a.note("%s", epochText(k, o.Epochs, e)) }
@@ -110,6 +118,7 @@ func (a *app) train() *cobra.Command {
 	f.Float64Var(&o.Distill.Weight, "distill-weight", o.Distill.Weight, "the teacher's share of the loss; at 1 no labels are needed")
 	f.Float64Var(&o.Distill.Temperature, "temperature", o.Distill.Temperature, "softens the answers that are compared; 0: squared error of the logits")
 	f.StringVar(&o.Distill.At, "distill-at", "", "pairs STUDENT=TEACHER of layers for features and blocks, with commas; without, the last of each resolution")
+	f.BoolVar(&recalibrate, "recalibrate-bn", false, "train nothing: take the batch norms' statistics anew from --data, and compare accuracy on --val with and without")
 	f.StringVar(&o.Quantization, "qat", "", "train the network as int8 will run it, from quantized weights on: ste (weights), lsq (scales too) or lsq+ (zero points too); OUT compiles without --calib")
 	f.IntVar(&o.WeightBits, "weight-bits", 0, "with --qat: 8, or 4 (the first and last layer keep 8)")
 	f.StringVar(&o.Calib, "calib", "", "with --qat: DATA for the first scales; without, 128 samples of --data")
@@ -122,6 +131,16 @@ func (a *app) train() *cobra.Command {
 	f.StringVar(&curve, "curve", "", "write the learning curve here, as SVG")
 	pre.flags(f)
 	return c
+}
+
+func recalibratedText(w io.Writer, r *nasc.Recalibrated) {
+	fmt.Fprintf(w, "%d batch norms measured on %d samples\n", r.Norms, r.Samples)
+	if r.N > 0 {
+		fmt.Fprintf(w, "top-1 %.2f → %.2f %% of %d samples\n", 100*r.Before, 100*r.Top1, r.N)
+	}
+	if r.Out != "" {
+		fmt.Fprintf(w, "wrote %s\n", r.Out)
+	}
 }
 
 func epochText(k, of int, e train.Epoch) string {

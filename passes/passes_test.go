@@ -38,7 +38,19 @@ func TestText(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			steps, err := Run(context.Background(), g, list, Options{VerifyEach: true})
+			o := Options{VerifyEach: true}
+			if d.HasArg("samples") { // random ones, for passes that measure
+				var n int
+				d.ScanArgs(t, "samples", &n)
+				s, err := ir.Specialize(g, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range n {
+					o.Inputs = append(o.Inputs, RandomInputs(s, uint64(i)))
+				}
+			}
+			steps, err := Run(context.Background(), g, list, o)
 			if err != nil {
 				return "error: " + err.Error() + "\n"
 			}

@@ -41,7 +41,9 @@ type Pass struct {
 	Promise Promise
 	Run     func(g *ir.Graph, a Args) (changed bool, err error)
 	// Grow takes the place of Run in transforms, which are always checked.
-	Grow  func(g *ir.Graph, a Args) (*Grown, error)
+	Grow func(g *ir.Graph, a Args) (*Grown, error)
+	// Measure takes the place of Run in passes that need data: Options.Inputs.
+	Measure func(g *ir.Graph, samples [][]*ir.Tensor, run Runner) (changed bool, err error)
 	Takes []string // the arguments it takes
 	After []string // passes that must come earlier in the default pipeline, with reasons in the list
 	// Optional passes run where they are named only: what is good for one
@@ -86,7 +88,7 @@ var List = slices.Concat([]Pass{
 	{Name: "recognize-attention", Doc: "scaled dot-product attention written out", Promise: Close, Run: recognizeAttention, Takes: node, After: []string{"layout"}, Optional: true},
 	{Name: "cse", Doc: "equal ops on equal operands once", Promise: Exact, Run: whole(cse)},
 	{Name: "remove-dead", Doc: "ops nobody reads", Promise: Exact, Run: whole(removeDead)},
-}, transforms, shrinking)
+}, transforms, shrinking, measuring)
 
 // Default is the list without the optional passes.
 func Default() []Pass {
@@ -141,6 +143,8 @@ type Options struct {
 	// the graph at the batch they have; Unchecked leaves the check to the caller.
 	Inputs    [][]*ir.Tensor
 	Unchecked bool
+	// Runner runs the graphs of passes that measure [the interpreter].
+	Runner Runner
 	// ReproDir, where set, gets a file with the graph that a failing pass was
 	// given: PASS.repro.nasc.
 	ReproDir string
@@ -203,7 +207,20 @@ func runOne(ctx context.Context, g, before *ir.Graph, p Pass, o Options) (Step, 
 		}
 		return Step{Name: p.Name, Changed: len(grown.Places) > 0, Took: time.Since(start), Nodes: len(g.Nodes), MaxAbs: worst, Places: grown.Places, Refused: grown.Refused}, nil
 	}
-	changed, err := p.Run(g, p.Args)
+	run := p.Run
+	if p.Measure != nil {
+		run = func(g *ir.Graph, _ Args) (bool, error) {
+			if len(o.Inputs) == 0 {
+				return false, &diag.Error{Place: p.Name, Found: "no data", Wanted: "samples of the model's inputs", Fix: "give --data DATA and --samples N"}
+			}
+			r := o.Runner
+			if r == nil {
+				r = interpreter
+			}
+			return p.Measure(g, o.Inputs, r)
+		}
+	}
+	changed, err := run(g, p.Args)
 	s := Step{Name: p.Name, Changed: changed, Took: time.Since(start), MaxAbs: -1}
 	if err != nil {
 		return s, err

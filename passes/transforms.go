@@ -26,3 +26,8 @@ var shrinking = []Pass{
 	{Name: "mask", Doc: "the least weights to zero: pattern=2:4 or share=0.8", Promise: Changes, Run: mask, Takes: []string{"node", "pattern", "share"}, Optional: true},
 	{Name: "drop-block", Doc: "residual blocks away, their shortcuts stay", Promise: Changes, Run: dropBlock, Takes: node, Optional: true},
 }
+
+// measuring are the passes that need data.
+var measuring = []Pass{
+	{Name: "recalibrate-bn", Doc: "statistics of batch norms anew, from --data", Promise: Changes, Measure: recalibrateBN, Optional: true},
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes"
 )
 
 // Param is one trained tensor.
@@ -226,7 +227,7 @@ func (n *Network) step(batch int, o Options, l *lesson) (*step, error) {
 	}
 	var stats []*ir.Value
 	if !o.FreezeNorm {
-		if stats, err = trainNorms(g); err != nil {
+		if stats, err = passes.TrainingNorms(g); err != nil {
 			return nil, err
 		}
 	}
@@ -274,25 +275,6 @@ func (n *Network) step(batch int, o Options, l *lesson) (*step, error) {
 	}
 	g.RemoveDead()
 	return s, g.Verify()
-}
-
-// trainNorms gives batch norms their training form and returns the mean and
-// variance of each, in order.
-func trainNorms(g *ir.Graph) ([]*ir.Value, error) {
-	var stats []*ir.Value
-	for _, d := range slices.Clone(g.Nodes) {
-		if d.Op.Name != "batch_norm_inference" {
-			continue
-		}
-		t, err := g.AddNamed("batch_norm_training", d.Outputs[0].Name, ir.Attrs{"epsilon": d.Float("epsilon")}, d.Inputs[0], d.Inputs[1], d.Inputs[2])
-		if err != nil {
-			return nil, err
-		}
-		t.Name = d.Name
-		g.ReplaceUses(d.Outputs[0], t.Outputs[0])
-		stats = append(stats, t.Outputs[1], t.Outputs[2])
-	}
-	return stats, g.Sort()
 }
 
 // drops puts the masks of dropout and drop path in.
