@@ -44,8 +44,8 @@ type Pass struct {
 	Grow func(g *ir.Graph, a Args) (*Grown, error)
 	// Measure takes the place of Run in passes that need data: Options.Inputs.
 	Measure func(g *ir.Graph, samples [][]*ir.Tensor, run Runner) (changed bool, err error)
-	Takes []string // the arguments it takes
-	After []string // passes that must come earlier in the default pipeline, with reasons in the list
+	Takes   []string // the arguments it takes
+	After   []string // passes that must come earlier in the default pipeline, with reasons in the list
 	// Optional passes run where they are named only: what is good for one
 	// target is bad for another.
 	Optional bool
