@@ -597,3 +597,34 @@ func TestQuantizeSoftmax(t *testing.T) {
 		}
 	}
 }
+
+// A residual stream that norms read stays f32 from end to end, its dense layers
+// are int8; the same sum before a dense layer is 8 bits.
+func TestQuantizeResidualStream(t *testing.T) {
+	for _, normed := range []bool{true, false} {
+		m := newNet("stream", 8)
+		x := m.Input("x", ir.T(ir.F32, ir.Batch, 6, 16))
+		h := m.dot(x, 16)
+		for range 3 {
+			n := h
+			if normed {
+				n = m.Op("layer_norm", nil, h, m.random(1, 16), m.random(0.2, 16))
+			}
+			h = m.Op("add", nil, h, m.dot(n, 16))
+		}
+		if normed {
+			h = m.Op("layer_norm", nil, h, m.random(1, 16), m.random(0.2, 16))
+		}
+		g := m.graph(t, m.dot(h, 8))
+		q, r, err := Quantize(g, QuantizeOptions{Calib: samplesFor(g, 16, 5)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := q.OpCounts()["q_add"]; (n == 0) != normed {
+			t.Errorf("normed %v: %d q_add", normed, n)
+		}
+		if s := r.Int8MACShare(); s != 1 {
+			t.Errorf("normed %v: int8_mac_share %v: %v", normed, s, r.Notes)
+		}
+	}
+}
