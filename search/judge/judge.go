@@ -73,6 +73,7 @@ type Judged struct {
 	Overhead float64   `json:"overhead_ms"` // median time of an ask and its tell
 	Curve    []Point   `json:"curve"`
 	Regrets  []float64 `json:"regrets"` // a seed each
+	HVs      []float64 `json:"hypervolumes,omitempty"`
 }
 
 // Spread is a median with its quartiles.
@@ -112,7 +113,7 @@ func (c *Contest) Run(ctx context.Context) (*Result, error) {
 	if math.IsInf(best, -1) {
 		return nil, &diag.Error{Place: c.Table.File, Found: "no network that keeps the limits", Wanted: "one at least", Fix: "loosen them"}
 	}
-	scale, err := newScale(c.Table, c.Goal)
+	scale, err := NewScale(c.Table, c.Goal)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +127,12 @@ func (c *Contest) Run(ctx context.Context) (*Result, error) {
 			return nil, &diag.Error{
 				Place: "strategy " + r.Name, Found: "a table without training curves: " + c.Table.File,
 				Wanted: "accuracies after each epoch, which this strategy decides by", Fix: "take a table with curve_seed columns",
+			}
+		}
+		if r.Grows {
+			return nil, &diag.Error{
+				Place: "strategy " + r.Name, Found: "a table of networks", Wanted: "networks that are trained: this strategy hands weights on",
+				Fix: "compare it by nasc search on a space",
 			}
 		}
 		if !slices.ContainsFunc(rows, func(o *strategy.Row) bool { return o.Name == r.Name }) {
@@ -178,7 +185,7 @@ func (c *Contest) check() error {
 }
 
 // searches runs each strategy with each seed.
-func (c *Contest) searches(ctx context.Context, rows []*strategy.Row, best float64, scale *scale) ([][]one, error) {
+func (c *Contest) searches(ctx context.Context, rows []*strategy.Row, best float64, scale *Scale) ([][]one, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	runs := make([][]one, len(rows))
@@ -228,7 +235,7 @@ func (c *Contest) searches(ctx context.Context, rows []*strategy.Row, best float
 }
 
 // search runs one strategy with one seed, to the budget in whole trainings.
-func (c *Contest) search(ctx context.Context, r *strategy.Row, seed uint64, best float64, scale *scale) (one, error) {
+func (c *Contest) search(ctx context.Context, r *strategy.Row, seed uint64, best float64, scale *Scale) (one, error) {
 	setup := search.Setup{Space: c.Table.Space(), Goal: c.Goal, Budget: c.Budget, Seed: seed, Options: c.Options[r.Name]}
 	if len(c.Goal.Limits) > 0 {
 		setup.Cheap = c.Table.Cheap
@@ -264,7 +271,7 @@ func (c *Contest) search(ctx context.Context, r *strategy.Row, seed uint64, best
 	if scale == nil {
 		return o, nil
 	}
-	o.hv, o.hvTest, err = scale.volumes(trials)
+	o.hv, o.hvTest, err = scale.Volumes(trials)
 	return o, err
 }
 
@@ -291,7 +298,7 @@ func (c *Contest) judge(name string, runs, random []one, out *Result) Judged {
 	j.Overhead = spread(overhead).Median
 	if len(c.Goal.Objectives) > 1 {
 		a, b := spread(hv), spread(hvTest)
-		j.HV, j.HVTest = &a, &b
+		j.HV, j.HVTest, j.HVs = &a, &b, hv
 		j.P = Wilcoxon(hv, randomHV)
 		j.Beats = j.P < 0.05 && a.Median > spread(randomHV).Median
 	} else {

@@ -7,21 +7,21 @@ import (
 	"github.com/nasc-dev/nasc/search/tabular"
 )
 
-// scale is what hypervolumes are measured against: the worst figures of the
+// Scale is what hypervolumes are measured against: the worst figures of the
 // table as the corner, and the table's own front as the whole.
-type scale struct {
+type Scale struct {
 	table            *tabular.Table
 	goal             search.Goal
 	corner           []float64
 	whole, wholeTest float64
 }
 
-// newScale gives nil for one objective.
-func newScale(t *tabular.Table, goal search.Goal) (*scale, error) {
+// NewScale gives nil for one objective.
+func NewScale(t *tabular.Table, goal search.Goal) (*Scale, error) {
 	if len(goal.Objectives) < 2 {
 		return nil, nil
 	}
-	s := &scale{table: t, goal: goal}
+	s := &Scale{table: t, goal: goal}
 	var seen, test []*search.Trial
 	for i := range t.Rows {
 		r := &t.Rows[i]
@@ -47,7 +47,7 @@ func newScale(t *tabular.Table, goal search.Goal) (*scale, error) {
 	return s, nil
 }
 
-func (s *scale) trial(r *tabular.Row, accuracy float64) *search.Trial {
+func (s *Scale) trial(r *tabular.Row, accuracy float64) *search.Trial {
 	t := &search.Trial{}
 	t.Genotype = r.Genotype
 	t.Metrics = map[string]float64{"accuracy": accuracy}
@@ -58,7 +58,7 @@ func (s *scale) trial(r *tabular.Row, accuracy float64) *search.Trial {
 	return t
 }
 
-func (s *scale) volume(front []*search.Trial) float64 {
+func (s *Scale) volume(front []*search.Trial) float64 {
 	points := make([][]float64, len(front))
 	for i, t := range front {
 		points[i] = t.Values
@@ -66,8 +66,8 @@ func (s *scale) volume(front []*search.Trial) float64 {
 	return search.Hypervolume(points, s.corner)
 }
 
-// volumes are the shares that trials reach: as seen, and as their front tests.
-func (s *scale) volumes(trials []*search.Trial) (seen, test float64, err error) {
+// Volumes are the shares that trials reach: as seen, and as their front tests.
+func (s *Scale) Volumes(trials []*search.Trial) (seen, test float64, err error) {
 	front := search.Front(trials)
 	var tested []*search.Trial
 	for _, t := range front {

@@ -31,10 +31,17 @@ type individual struct {
 }
 
 func newNSGA2(s search.Setup) (search.Strategy, error) {
-	size, err := number(s, "population", 2, 1e5)
+	size, err := number(s, "population", 0, 1e5)
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case size == 0 && s.Budget == 0:
+		size = 40
+	case size == 0: // generations enough for what was learned to be used
+		size = float64(min(max(10, s.Budget/40), 100))
+	}
+	size = max(size, 2)
 	mutation, err := number(s, "mutation", 0, 1e3)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ type pool struct {
 	asked map[string]bool
 	total int // networks of the space; -1 where they are too many to be all asked for
 	over  map[string]float64
-	walk  search.Genotype // where the walk through a small space has come to
+	walk  search.Genotype // where the walk through the space has come to
 }
 
 // newPool seeds a strategy's randomness; salt keeps strategies of one seed
@@ -35,8 +35,9 @@ func newPool(s search.Setup, salt string) *pool {
 
 const (
 	// walkable is the largest space that is gone through one by one for networks
-	// that were not asked for.
+	// that were not asked for, walkStep how many of them at one asking.
 	walkable = 1 << 20
+	walkStep = 1 << 12
 	// ownDraws is how often a strategy draws before it takes what chance brings,
 	// and chanceDraws how often chance does.
 	ownDraws, chanceDraws = 100, 300
@@ -44,8 +45,9 @@ const (
 
 // pick draws until a network comes that was not asked for and breaks no limit
 // that is known without training; then it draws blindly; then it goes through
-// the space. Where every network left breaks a limit, it is one that breaks it
-// least of those drawn. Nothing left is ErrDone.
+// the space, some thousand networks a time; in a space too large for that it
+// takes the one drawn that breaks the limits least. Nothing left, or nothing that
+// keeps the limits, is ErrDone.
 func (p *pool) pick(draw func() search.Genotype) (search.Genotype, error) {
 	if len(p.asked) == p.total {
 		return nil, search.ErrDone
@@ -88,17 +90,18 @@ func (p *pool) pick(draw func() search.Genotype) (search.Genotype, error) {
 		if p.walk == nil {
 			p.walk = search.Canonical(p.Space, make(search.Genotype, len(p.Space.Genes())))
 		}
-		for g := p.walk; g != nil; g = p.next(g) {
-			ok, err := try(g)
+		for range walkStep {
+			ok, err := try(p.walk)
 			if err != nil {
 				return nil, err
 			}
 			if ok {
-				p.walk = g
-				return p.take(g), nil
+				return p.take(p.walk), nil
 			}
-			if len(p.Goal.Limits) == 0 || p.Cheap == nil {
-				p.walk = g // all before it were asked for
+			// It was asked for, or breaks a limit, and will ever so.
+			if p.walk = p.next(p.walk); p.walk == nil {
+				p.total = len(p.asked)
+				return nil, search.ErrDone
 			}
 		}
 	}

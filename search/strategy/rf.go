@@ -23,6 +23,10 @@ type bayesRF struct {
 	n       int
 	known   []*search.Trial
 	x       [][]int
+	told    int
+	forest  forest
+	best    float64
+	regrow  int // trials told when the next forest is grown
 }
 
 // rfMost is the number of trials that a forest learns from: beyond it, the best
@@ -44,15 +48,19 @@ func newRF(s search.Setup) (search.Strategy, error) {
 func (b *bayesRF) Ask(context.Context) (search.Proposal, error) {
 	var draw func() search.Genotype
 	if b.n++; b.n > b.initial && len(b.known) > 1 {
-		y := scores(b.known)
-		f := growForest(b.enc, b.x, y, b.trees, b.r)
-		draw = inOrder(b.promising(f, b.enc, b.known, floats.Max(y)))
+		if b.told >= b.regrow { // a forest of many trials learns little from one more
+			b.regrow = b.told + 1 + b.told/100
+			y := scores(b.known)
+			b.forest, b.best = growForest(b.enc, b.x, y, b.trees, b.r), floats.Max(y)
+		}
+		draw = inOrder(b.promising(b.forest, b.enc, b.known, b.best))
 	}
 	g, err := b.pick(draw)
 	return search.Proposal{Genotype: g}, err
 }
 
 func (b *bayesRF) Tell(_ context.Context, t *search.Trial) error {
+	b.told++
 	b.known, b.x = append(b.known, t), append(b.x, b.enc.encode(t.Genotype))
 	if len(b.known) <= rfMost {
 		return nil
@@ -136,6 +144,9 @@ type treeGrower struct {
 	y     []float64
 	r     *rand.Rand
 	tried int // choices tried at a node
+
+	genes, order []int // scratch
+	sums, counts []float64
 }
 
 func (t *treeGrower) grow(rows []int) *split {
@@ -150,52 +161,63 @@ func (t *treeGrower) grow(rows []int) *split {
 		return leaf
 	}
 	bestGain, best := 1e-9, (*split)(nil)
-	genes := t.r.Perm(len(t.e.options))
-	for at, gene := range genes {
+	if t.genes == nil {
+		t.genes = t.r.Perm(len(t.e.options))
+		most := slices.Max(append([]int{0}, t.e.options...)) + 1
+		t.sums, t.counts = make([]float64, most), make([]float64, most)
+	}
+	t.r.Shuffle(len(t.genes), func(i, j int) { t.genes[i], t.genes[j] = t.genes[j], t.genes[i] })
+	for at, gene := range t.genes {
 		if at >= t.tried && best != nil {
 			break
 		}
 		options := t.e.options[gene] + 1
-		sums, counts := make([]float64, options), make([]float64, options)
+		sums, counts := t.sums[:options], t.counts[:options]
+		clear(sums)
+		clear(counts)
 		for _, i := range rows {
 			v := slot(t.x[i][gene], options)
 			sums[v] += t.y[i]
 			counts[v]++
 		}
-		var order []int // options that occur, by mean: the best two sets are a cut of these
+		order := t.order[:0] // options that occur, by mean: the best two sets are a cut of these
 		for v := range options {
 			if counts[v] > 0 {
 				order = append(order, v)
 			}
 		}
 		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sums[a]/counts[a], sums[b]/counts[b]) })
+		t.order = order
 		var ls, lc float64
+		cutAt := -1
 		for cut, v := range order[:max(0, len(order)-1)] {
 			ls, lc = ls+sums[v], lc+counts[v]
 			gain := ls*ls/lc + (sum-ls)*(sum-ls)/(n-lc) - sum*sum/n
 			if gain > bestGain {
-				bestGain = gain
-				best = &split{gene: gene, left: make([]bool, options)}
-				for o := range best.left { // options that do not occur go to either side
-					best.left[o] = t.r.IntN(2) == 0
-				}
-				for i, o := range order {
-					best.left[o] = i <= cut
-				}
+				bestGain, cutAt = gain, cut
 			}
+		}
+		if cutAt < 0 {
+			continue
+		}
+		best = &split{gene: gene, left: make([]bool, options)}
+		for o := range best.left { // options that do not occur go to either side
+			best.left[o] = t.r.IntN(2) == 0
+		}
+		for i, o := range order {
+			best.left[o] = i <= cutAt
 		}
 	}
 	if best == nil {
 		return leaf
 	}
-	var yes, no []int
-	for _, i := range rows {
-		if best.side(t.x[i]) {
-			yes = append(yes, i)
-		} else {
-			no = append(no, i)
+	yes := 0
+	for i := range rows {
+		if best.side(t.x[rows[i]]) {
+			rows[i], rows[yes] = rows[yes], rows[i]
+			yes++
 		}
 	}
-	best.yes, best.no = t.grow(yes), t.grow(no)
+	best.yes, best.no = t.grow(rows[:yes]), t.grow(rows[yes:])
 	return best
 }

@@ -39,9 +39,9 @@ var Table = []Row{
 	{
 		Name: "nsga2", Also: []string{"nsga-ii"}, Doc: "generations sorted by fronts and crowding: several objectives", Paper: "Deb et al. 2002", New: newNSGA2, Many: true,
 		Options: []Option{
-			{"population", "40", "networks in a generation"},
-			{"mutation", "1", "choices changed in a child, on average"},
-			{"crossover", "0.9", "share of children with two parents"},
+			{"population", "0", "networks in a generation; 0: a fortieth of the budget, 10 to 100"},
+			{"mutation", "0.7", "choices changed in a child, on average"},
+			{"crossover", "0.5", "share of children with two parents"},
 		},
 	},
 	{
@@ -56,7 +56,7 @@ var Table = []Row{
 		Name: "tpe", Doc: "what is likely among the best and unlikely among the others", Paper: "Bergstra et al. 2011", New: newTPE,
 		Options: []Option{
 			{"initial", "10", "networks drawn at first"},
-			{"gamma", "0.15", "share of trials that count as the best"},
+			{"gamma", "0.25", "share of trials that count as the best"},
 			{"spread", "1.5", "choices in which a draw differs from its model, on average"},
 			{"candidates", "64", "draws, of which the likeliest is proposed"},
 		},
@@ -64,7 +64,7 @@ var Table = []Row{
 	{
 		Name: "mcts", Also: []string{"uct"}, Doc: "down the tree of choices by upper confidence bounds", Paper: "Kocsis & Szepesvári 2006; Negrinho & Gordon 2017", New: newMCTS,
 		Options: []Option{
-			{"explore", "0.3", "weight of the bounds' width"},
+			{"explore", "0.5", "weight of the bounds' width"},
 			{"temperature", "0.1", "of the draws below the walked part"},
 			{"widen", "2", "options in play: this times the root of the visits"},
 			{"power", "2", "of the reward, which is the share of worse networks"},
