@@ -22,7 +22,7 @@ import (
 )
 
 // limitsAt are the shares of the space's networks that keep the limits.
-var limitsAt = []float64{0.15, 0.3, 0.5}
+var limitsAt = []float64{0.3, 0.5, 0.7}
 
 func (c *config) search(ctx context.Context) error {
 	if err := os.MkdirAll(c.state, 0o755); err != nil {
