@@ -13,6 +13,7 @@ type Augment struct {
 	Cutout int     // a square of so many pixels set to zero
 	Mixup  float64 // alpha of mixed pairs (Zhang et al. 2018)
 	Cutmix float64 // alpha of pasted rectangles (Yun et al. 2019)
+	Auto   int     // so many operations of autoOps, drawn anew for each picture
 }
 
 // picture is the geometry of one sample in memory.
@@ -42,6 +43,9 @@ func (a Augment) vary(r *rand.Rand, p picture, dst, src []float32) {
 		flip = r.IntN(2) == 1
 	}
 	p.moved(dst, src, dy, dx, flip)
+	for range a.Auto {
+		autoOps[r.IntN(len(autoOps))](r, p, dst)
+	}
 	if a.Cutout > 0 {
 		cy, cx := r.IntN(p.h), r.IntN(p.w)
 		p.rectangle(cy-a.Cutout/2, cx-a.Cutout/2, a.Cutout, a.Cutout, func(from, n int) { clear(dst[from : from+n]) })

@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -19,7 +20,7 @@ func (n *Network) Init(seed uint64) {
 	for _, v := range n.graph.Constants() {
 		byName[v.Name] = v
 	}
-	for _, p := range n.Params {
+	for _, p := range slices.Concat(n.Params, n.aside) {
 		h := fnv.New64a()
 		h.Write([]byte(p.Name)) // a hash does not fail
 		r := rand.New(rand.NewPCG(seed, h.Sum64()))

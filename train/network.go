@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -49,6 +50,7 @@ type Network struct {
 	Params []*Param
 	norms  []*norm
 	steps  []*Param // scales and zero points, which Quantization picks from
+	aside  []*Param // what only further outputs read, trained with weights of theirs
 	// Classes is the extent of the output's last axis.
 	Classes int
 }
@@ -81,10 +83,10 @@ func New(g *ir.Graph) (*Network, error) {
 		stats[m], stats[v] = true, true
 		n.norms = append(n.norms, &norm{m.Name, v.Name, slices.Clone(m.Const.F32()), slices.Clone(v.Const.F32())})
 	}
-	live := reached(n.graph)
+	live, all := reached(n.graph.Outputs[:1], n.graph), reached(n.graph.Outputs, n.graph)
 	quantized := scales(n.graph)
 	for _, v := range n.graph.Constants() {
-		if v.Type.DType != ir.F32 || len(v.Type.Shape) == 0 || stats[v] || !live[v] {
+		if v.Type.DType != ir.F32 || len(v.Type.Shape) == 0 || stats[v] || !all[v] {
 			continue
 		}
 		w := v.Const.F32()
@@ -98,6 +100,10 @@ func New(g *ir.Graph) (*Network, error) {
 			continue
 		}
 		p.Decay = axes(v.Type.Shape) > 1
+		if !live[v] {
+			n.aside = append(n.aside, p)
+			continue
+		}
 		n.Params = append(n.Params, p)
 	}
 	if len(n.Params) == 0 {
@@ -118,9 +124,12 @@ func axes(s ir.Shape) int {
 }
 
 // reached are the constants from which a path of differentiable ops leads to
-// the first output.
-func reached(g *ir.Graph) map[*ir.Value]bool {
-	live := map[*ir.Value]bool{g.Outputs[0]: true}
+// the outputs.
+func reached(outs []*ir.Value, g *ir.Graph) map[*ir.Value]bool {
+	live := map[*ir.Value]bool{}
+	for _, v := range outs {
+		live[v] = true
+	}
 	for _, n := range slices.Backward(g.Nodes) {
 		if !slices.ContainsFunc(n.Outputs, func(v *ir.Value) bool { return live[v] }) {
 			continue
@@ -163,6 +172,45 @@ type Options struct {
 	DropPath float64 // chance that a residual branch is left out, growing to this at the last
 	// FreezeNorm keeps batch norms as they are in inference.
 	FreezeNorm bool
+	// Heads are weights, with commas, by which the losses of the second output
+	// and the following ones are added to the first's; "": they are not trained.
+	Heads string
+}
+
+// heads reads the weights of further outputs.
+func (n *Network) heads(spec string) ([]float64, error) {
+	if spec == "" {
+		return nil, nil
+	}
+	bad := func(found, wanted string) error {
+		return &diag.Error{Place: "--heads", Found: found, Wanted: wanted}
+	}
+	parts := strings.Split(spec, ",")
+	if len(parts) != len(n.graph.Outputs)-1 {
+		return nil, bad(fmt.Sprintf("%d weights", len(parts)), fmt.Sprintf("one for each output after the first: %d", len(n.graph.Outputs)-1))
+	}
+	var out []float64
+	for i, p := range parts {
+		w, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
+		if err != nil || !(w >= 0 && w <= 1e3) {
+			return nil, bad(p, "a number from 0 to 1000")
+		}
+		if v := n.graph.Outputs[i+1]; v.Type.DType != ir.F32 || !v.Type.Shape.Equal(n.graph.Outputs[0].Type.Shape) {
+			return nil, bad("output "+v.String()+" "+v.Type.String(), "the first output's "+n.graph.Outputs[0].Type.String())
+		}
+		out = append(out, w)
+	}
+	return out, nil
+}
+
+// useHeads trains what the weighted outputs read, too.
+func (n *Network) useHeads(spec string) error {
+	w, err := n.heads(spec)
+	if err != nil || w == nil {
+		return err
+	}
+	n.Params, n.aside = append(n.Params, n.aside...), nil
+	return nil
 }
 
 // Losses lists the losses.
@@ -197,6 +245,11 @@ func (n *Network) step(batch int, o Options, l *lesson) (*step, error) {
 	if got := g.Outputs[0].Type.Shape[0]; got != batch {
 		return nil, &diag.Error{Place: "network @" + g.Name, Found: fmt.Sprintf("a fixed batch of %d", got), Wanted: fmt.Sprintf("%d, or a symbolic one", batch), Fix: fmt.Sprintf("train with --batch %d", got)}
 	}
+	weights, err := n.heads(o.Heads)
+	if err != nil {
+		return nil, err
+	}
+	g.Outputs = g.Outputs[:1+len(weights)]
 	s := &step{graph: g, data: len(g.Inputs)}
 	byName := map[string]*ir.Value{}
 	for _, v := range g.Constants() {
@@ -232,31 +285,26 @@ func (n *Network) step(batch int, o Options, l *lesson) (*step, error) {
 		}
 	}
 	y := g.Outputs[0]
-	points = slices.Clone(g.Outputs[1 : 1+len(points)])
+	outs := slices.Clone(g.Outputs)
+	points = outs[1+len(weights):]
 	if l != nil && l.blocks { // what follows a block reads the teacher
 		g.Outputs = g.Outputs[:1]
 		for i, v := range points {
 			g.ReplaceUses(v, answers[len(answers)-len(points)+i])
 		}
 	}
-	logits := y
-	if d := y.Def; d != nil && d.Op.Name == "softmax" {
-		logits = d.Inputs[0]
-		if o.Loss != "mse" {
-			y = logits // the loss takes its logarithm
-		}
-	}
 	b := &ir.Builder{G: g}
-	var loss *ir.Value
-	switch o.Loss {
-	case "", "cross-entropy":
-		p := b.Op("log_softmax", nil, y)
-		loss = b.Op("reduce_sum", ir.Attrs{"axes": []int{0, 1}, "keep_dims": false}, b.Op("multiply", nil, p, s.target))
-		loss = times(b, loss, -1/float64(batch))
-	case "mse":
-		loss = square(b, b.Op("subtract", nil, y, s.target))
-	default:
-		return nil, &diag.Error{Place: "loss", Found: fmt.Sprintf("%q", o.Loss), Wanted: strings.Join(Losses, " or ")}
+	var loss, logits *ir.Value
+	for i, v := range outs[:1+len(weights)] {
+		one, at, inner, err := o.loss(b, v, s.target)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			loss, y, logits = one, at, inner
+		} else {
+			loss = b.Op("add", nil, loss, times(b, one, weights[i-1]))
+		}
 	}
 	if l != nil {
 		taught := times(b, l.loss(b, answers, points, adapters, logits), l.d.Weight)
@@ -275,6 +323,24 @@ func (n *Network) step(batch int, o Options, l *lesson) (*step, error) {
 	}
 	g.RemoveDead()
 	return s, g.Verify()
+}
+
+// loss builds the loss of one output: it gives the loss, the value that it is
+// taken of, and what stands before a softmax.
+func (o *Options) loss(b *ir.Builder, y, target *ir.Value) (loss, at, logits *ir.Value, err error) {
+	logits = y
+	if d := y.Def; d != nil && d.Op.Name == "softmax" {
+		logits = d.Inputs[0]
+	}
+	switch o.Loss {
+	case "", "cross-entropy": // takes the logarithm of a softmax itself
+		p := b.Op("log_softmax", nil, logits)
+		loss = b.Op("reduce_sum", ir.Attrs{"axes": []int{0, 1}, "keep_dims": false}, b.Op("multiply", nil, p, target))
+		return times(b, loss, -1/float64(y.Type.Shape[0])), logits, logits, nil
+	case "mse":
+		return square(b, b.Op("subtract", nil, y, target)), y, logits, nil
+	}
+	return nil, nil, nil, &diag.Error{Place: "loss", Found: fmt.Sprintf("%q", o.Loss), Wanted: strings.Join(Losses, " or ")}
 }
 
 // drops puts the masks of dropout and drop path in.

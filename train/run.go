@@ -79,7 +79,7 @@ func (c *Config) check() error {
 		within("--dropout", c.Options.Dropout, 0, 0.99), within("--drop-path", c.Options.DropPath, 0, 0.99),
 		within("--distill-weight", c.Distill.Weight, 0, 1), within("--temperature", c.Distill.Temperature, 0, 1e3),
 		within("--mixup", c.Augment.Mixup, 0, 100), within("--cutmix", c.Augment.Cutmix, 0, 100),
-		within("--random-crop", float64(c.Augment.Crop), 0, 1<<12), within("--cutout", float64(c.Augment.Cutout), 0, 1<<12),
+		within("--autoaugment", float64(c.Augment.Auto), 0, 8), within("--random-crop", float64(c.Augment.Crop), 0, 1<<12), within("--cutout", float64(c.Augment.Cutout), 0, 1<<12),
 	)
 }
 
@@ -266,6 +266,9 @@ func (j *Job) prepare(ctx context.Context) error {
 		j.NormDecay = 0.1
 	}
 	var l *lesson
+	if err := j.Network.useHeads(j.Options.Heads); err != nil {
+		return err
+	}
 	if quantized, err := j.Network.Quantization(cmp.Or(j.Quantization, "lsq")); err != nil {
 		return err
 	} else if j.Quantization != "" && !quantized {

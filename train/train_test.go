@@ -295,6 +295,96 @@ func TestAugment(t *testing.T) {
 	}
 }
 
+// TestAutoAugment: a warp by nothing changes nothing, a half turn is one, and
+// every operation leaves finite numbers in pictures of either layout.
+func TestAutoAugment(t *testing.T) {
+	for _, planar := range []bool{false, true} {
+		p := picture{h: 5, w: 7, c: 3, planar: planar}
+		x := make([]float32, 105)
+		for i := range x {
+			x[i] = float32(i%11) - 5
+		}
+		y := slices.Clone(x)
+		p.warped(y, 1, 0, 0, 1)
+		if !slices.Equal(x, y) {
+			t.Error("a warp by the identity changes the picture")
+		}
+		p.warped(y, -1, 0, 0, -1)
+		for at := range 35 {
+			for c := range 3 {
+				if y[p.index(34-at, c)] != x[p.index(at, c)] {
+					t.Fatalf("planar %v: half a turn moves pixel %d elsewhere", planar, at)
+				}
+			}
+		}
+		changed := 0
+		for i, f := range autoOps {
+			y := slices.Clone(x)
+			f(rand.New(rand.NewPCG(uint64(i), 1)), p, y)
+			if slices.ContainsFunc(y, func(v float32) bool { return v-v != 0 }) {
+				t.Errorf("operation %d gives %v", i, y)
+			}
+			if !slices.Equal(x, y) {
+				changed++
+			}
+		}
+		if changed != len(autoOps)-1 {
+			t.Errorf("%d of %d operations change a picture, wanted all but the identity", changed, len(autoOps))
+		}
+	}
+}
+
+// TestHeads: further outputs are trained by their weights, what only they read
+// with them, and not without.
+func TestHeads(t *testing.T) {
+	build := func() *Network {
+		b := ir.NewBuilder("heads")
+		x := b.Input("x", ir.T(ir.F32, ir.Batch, 8, 8, 1))
+		x = b.Op("reshape", ir.Attrs{"shape": ir.Shape{ir.Batch, 64}}, x)
+		h := b.Op("relu", nil, b.Op("dot", nil, x, b.Const("trunk", ir.NewTensor(ir.F32, 64, 16))))
+		first := b.Op("dot", nil, h, b.Const("main", ir.NewTensor(ir.F32, 16, 10)))
+		second := b.Op("softmax", nil, b.Op("dot", nil, h, b.Const("aux", ir.NewTensor(ir.F32, 16, 10))))
+		g, err := b.Graph(first, second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := New(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, c := range []struct {
+		heads string
+		moves bool
+	}{{"", false}, {"0.5", true}} {
+		j := digits(t, "digits[0:200]")
+		j.Network, j.ValSplit, j.Epochs, j.EMA = build(), 0, 1, 0
+		j.Network.Init(1)
+		clear(j.Network.aside[0].Value)
+		j.Options.Heads = c.heads
+		r, err := j.Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range r.Graph.Constants() {
+			if v.Name != "aux" {
+				continue
+			}
+			if moved := slices.ContainsFunc(v.Const.F32(), func(f float32) bool { return f != 0 }); moved != c.moves {
+				t.Errorf("heads %q: the second head was trained: %v", c.heads, moved)
+			}
+		}
+	}
+	for heads, words := range map[string]string{"0.5,1": "one for each output after the first: 1", "x": "a number from 0"} {
+		j := digits(t, "digits[0:200]")
+		j.Network, j.Options.Heads = build(), heads
+		if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("heads %q: %v", heads, err)
+		}
+	}
+}
+
 // TestCurve draws without dividing by zero.
 func TestCurve(t *testing.T) {
 	es := []Epoch{{Loss: 2, Top1: 0.1}, {Loss: 1, Top1: 0.5, Valid: true, VLoss: 1.5, VTop1: 0.4}}

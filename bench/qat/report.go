@@ -28,11 +28,12 @@ type pair struct {
 	n            int
 }
 
-// paired gives the mean of arm less f32, and its 95 % interval by Student's t.
-func paired(rows map[string]map[uint64]row, arm string) pair {
+// paired gives the mean of arm less another, and its 95 % interval by
+// Student's t.
+func paired(rows map[string]map[uint64]row, arm, other string) pair {
 	var d []float64
 	for seed, r := range rows[arm] {
-		if f, ok := rows["f32"][seed]; ok {
+		if f, ok := rows[other][seed]; ok {
 			d = append(d, 100*(r.Top1-f.Top1))
 		}
 	}
@@ -100,7 +101,7 @@ func markdown(s *settings, all []row) (string, error) {
 			d, n = d+r.Differ, n+r.Bits
 		}
 		differ, compared = differ+d, compared+n
-		p := paired(rows, a[0])
+		p := paired(rows, a[0], "f32")
 		diff, bits, share := "", "", ""
 		if a[0] != "f32" {
 			diff = fmt.Sprintf("%+.2f (%+.2f to %+.2f)", p.mean, p.lo, p.hi)
@@ -113,8 +114,10 @@ func markdown(s *settings, all []row) (string, error) {
 		}
 		fmt.Fprintf(&b, " %.2f | %s | %s | %s | %.0f kB |\n", stat.Mean(top, nil), diff, bits, share, float64(last.Bytes)/1e3)
 	}
-	q8, q4 := paired(rows, "qat8"), paired(rows, "qat4")
-	b.WriteString("\nWhat was to be shown:\n\n")
+	q8, q4 := paired(rows, "qat8", "f32"), paired(rows, "qat4", "f32")
+	b8, b4 := paired(rows, "qat8", "base"), paired(rows, "qat4", "base")
+	fmt.Fprintf(&b, "\nAgainst the float network that quantization-aware training starts from (base, without the epochs more): int8 %+.2f (%+.2f to %+.2f), weights of 4 bits %+.2f (%+.2f to %+.2f).\n", b8.mean, b8.lo, b8.hi, b4.mean, b4.lo, b4.hi)
+	b.WriteString("\nWhat was to be shown, against float training of as many epochs:\n\n")
 	verdict := func(ok bool, text string) {
 		word := "met"
 		if !ok {
