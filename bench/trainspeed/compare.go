@@ -19,29 +19,30 @@ type engine struct {
 	close func()
 }
 
-// result is one network's.
+// result is one network's; it is a line of the state file.
 type result struct {
-	net    string
-	times  map[string][]time.Duration
-	order  []string
-	failed map[string]string
-	params map[string]int64
-	parts  map[string]share
+	Net    string                     `json:"net"`
+	Key    string                     `json:"key"` // the settings
+	Times  map[string][]time.Duration `json:"times"`
+	Order  []string                   `json:"order"`
+	Failed map[string]string          `json:"failed"`
+	Params map[string]int64           `json:"params"`
+	Parts  map[string]share           `json:"parts"`
 }
 
 // rate is pictures a second by the median step.
 func (r *result) rate(engine string, batch int) float64 {
-	if len(r.times[engine]) == 0 {
+	if len(r.Times[engine]) == 0 {
 		return 0
 	}
-	return float64(batch) / median(r.times[engine]).Seconds()
+	return float64(batch) / median(r.Times[engine]).Seconds()
 }
 
 // best is the faster of PyTorch's memory formats; "" where there is none.
 func (r *result) best() string {
 	best := ""
-	for _, e := range r.order {
-		if e != "cpu-f32" && e != "xla-cpu" && (best == "" || median(r.times[e]) < median(r.times[best])) {
+	for _, e := range r.Order {
+		if e != "cpu-f32" && e != "xla-cpu" && (best == "" || median(r.Times[e]) < median(r.Times[best])) {
 			best = e
 		}
 	}
@@ -49,16 +50,16 @@ func (r *result) best() string {
 }
 
 func (r *result) line() string {
-	s := r.net
-	for _, e := range r.order {
-		s += fmt.Sprintf("  %s %.1f ms", e, ms(median(r.times[e])))
+	s := r.Net
+	for _, e := range r.Order {
+		s += fmt.Sprintf("  %s %.1f ms", e, ms(median(r.Times[e])))
 	}
 	return s
 }
 
 // compare lets the engines take turns on one network.
 func compare(ctx context.Context, s *settings, net string) (result, error) {
-	r := result{net: net, times: map[string][]time.Duration{}, failed: map[string]string{}, params: map[string]int64{}, parts: map[string]share{}}
+	r := result{Net: net, Key: s.key(), Times: map[string][]time.Duration{}, Failed: map[string]string{}, Params: map[string]int64{}, Parts: map[string]share{}}
 	var engines []engine
 	defer func() {
 		for _, e := range engines {
@@ -75,10 +76,10 @@ func compare(ctx context.Context, s *settings, net string) (result, error) {
 			if target == "cpu-f32" {
 				return r, err
 			}
-			r.failed[target] = err.Error()
+			r.Failed[target] = err.Error()
 			continue
 		}
-		r.params[target] = t.Params()
+		r.Params[target] = t.Params()
 		engines = append(engines, engine{target, func(steps int) ([]time.Duration, error) {
 			var out []time.Duration
 			for range steps {
@@ -97,12 +98,12 @@ func compare(ctx context.Context, s *settings, net string) (result, error) {
 			if err != nil {
 				return r, err
 			}
-			r.params[e.name] = params
+			r.Params[e.name] = params
 			engines = append(engines, e)
 		}
 	}
 	for _, e := range engines {
-		r.order = append(r.order, e.name)
+		r.Order = append(r.Order, e.name)
 	}
 	for round := range s.rounds + 1 {
 		for i := range engines {
@@ -112,7 +113,7 @@ func compare(ctx context.Context, s *settings, net string) (result, error) {
 				return r, fmt.Errorf("%s: %w", e.name, err)
 			}
 			if round > 0 {
-				r.times[e.name] = append(r.times[e.name], d[1:]...)
+				r.Times[e.name] = append(r.Times[e.name], d[1:]...)
 			}
 		}
 	}
@@ -121,8 +122,8 @@ func compare(ctx context.Context, s *settings, net string) (result, error) {
 		return r, err
 	}
 	for i, st := range steps {
-		p := r.parts[partOf(st)]
-		r.parts[partOf(st)] = share{p.took + took[i], p.macs + st.MACs}
+		p := r.Parts[partOf(st)]
+		r.Parts[partOf(st)] = share{p.Took + took[i], p.MACs + st.MACs}
 	}
 	return r, nil
 }

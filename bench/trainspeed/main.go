@@ -43,6 +43,7 @@ type settings struct {
 	script  string
 	xla     bool
 	qat     bool
+	state   string
 }
 
 func main() {
@@ -57,6 +58,7 @@ func main() {
 	flag.BoolVar(&s.xla, "xla", gomlx.XLA().Available() == nil, "measure xla-cpu too")
 	flag.BoolVar(&s.qat, "qat", false, "train nasc's networks as int8 runs them, calibrated on noise")
 	profile := flag.Int("profile", 0, "only print the slowest so many steps of the plan")
+	flag.StringVar(&s.state, "state", "", "file that keeps the networks measured, to go on from")
 	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
 	flag.Parse()
 	s.nets = strings.Split(*nets, ",")
@@ -82,11 +84,20 @@ func run(ctx context.Context, s *settings, profile int, report string) error {
 		}
 		return nil
 	}
+	done, err := kept(s.state, s.key())
+	if err != nil {
+		return err
+	}
 	var rows []result
 	for _, n := range s.nets {
-		r, err := compare(ctx, s, n)
-		if err != nil {
-			return fmt.Errorf("%s: %w", n, err)
+		r, ok := done[n]
+		if !ok {
+			if r, err = compare(ctx, s, n); err != nil {
+				return fmt.Errorf("%s: %w", n, err)
+			}
+			if err := keep(s.state, r); err != nil {
+				return err
+			}
 		}
 		rows = append(rows, r)
 		fmt.Fprintln(os.Stderr, r.line())

@@ -45,8 +45,8 @@ func partOf(s backends.Step) string {
 
 // share is the time of one part of a step.
 type share struct {
-	took time.Duration
-	macs int64
+	Took time.Duration `json:"took"`
+	MACs int64         `json:"macs"`
 }
 
 // profiled times the steps of the plan: the median of several runs.

@@ -35,18 +35,18 @@ func markdown(s *settings, rows []result) string {
 	logs := map[string][]float64{}
 	for _, r := range rows {
 		best := r.best()
-		for _, e := range r.order {
-			d := slices.Sorted(slices.Values(r.times[e]))
+		for _, e := range r.Order {
+			d := slices.Sorted(slices.Values(r.Times[e]))
 			ratio := ""
 			if best != "" {
 				f := r.rate(e, s.batch) / r.rate(best, s.batch)
 				ratio = fmt.Sprintf("%.2f", f)
 				logs[e] = append(logs[e], math.Log(f))
 			}
-			fmt.Fprintf(&b, "| %s | %s | %d | %.1f (%.1f to %.1f) | %.0f | %s |\n", r.net, e, r.params[e], ms(median(d)), ms(d[0]), ms(d[len(d)-1]), r.rate(e, s.batch), ratio)
+			fmt.Fprintf(&b, "| %s | %s | %d | %.1f (%.1f to %.1f) | %.0f | %s |\n", r.Net, e, r.Params[e], ms(median(d)), ms(d[0]), ms(d[len(d)-1]), r.rate(e, s.batch), ratio)
 		}
-		for e, why := range r.failed {
-			fmt.Fprintf(&b, "| %s | %s | | failed: %s | | |\n", r.net, e, strings.ReplaceAll(why, "\n", " "))
+		for e, why := range r.Failed {
+			fmt.Fprintf(&b, "| %s | %s | | failed: %s | | |\n", r.Net, e, strings.ReplaceAll(why, "\n", " "))
 		}
 	}
 	for _, e := range []string{"cpu-f32", "xla-cpu"} {
@@ -76,15 +76,15 @@ func markdown(s *settings, rows []result) string {
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---|", len(parts)-1) + "\n")
 	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s |", r.net)
+		fmt.Fprintf(&b, "| %s |", r.Net)
 		for _, p := range parts {
 			if p == "quantization" {
 				continue
 			}
-			sh := r.parts[p]
-			fmt.Fprintf(&b, " %.1f ms", ms(sh.took))
-			if sh.macs > 0 && sh.took > 0 {
-				fmt.Fprintf(&b, ", %.0f %%", 100*2*float64(sh.macs)/1e9/sh.took.Seconds()/gops)
+			sh := r.Parts[p]
+			fmt.Fprintf(&b, " %.1f ms", ms(sh.Took))
+			if sh.MACs > 0 && sh.Took > 0 {
+				fmt.Fprintf(&b, ", %.0f %%", 100*2*float64(sh.MACs)/1e9/sh.Took.Seconds()/gops)
 			}
 			b.WriteString(" |")
 		}
