@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -47,6 +48,7 @@ type config struct {
 	growLR   float64 // after growing
 	noise    float64
 	batch    int
+	shift    int // augmentation: by up to so many pixels
 	schedule string
 }
 
@@ -58,12 +60,13 @@ func main() {
 	state := flag.String("state", "grow.jsonl", "file that keeps what is done, to go on from")
 	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
 	flag.BoolVar(&c.tune, "tune", false, "judge on the last 400 training pictures and train on the others")
-	flag.Float64Var(&c.epochs, "epochs", 12, "the budget, in epochs of the final network")
-	flag.IntVar(&c.first, "first", 10, "epochs of the small network")
+	flag.Float64Var(&c.epochs, "epochs", 8, "the budget, in epochs of the final network")
+	flag.IntVar(&c.first, "first", 41, "epochs of the small network")
 	flag.Float64Var(&c.lr, "lr", 5e-3, "learning rate of the small network, and from scratch")
-	flag.Float64Var(&c.growLR, "grow-lr", 2.5e-3, "learning rate after growing")
-	flag.Float64Var(&c.noise, "noise", 0.1, "noise on copies after growing")
+	flag.Float64Var(&c.growLR, "grow-lr", 1e-3, "learning rate after growing")
+	flag.Float64Var(&c.noise, "noise", 0.05, "noise on copies after growing")
 	flag.IntVar(&c.batch, "batch", 32, "samples a step")
+	flag.IntVar(&c.shift, "shift", 1, "training pictures are shifted by up to so many pixels")
 	flag.StringVar(&c.schedule, "schedule", "cosine", "of the learning rate")
 	flag.Parse()
 	if c.dir == "" {
@@ -131,7 +134,7 @@ type arm struct {
 }
 
 func (c config) String() string {
-	return fmt.Sprintf("%v epochs %d first lr %g %g noise %g batch %d %s tune %v %s", c.epochs, c.first, c.lr, c.growLR, c.noise, c.batch, c.schedule, c.tune, growth)
+	return fmt.Sprintf("%v epochs %d first lr %g %g noise %g batch %d shift %d %s warm tune %v %s %08x", c.epochs, c.first, c.lr, c.growLR, c.noise, c.batch, c.shift, c.schedule, c.tune, growth, crc32.ChecksumIEEE(small))
 }
 
 func (p pair) key() string { return fmt.Sprint(p.Seed, " of ", p.Config) }
@@ -147,6 +150,10 @@ func (c config) trained(ctx context.Context, g *ir.Graph, fresh bool, epochs int
 	}
 	cfg := train.Default()
 	cfg.Epochs, cfg.Batch, cfg.LR, cfg.Seed, cfg.Schedule = epochs, c.batch, lr, seed, c.schedule
+	cfg.Augment.Crop = c.shift
+	if !fresh { // Adam's first steps are as long as its rate, whatever the gradient
+		cfg.Warmup = 0.5
+	}
 	name := "m2k:" + c.dir
 	if c.tune {
 		name += "[0:1600]"

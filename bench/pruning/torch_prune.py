@@ -70,7 +70,7 @@ class Network(nn.Module):
             elif n.op_type == "Relu":
                 y = F.relu(i[0])
             elif n.op_type == "Clip":
-                y = F.hardtanh(i[0], float(self.consts[n.input[1]]), float(self.consts[n.input[2]]))
+                y = F.hardtanh(i[0], self.consts[n.input[1]].item(), self.consts[n.input[2]].item())
             elif n.op_type == "Add":
                 y = i[0] + i[1]
             elif n.op_type == "GlobalAveragePool":
@@ -195,7 +195,7 @@ def main():
         "taylor": lambda: tp.importance.GroupTaylorImportance(),
         "hessian": lambda: tp.importance.GroupHessianImportance(),
     }[o.importance]()
-    steps = 100
+    steps = 400
     pruner = tp.pruner.BasePruner(net, x, importance=imp, global_pruning=True, pruning_ratio=0.9, max_pruning_ratio=0.9, iterative_steps=steps, ignored_layers=ignored)
     if o.importance != "l2":
         kind, path = o.data.split(":", 1)
