@@ -47,6 +47,7 @@ type run struct {
 	Pruned, Tuned, Int8 float64
 	// Agreement with the whole network, as pruned and after distillation.
 	AgreePruned, AgreeTuned float64
+	AgreeNorms              float64 // with its batch norms measured anew
 	MS, MSWhole             float64 // on cpu-int8, one thread
 	Seconds                 float64
 	Note                    string
@@ -65,8 +66,8 @@ func main() {
 	flag.IntVar(&b.seeds, "seeds", 5, "seeds of fine-tuning at half of the MACs")
 	flag.IntVar(&b.curveSeeds, "curve-seeds", 1, "seeds of the other shares, and of the tenfold part")
 	flag.IntVar(&b.splits, "splits", 3, "splits of the pictures in 100 and 400")
-	flag.IntVar(&b.epochs, "epochs", 5, "of fine-tuning on CIFAR")
-	flag.IntVar(&b.distillEpochs, "distill-epochs", 10, "of distillation on 100 pictures")
+	flag.IntVar(&b.epochs, "epochs", 1, "of fine-tuning on CIFAR")
+	flag.IntVar(&b.distillEpochs, "distill-epochs", 0, "of distillation on 100 pictures")
 	flag.IntVar(&b.tenfoldEpochs, "tenfold-epochs", 0, "of each round of the tenfold part; 0: 5 on CIFAR, 2 on MNIST")
 	flag.IntVar(&b.jobs, "jobs", 1, "pieces of work at a time, one thread each")
 	flag.Float64Var(&b.lr, "lr", 0.01, "of fine-tuning: sgd, cosine")
@@ -115,7 +116,7 @@ func (b *bench) each(ctx context.Context, tasks []task, jobs int) error {
 			return fmt.Errorf("%s: %w", tasks[i].key, err)
 		}
 		r.Key = tasks[i].key
-		fmt.Fprintf(os.Stderr, "%s: %.0f s, top-1 %.4f → %.4f, int8 %.4f, agreement %.4f → %.4f %s\n", r.Key, r.Seconds, r.Pruned, r.Tuned, r.Int8, r.AgreePruned, r.AgreeTuned, r.Note)
+		fmt.Fprintf(os.Stderr, "%s: %.0f s, top-1 %.4f → %.4f, int8 %.4f, agreement %.4f, %.4f, %.4f %s\n", r.Key, r.Seconds, r.Pruned, r.Tuned, r.Int8, r.AgreePruned, r.AgreeNorms, r.AgreeTuned, r.Note)
 		return b.runs.Add(*r)
 	})
 }
