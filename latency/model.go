@@ -368,16 +368,20 @@ func absolute(x []float64) []float64 {
 
 // drift is how far the anchor was from its middle while the networks were
 // measured, but for one time in ten: their times were brought to the middle, and
-// a network that is predicted meets the machine as it is then.
+// a network that is predicted meets the machine as it is then. The middle of a
+// few networks in a row counts: what single looks differ by is the anchor's own.
 func drift(nets []Net) float64 {
-	var a, off []float64
+	var a, groups, off []float64
 	for _, n := range nets {
 		if n.Anchor > 0 {
 			a = append(a, n.Anchor)
 		}
 	}
+	for g := range slices.Chunk(a, driftNets) {
+		groups = append(groups, median(g))
+	}
 	middle := median(a)
-	for _, v := range a {
+	for _, v := range groups {
 		off = append(off, math.Abs(math.Log(v/middle)))
 	}
 	if len(off) == 0 {
@@ -385,6 +389,9 @@ func drift(nets []Net) float64 {
 	}
 	return conformal(off, 0.9)
 }
+
+// driftNets are some seconds' networks.
+const driftNets = 8
 
 func newCorrection(t *Table, rows []settled) correction {
 	var x, others [][]float64 // others: with each kernel's time as the other networks tell it

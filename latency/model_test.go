@@ -96,6 +96,30 @@ func TestCorrection(t *testing.T) {
 	}
 }
 
+// The clock's drift counts, the anchor's noise does not.
+func TestDrift(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	var still, moved []Net
+	for i := range 96 {
+		noise := 1 + 0.03*r.NormFloat64()
+		still = append(still, Net{Row: Row{Anchor: 16 * noise}})
+		clock := 1.0
+		if i >= 48 {
+			clock = 1.06
+		}
+		moved = append(moved, Net{Row: Row{Anchor: 16 * noise * clock}})
+	}
+	if d := drift(still); d > 0.03 {
+		t.Errorf("noise of 3 %% drifts by %.3f", d)
+	}
+	if d := drift(moved); d < 0.025 || d > 0.06 {
+		t.Errorf("two clocks 6 %% apart drift by %.3f from their middle", d)
+	}
+	if d := drift(nil); d != 0 {
+		t.Errorf("no networks drift by %v", d)
+	}
+}
+
 func TestParseKey(t *testing.T) {
 	k, err := parseKey("q_convolution[strides=[2,2] padding=[1,1,1,1] groups=72]+q_lookup | u8[1,56,56,72] w:s8[3,3,1,72] w:i32[72] -> u8[1,28,28,72] | depthwise_1x56x56x72_28x28x72_k3x3s2g72_dw_u8s8u8_9x64_avx512vnni")
 	if err != nil || k.family != "depthwise convolution" || k.kernel != "depthwise_dw_u8s8u8_avx512vnni" || len(k.ops) != 2 || k.attrs["groups"] != "72" || len(k.w) != 2 {
