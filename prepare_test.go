@@ -36,26 +36,50 @@ func quickTable(t testing.TB, space *arch.Space, target string, nets int) *laten
 	return table
 }
 
+// conditional is a space whose later choices depend on earlier ones.
+const conditional = `input = [8, 8, 3]
+[[stage]]
+block = "conv"
+name = "a"
+channels = { choose = [8, 16] }
+repeat = { choose = [1, 2] }
+[[stage]]
+block = "conv"
+name = "b"
+when = { "a.channels" = 16 }
+channels = { choose = [8, 24] }
+kernel = { choose = [1, 3], when = { "a.repeat" = 2 } }
+[[stage]]
+block = "pool"
+[[stage]]
+block = "dense"
+out = 10
+`
+
 // The chain of a prepared space predicts what the whole way does.
 func TestPreparedEqualsWhole(t *testing.T) {
 	for _, c := range []struct {
 		name, text, file, target string
-		checks                   int
+		checks, nets             int
 	}{
 		{name: "mobilenetv3", file: "zoo/spaces/mobilenetv3.toml", target: "cpu-int8", checks: 6},
 		{name: "vit", file: "zoo/spaces/vit.toml", target: "cpu-f32", checks: 3},
 		{name: "resnet", file: "zoo/spaces/resnet.toml", target: "cpu-f32", checks: 3},
 		{name: "plain-cnn", file: "zoo/spaces/plain-cnn.toml", target: "cpu-int8", checks: 10},
+		{name: "conditions", text: conditional, target: "cpu-int8", checks: 20, nets: 8},
 	} {
 		t.Run(fmt.Sprint(c.name, " ", c.target), func(t *testing.T) {
 			if testing.Short() && c.name != "plain-cnn" {
 				t.Skip("compiles many networks")
 			}
-			s, err := arch.LoadSpace(c.file)
+			s, err := arch.ParseSpace(c.name, []byte(c.text))
+			if c.text == "" {
+				s, err = arch.LoadSpace(c.file)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			table := quickTable(t, s, c.target, 3)
+			table := quickTable(t, s, c.target, max(3, c.nets))
 			begun := time.Now()
 			chain, err := PrepareSpace(t.Context(), s, table, PrepareOptions{Target: c.target, Seed: 1})
 			if err != nil {

@@ -74,6 +74,9 @@ func (s *Space) Active(g Genotype, f func(gene int)) {
 func visitParts(ps []part, g Genotype, f func(int)) {
 	for i := range ps {
 		p := &ps[i]
+		if !p.when.holds(g) {
+			continue
+		}
 		if p.alts != nil {
 			f(p.pick)
 			visitParts(p.alts[g[p.pick]], g, f)
@@ -93,13 +96,25 @@ func visitParts(ps []part, g Genotype, f func(int)) {
 
 // times is how often a stage stands in a network.
 func (p *part) times(g Genotype) int {
+	if !p.when.holds(g) {
+		return 0
+	}
 	switch r := p.repeat.(type) {
 	case leaf:
 		return int(r.v.(int64))
 	case *choice:
-		return int(r.options[g[r.gene]].(leaf).v.(int64))
+		return int(r.options[r.taken(g)].(leaf).v.(int64))
 	}
 	return 1
+}
+
+// taken is the option that a network has: the first where the choice decides
+// nothing.
+func (c *choice) taken(g Genotype) int {
+	if !c.when.holds(g) {
+		return 0
+	}
+	return g[c.gene]
 }
 
 func visit(n node, g Genotype, f func(int)) {
@@ -113,8 +128,10 @@ func visit(n node, g Genotype, f func(int)) {
 			visit(e.val, g, f)
 		}
 	case *choice:
-		f(n.gene)
-		visit(n.options[g[n.gene]], g, f)
+		if n.when.holds(g) {
+			f(n.gene)
+			visit(n.options[g[n.gene]], g, f)
+		}
 	}
 }
 

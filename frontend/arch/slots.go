@@ -7,7 +7,7 @@ import "slices"
 // decide whether it is there and what it is.
 func (s *Space) Slots() [][]int {
 	var out [][]int
-	slots(s.parts, nil, func(genes []int) { out = append(out, genes) })
+	slots(s.parts, nil, func(genes []int) { out = append(out, once(genes)) })
 	return out
 }
 
@@ -16,6 +16,17 @@ func (s *Space) RootGenes() []int {
 	var out []int
 	for _, f := range s.root {
 		out = allGenes(f.val, out)
+	}
+	return once(out)
+}
+
+// once keeps the first of equal numbers.
+func once(genes []int) []int {
+	var out []int
+	for _, g := range genes {
+		if !slices.Contains(out, g) {
+			out = append(out, g)
+		}
 	}
 	return out
 }
@@ -31,6 +42,7 @@ func (s *Space) Present(g Genotype) []int {
 func slots(ps []part, outer []int, add func([]int)) {
 	for i := range ps {
 		p := &ps[i]
+		outer := p.when.genes(slices.Clone(outer))
 		if p.alts != nil {
 			within := append(slices.Clone(outer), p.pick)
 			for _, alt := range p.alts {
@@ -52,6 +64,7 @@ func slots(ps []part, outer []int, add func([]int)) {
 func present(ps []part, g Genotype, here bool, n *int, out *[]int) {
 	for i := range ps {
 		p := &ps[i]
+		here := here && p.when.holds(g)
 		if p.alts != nil {
 			for k, alt := range p.alts {
 				present(alt, g, here && g[p.pick] == k, n, out)
@@ -68,7 +81,8 @@ func present(ps []part, g Genotype, here bool, n *int, out *[]int) {
 	}
 }
 
-// allGenes appends every gene of a tree, whether active or not.
+// allGenes appends every gene of a tree, whether active or not, and those that
+// its conditions ask.
 func allGenes(n node, out []int) []int {
 	switch n := n.(type) {
 	case array:
@@ -80,7 +94,7 @@ func allGenes(n node, out []int) []int {
 			out = allGenes(e.val, out)
 		}
 	case *choice:
-		out = append(out, n.gene)
+		out = append(n.when.genes(out), n.gene)
 		for _, o := range n.options {
 			out = allGenes(o, out)
 		}

@@ -3,7 +3,6 @@ package arch
 import (
 	"fmt"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,6 +51,7 @@ type (
 type choice struct {
 	gene    int
 	options []node
+	when    when // otherwise it decides nothing and is the first option
 }
 
 // part is a [[stage]], repeated, or a choice between lists of stages.
@@ -61,6 +61,7 @@ type part struct {
 	most   int       // repetitions
 	shared fields    // what all repetitions have
 	each   [][]field // what each repetition chooses for itself
+	when   when      // otherwise it is left out
 	alone  bool      // each repetition is written as a stage of its own
 	pick   int       // the gene of alternatives
 	alts   [][]part  // alternatives; nil: a stage
@@ -122,6 +123,9 @@ func ParseSpace(file string, text []byte) (*Space, error) {
 	}
 	if len(errs) > 0 {
 		return nil, dedupe(errs)
+	}
+	if n := r.s.combinations(); n > maxCombinations {
+		return nil, &diag.Error{Place: file, Found: fmt.Sprintf("conditions on choices with %d combinations", n), Wanted: fmt.Sprintf("at most %d", maxCombinations)}
 	}
 	return r.s, nil
 }
@@ -210,8 +214,8 @@ func (r *spaceReader) options(key string, c any) []any {
 
 func (r *spaceReader) choice(key, name string, opts any, m map[string]any, depth int) node {
 	for _, k := range sortedKeys(m) {
-		if k != "choose" && k != "each" {
-			r.fail(key, &diag.Error{Found: fmt.Sprintf("%s = { choose = …, %s = … }", key, k), Wanted: "choose, and each in a stage"})
+		if k != "choose" && k != "each" && k != "when" {
+			r.fail(key, &diag.Error{Found: fmt.Sprintf("%s = { choose = …, %s = … }", key, k), Wanted: "choose, when, and each in a stage"})
 		}
 	}
 	if _, ok := m["each"]; ok && depth > 0 {
@@ -221,7 +225,7 @@ func (r *spaceReader) choice(key, name string, opts any, m map[string]any, depth
 	if list == nil {
 		return leaf{int64(0)}
 	}
-	c := &choice{}
+	c := &choice{when: r.when(key, m)}
 	texts := make([]string, len(list))
 	for i, o := range list {
 		texts[i] = short(o)
@@ -252,10 +256,11 @@ func (r *spaceReader) part(m map[string]any, name string, depth int) part {
 	} else if m["block"] == nil {
 		r.fail("block", &diag.Error{Found: "a stage without a block", Wanted: "block = its kind"})
 	}
+	p.when = r.when("when", m)
 	r.repeat(&p, m)
 	var each []string
 	for _, k := range sortedKeys(m) {
-		if k == "name" || k == "repeat" {
+		if k == "name" || k == "repeat" || k == "when" {
 			continue
 		}
 		if t, ok := m[k].(map[string]any); ok && t["each"] != nil {
@@ -295,7 +300,7 @@ func (r *spaceReader) known(kind string, m map[string]any) {
 		r.fail("block", &diag.Error{Found: fmt.Sprintf("block %q", kind), Wanted: fmt.Sprintf("one of %v", blockNames())})
 		return
 	}
-	(&params{m: m, table: r.table, at: r.at, errs: r.errs}).refuseOthers(append(slices.Clone(stageKeys), blocks[k].keys...))
+	(&params{m: m, table: r.table, at: r.at, errs: r.errs}).refuseOthers(append(append(slices.Clone(stageKeys), "when"), blocks[k].keys...))
 }
 
 // repeat reads how often a stage stands: a number, or numbers to choose from of
@@ -330,8 +335,8 @@ func (r *spaceReader) alternatives(m map[string]any, opts any, name string, dept
 		p.name = n
 	}
 	for _, k := range sortedKeys(m) {
-		if k != "choose" && k != "name" {
-			r.fail(k, &diag.Error{Found: "key " + k + " beside the choose of a stage", Wanted: "choose = [[{ block = … }, …], …], and name"})
+		if k != "choose" && k != "name" && k != "when" {
+			r.fail(k, &diag.Error{Found: "key " + k + " beside the choose of a stage", Wanted: "choose = [[{ block = … }, …], …], name and when"})
 		}
 	}
 	if depth > maxDepth {
@@ -346,6 +351,7 @@ func (r *spaceReader) alternatives(m map[string]any, opts any, name string, dept
 			r.fail("choose", &diag.Error{Found: "the same stages twice to choose from", Wanted: "each once"})
 		}
 	}
+	p.when = r.when("when", m)
 	p.pick = r.gene("choose", p.name, texts)
 	for i, o := range list {
 		var stages []map[string]any
@@ -373,75 +379,4 @@ func (r *spaceReader) alternatives(m map[string]any, opts any, name string, dept
 		p.alts = append(p.alts, alt)
 	}
 	return p
-}
-
-// Count is the number of networks, exactly.
-func (s *Space) Count() *big.Int {
-	n := big.NewInt(1)
-	for _, f := range s.root {
-		n.Mul(n, count(f.val))
-	}
-	return n.Mul(n, countParts(s.parts))
-}
-
-func countParts(ps []part) *big.Int {
-	n := big.NewInt(1)
-	for i := range ps {
-		n.Mul(n, ps[i].count())
-	}
-	return n
-}
-
-func (p *part) count() *big.Int {
-	if p.alts != nil {
-		sum := new(big.Int)
-		for _, a := range p.alts {
-			sum.Add(sum, countParts(a))
-		}
-		return sum
-	}
-	shared := count(p.shared)
-	times := []int{1}
-	switch r := p.repeat.(type) {
-	case leaf:
-		times = []int{int(r.v.(int64))}
-	case *choice:
-		times = nil
-		for _, o := range r.options {
-			times = append(times, int(o.(leaf).v.(int64)))
-		}
-	}
-	sum := new(big.Int)
-	for _, t := range times {
-		one := big.NewInt(1) // a stage that is left out has nothing else to choose
-		if t > 0 {
-			one.Set(shared)
-		}
-		for i := range min(t, len(p.each)) {
-			one.Mul(one, count(fields(p.each[i])))
-		}
-		sum.Add(sum, one)
-	}
-	return sum
-}
-
-func count(n node) *big.Int {
-	one := big.NewInt(1)
-	switch n := n.(type) {
-	case array:
-		for _, e := range n {
-			one.Mul(one, count(e))
-		}
-	case fields:
-		for _, f := range n {
-			one.Mul(one, count(f.val))
-		}
-	case *choice:
-		sum := new(big.Int)
-		for _, o := range n.options {
-			sum.Add(sum, count(o))
-		}
-		return sum
-	}
-	return one
 }

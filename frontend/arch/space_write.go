@@ -44,6 +44,9 @@ func (s *Space) stages(ps []part, g Genotype) []map[string]any {
 	var out []map[string]any
 	for i := range ps {
 		p := &ps[i]
+		if !p.when.holds(g) {
+			continue
+		}
 		if p.alts != nil {
 			out = append(out, s.stages(p.alts[g[p.pick]], g)...)
 			continue
@@ -94,7 +97,7 @@ func resolve(n node, g Genotype) any {
 		}
 		return out
 	case *choice:
-		return resolve(n.options[g[n.gene]], g)
+		return resolve(n.options[n.taken(g)], g)
 	}
 	panic(fmt.Sprintf("BUG: a space with a %T", n))
 }
