@@ -48,7 +48,7 @@ block = "conv"
 name = "b"
 when = { "a.channels" = 16 }
 channels = { choose = [8, 24] }
-kernel = { choose = [1, 3], when = { "a.repeat" = 2 } }
+kernel = { choose = [3, 5], when = { "a.repeat" = 2 } }
 [[stage]]
 block = "pool"
 [[stage]]

@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 mkdir -p .cache/readme
 go build -o .cache/readme/nasc ./cmd/nasc
 export PATH="$PWD/.cache/readme:$PATH"
+scratch="digits.nasc digits.onnx digits.mlir report.html found.nasc digits.html digits.db digits.db-wal digits.db-shm digits.db.lock digits.db.weights"
+rm -rf $scratch # a study of an earlier run would go on
 n=0
 while IFS= read -r line; do
 	cmd=${line#\$ }
@@ -15,6 +17,6 @@ while IFS= read -r line; do
 	bash -euo pipefail -c "$cmd" > .cache/readme/out.txt 2>&1 < /dev/null || { cat .cache/readme/out.txt; echo "README: failed: $cmd"; exit 1; }
 	n=$((n + 1))
 done < <(grep '^\$ ' README.md)
-rm -f digits.nasc digits.onnx digits.mlir report.html
+rm -rf $scratch
 echo "README: $n commands ran"
 test "$n" -ge 5

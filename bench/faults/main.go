@@ -24,10 +24,10 @@ func main() {
 	flag.StringVar(&o.Strategy, "strategy", "regularized-evolution", "of the searches")
 	flag.IntVar(&o.Trials, "trials", 200, "of a study")
 	flag.IntVar(&o.Workers, "workers", 3, "processes that evaluate")
-	flag.IntVar(&o.Kills, "kills", 20, "processes to kill in all")
+	flag.IntVar(&o.Kills, "kills", 20, "processes to kill in the midst of studies")
 	flag.Uint64Var(&o.Seed, "seed", 1, "of the search and the moments")
-	flag.DurationVar(&o.Least, "least", 150*time.Millisecond, "time between two kills, at least")
-	flag.DurationVar(&o.Most, "most", 600*time.Millisecond, "and at most")
+	flag.DurationVar(&o.Least, "least", 20*time.Millisecond, "time between two kills, at least")
+	flag.DurationVar(&o.Most, "most", 400*time.Millisecond, "and at most")
 	report := flag.String("report", "", "Markdown file to write")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -60,7 +60,7 @@ func run(ctx context.Context, o queuetest.Options, report string) error {
 	}
 	form, _, _ := strings.Cut(o.Table, ":")
 	fmt.Fprintf(&b, "\n`bench/faults -table %s:FILE -trials %d -workers %d -kills %d -seed %d`: %s on %s, a coordinator with an embedded NATS server and %d workers, processes of their own on the loopback interface. "+
-		"At random moments one of the %d, the coordinator every second time, was killed with SIGKILL and started again at once.\n\n", form, o.Trials, o.Workers, o.Kills, o.Seed, o.Strategy, form, o.Workers, o.Workers+1)
+		"At random moments one of the %d, the coordinator every second time, was killed with SIGKILL and started again at once; kills before the first outcome and after the last are not counted.\n\n", form, o.Trials, o.Workers, o.Kills, o.Seed, o.Strategy, form, o.Workers, o.Workers+1)
 	fmt.Fprintf(&b, "Each of the %d studies has its %d trials, every one once, with the genotypes, seeds and metrics of the study that was left alone, and the same best: %s. It took %s.\n\n", r.Studies, r.Trials, r.Best, time.Since(start).Round(time.Second))
 	b.WriteString("| study | killed | after | trials done then |\n|---|---|---|---|\n")
 	for _, k := range r.Kills {

@@ -24,7 +24,7 @@ type Options struct {
 	Strategy string
 	Trials   int
 	Workers  int
-	Kills    int // in all; as many studies are made as it takes
+	Kills    int // in the midst of a study, in all; as many studies are made as it takes
 	Seed     uint64
 	Least    time.Duration // between two kills
 	Most     time.Duration
@@ -201,7 +201,9 @@ func (o *Options) disturbed(ctx context.Context, r *rand.Rand, path string, rep 
 			p.end <- err
 			return fmt.Errorf("%s ended by itself: %w\n%s", p.name, err, p.log)
 		}
-		rep.Kills = append(rep.Kills, Kill{rep.Studies, p.name, time.Since(begun), done(ctx, path)})
+		if n := done(ctx, path); n > 0 && n < o.Trials {
+			rep.Kills = append(rep.Kills, Kill{rep.Studies, p.name, time.Since(begun), n})
+		}
 		if ps[victim], err = o.start(ctx, p.name, args[victim]...); err != nil {
 			ps[victim] = nil
 			return err
