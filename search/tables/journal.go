@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/gofrs/flock"
+
 	"github.com/nasc-dev/nasc/internal/diag"
 )
 
@@ -28,6 +30,7 @@ type journal struct {
 	mu   sync.Mutex
 	path string
 	f    *os.File
+	lock *flock.Flock
 
 	trained map[trainKey]Training
 	sizes   map[string]Sizes
@@ -56,8 +59,28 @@ func (t *Table) header(magic string) []byte {
 	return b.Bytes()
 }
 
-// open goes on with FILE.partial, or begins it.
+// open goes on with FILE.partial, or begins it, for this process alone.
 func (t *Table) open(path string) (*journal, error) {
+	lock := flock.New(path + ".lock")
+	switch got, err := lock.TryLock(); {
+	case err != nil:
+		return nil, &diag.Error{Place: path + ".lock", Err: err, Fix: "name a table in a folder that can be written to"}
+	case !got:
+		return nil, &diag.Error{Place: path, Found: "another process that makes this table", Wanted: "one at a time", Fix: "wait for it, or stop it: nothing is lost"}
+	}
+	j, err := t.resume(path)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	j.lock = lock
+	return j, nil
+}
+
+// close ends the writing and lets others go on. The lock's file stays: another
+// process may hold it by now.
+func (j *journal) close() error { return errors.Join(j.f.Close(), j.lock.Close()) }
+
+func (t *Table) resume(path string) (*journal, error) {
 	part := path + ".partial"
 	head := t.header(partialMagic)
 	b, err := os.ReadFile(part)

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -39,7 +40,7 @@ type Result struct {
 }
 
 // Run trains and times what is missing, and writes the table once nothing is.
-func (t *Table) Run(ctx context.Context, o Options) (*Result, error) {
+func (t *Table) Run(ctx context.Context, o Options) (result *Result, err error) {
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
 	}
@@ -53,7 +54,7 @@ func (t *Table) Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer j.f.Close()
+	defer func() { err = errors.Join(err, j.close()) }()
 	if !o.MeasureOnly {
 		if err := t.trainAll(ctx, j, o); err != nil {
 			return nil, err

@@ -177,7 +177,10 @@ func TestRefusals(t *testing.T) {
 	if err := j.append("device", "cpu another"); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.f.Close(); err != nil {
+	if _, err := small(t, nil).Run(ctx, Options{Out: out, Rounds: 1}); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("two at once: %v", err)
+	}
+	if err := j.close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := small(t, nil).Run(ctx, Options{Out: out, MeasureOnly: true, Rounds: 1}); err == nil || !strings.Contains(err.Error(), "times of another device") {
