@@ -3,7 +3,7 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: help build demo test test-arm64 check fmt xla bench bench-peers bench-latency fuzz models generate agreement qdq quality transforms soak peak grow pruning bench-train qat faults
+.PHONY: bench-search bench-nsga2 help build demo test test-arm64 check fmt xla bench bench-peers bench-latency fuzz models generate agreement qdq quality transforms soak peak grow pruning bench-train qat faults
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,12 @@ qat: ## quantization-aware training of a MobileNetV3 on CIFAR-10, in pairs with 
 
 SOAKTIME ?= 10m
 RACETIME ?= 2m
+
+bench-search: ## strategies on tables of trained networks, $${SEEDS:-30} seeds (goes on where it was stopped; NASBENCH=folder of the tables)
+	bench/search/run.sh
+
+bench-nsga2: ## nasc's NSGA-II and pymoo's on NAS-Bench-201 (pip brings pymoo)
+	bench/nsga2/run.sh
 
 soak: ## models shared by many goroutines, with cancellations: SOAKTIME, then RACETIME under the race detector on plain Go kernels
 	$(GO) run ./bench/soak -time $(SOAKTIME) -report bench/reports/soak-$$(date +%F).md
