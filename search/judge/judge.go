@@ -6,9 +6,11 @@ package judge
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -239,6 +241,13 @@ func (c *Contest) search(ctx context.Context, r *strategy.Row, seed uint64, best
 	setup := search.Setup{Space: c.Table.Space(), Goal: c.Goal, Budget: c.Budget, Seed: seed, Options: c.Options[r.Name]}
 	if len(c.Goal.Limits) > 0 {
 		setup.Cheap = c.Table.Cheap
+	}
+	if _, given := setup.Options["min-share"]; r.Partial && !given { // less than an epoch is nothing
+		setup.Options = maps.Clone(setup.Options)
+		if setup.Options == nil {
+			setup.Options = map[string]string{}
+		}
+		setup.Options["min-share"] = strconv.FormatFloat(max(c.Table.Epoch(), r.Default("min-share")), 'g', -1, 64)
 	}
 	x, err := strategy.Find(r.Name, setup)
 	if err != nil {

@@ -99,6 +99,16 @@ var Table = []Row{
 
 var rungOptions = []Option{{"eta", "3", "of so many one goes on, with so many times the training"}, {"min-share", "0.1", "of a training that each network gets"}}
 
+// Default is an option's default as a number, 0 where it is none.
+func (r *Row) Default(option string) float64 {
+	for _, o := range r.Options {
+		if v, err := strconv.ParseFloat(o.Default, 64); o.Name == option && err == nil {
+			return v
+		}
+	}
+	return 0
+}
+
 // Lookup finds a row by one of its names.
 func Lookup(name string) (*Row, error) {
 	var names []string

@@ -150,10 +150,19 @@ func (t *Table) Row(g search.Genotype) (*Row, error) {
 // less than a full training.
 func (t *Table) Curves() bool { return len(t.Rows) > 0 && t.Rows[0].Curves != nil }
 
+// Epoch is the share of a training that one epoch is, 1 where there are no
+// curves.
+func (t *Table) Epoch() float64 {
+	if !t.Curves() {
+		return 1
+	}
+	return 1 / float64(len(t.Rows[0].Curves[0]))
+}
+
 // Evaluate gives what a training would have found: the validation accuracy of
 // one of the table's seeds, which the trial's seed picks. A trial of a share of
-// the training gets the accuracy that the curve had then; where there are no
-// curves, it is refused.
+// the training gets the accuracy that the curve had after the whole epochs in it;
+// where there are no curves, or not one epoch, it is refused.
 func (t *Table) Evaluate(_ context.Context, trial *search.Trial) (search.Outcome, error) {
 	r, err := t.Row(trial.Genotype)
 	if err != nil {
@@ -175,7 +184,13 @@ func (t *Table) Evaluate(_ context.Context, trial *search.Trial) (search.Outcome
 				Wanted: "whole trainings: this table has no training curves", Fix: "take a table with curve_seed columns, or another strategy",
 			}
 		}
-		epochs := min(max(1, int(math.Round(b*float64(len(out.Curve))))), len(out.Curve))
+		epochs := int(b*float64(len(out.Curve)) + 1e-9)
+		if epochs == 0 {
+			return search.Outcome{}, &diag.Error{
+				Place: t.File, Found: fmt.Sprintf("a trial of %.3g of a training", b),
+				Wanted: fmt.Sprintf("an epoch at least: trainings have %d", len(out.Curve)), Fix: fmt.Sprintf("give the strategy the option min-share=%.3g or more", t.Epoch()),
+			}
+		}
 		out.Curve = out.Curve[:epochs]
 		m["accuracy"] = out.Curve[epochs-1]
 	}

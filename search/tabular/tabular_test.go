@@ -110,6 +110,10 @@ func TestOwnTable(t *testing.T) {
 	if out, err = table.Evaluate(t.Context(), trial); err != nil || out.Metrics["accuracy"] != 0.3 || len(out.Curve) != 1 {
 		t.Errorf("half a training of seed 3: %v, %v", out, err)
 	}
+	trial.Budget = 0.4
+	if _, err = table.Evaluate(t.Context(), trial); err == nil || !strings.Contains(err.Error(), "min-share=0.5") {
+		t.Errorf("less than an epoch: %v", err)
+	}
 	if b := table.Best(search.Goal{}); math.Abs(b-0.6) > 1e-12 {
 		t.Errorf("the best test accuracy is %v", b)
 	}
