@@ -118,7 +118,12 @@ func (b *bench) finetune(ctx context.Context, path, what string, seed int) (*run
 	if err != nil {
 		return nil, err
 	}
-	g, err := o.trained(ctx, "cifar10:"+b.cifar+"/train.bin.gz", b.recipe(seed), nil)
+	var g *ir.Graph
+	if b.epochs == 0 {
+		g, err = o.recalibrated(ctx, "cifar10:"+b.cifar+"/train.bin.gz[0:200]")
+	} else {
+		g, err = o.trained(ctx, "cifar10:"+b.cifar+"/train.bin.gz", b.recipe(seed), nil)
+	}
 	if err != nil {
 		return nil, err
 	}
