@@ -31,6 +31,7 @@ type settings struct {
 	epochs, more              int
 	batch                     int
 	lr, moreLR                float64
+	dry                       bool
 }
 
 func main() {
@@ -46,6 +47,7 @@ func main() {
 	flag.IntVar(&s.batch, "batch", 64, "pictures a step")
 	flag.Float64Var(&s.lr, "lr", 2e-3, "of the first training")
 	flag.Float64Var(&s.moreLR, "more-lr", 5e-4, "of the arms")
+	flag.BoolVar(&s.dry, "dry", false, "run nothing: report what is done")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -72,6 +74,9 @@ func run(ctx context.Context, s *settings) error {
 	errs := make([]error, s.seeds)
 	slots := make(chan struct{}, max(1, s.jobs))
 	for i := range s.seeds {
+		if s.dry {
+			break
+		}
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
