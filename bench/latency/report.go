@@ -68,7 +68,7 @@ the same machine minutes before.
 		if err := os.WriteFile(picture, []byte(scatter(v)), 0o644); err != nil {
 			return err
 		}
-		charts = append(charts, fmt.Sprintf("![predicted against measured ms, %s, %d threads](%s)\n", c.target, c.threads, filepath.Base(picture)))
+		charts = append(charts, fmt.Sprintf("![predicted against measured ms, %s, threads: %d](%s)\n", c.target, c.threads, filepath.Base(picture)))
 	}
 	s.WriteString("\nBy space:\n\n| target | threads | space | networks | ±5 % | ±10 % | mean error | Spearman | in the 90 % interval |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range b.configurations() {
