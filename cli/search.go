@@ -175,6 +175,9 @@ func (r *searching) read(ctx context.Context, args []string) error {
 	case was != nil:
 		t.Space, t.File, t.Digest = was.Meta.SpaceText, was.Meta.Space+".toml", was.Meta.SpaceDigest
 		r.space = t.File
+		if words := strings.Fields(was.Meta.Command); len(words) > 2 && !strings.HasPrefix(words[2], "--") {
+			r.space = words[2] // where the file was
+		}
 	default:
 		err = &diag.Error{Place: "nasc search", Found: "no space", Wanted: "an architecture file with choices, or --table with a tabular benchmark", Fix: "zoo/spaces has some"}
 	}
@@ -291,7 +294,7 @@ func (a *app) watch(ctx context.Context, l *search.Loop) ([]*search.Trial, error
 		if l.Budget > 0 {
 			update("search", int(t.ID), l.Budget)
 		} else if l.Time > 0 {
-			update("search", int(time.Since(start).Seconds()), int(l.Time.Seconds()))
+			update("search", min(int(time.Since(start).Seconds()), int(l.Time.Seconds())), int(l.Time.Seconds()))
 		}
 		if t.Fault == "" && (best == nil || t.Better(best)) {
 			best = t

@@ -47,6 +47,10 @@ type Report struct {
 	Best    string // of the undisturbed search
 }
 
+// studiesAKill bounds the studies where most are done before a kill falls into
+// them.
+const studiesAKill = 10
+
 // Run makes studies of which processes are killed (SIGKILL) and started again
 // until they are done, and fails where one differs in anything but times from
 // the one that was left alone.
@@ -64,7 +68,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if len(want) != o.Trials {
 		return rep, fmt.Errorf("the undisturbed study has %d trials of %d", len(want), o.Trials)
 	}
-	for len(rep.Kills) < o.Kills {
+	for len(rep.Kills) < o.Kills && rep.Studies < studiesAKill*o.Kills {
 		rep.Studies++
 		path := filepath.Join(o.Dir, fmt.Sprintf("killed%d.db", rep.Studies))
 		if err := o.disturbed(ctx, r, path, rep); err != nil {
