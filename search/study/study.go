@@ -259,7 +259,7 @@ func (s *Study) place(err error) error {
 	}
 	e := &diag.Error{Place: s.Path, Err: err}
 	switch text := err.Error(); {
-	case strings.Contains(text, "disk is full"):
+	case strings.Contains(text, "disk is full"), strings.Contains(text, "disk I/O error"):
 		e.Fix = "make room: the study goes on where it stopped"
 	case strings.Contains(text, "not a database"), strings.Contains(text, "malformed"):
 		e.Fix = damagedFix
