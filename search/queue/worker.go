@@ -31,7 +31,6 @@ type Worker struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	opened map[string]*task.Opened // by task
-	device string
 	hello  hello
 }
 

@@ -166,7 +166,7 @@ type gaussian struct {
 	x     [][]int
 	low   [][]float64 // rows of the Cholesky factor of the kernel matrix
 	alpha []float64   // kernel matrix⁻¹ · scores
-	k, v  []float64   // scratch
+	k     []float64   // scratch
 }
 
 func (p *gaussian) kernel(a, b []int) float64 {

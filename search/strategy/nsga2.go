@@ -21,7 +21,6 @@ type nsga2 struct {
 	parents  []*individual
 	children []*individual // told of this generation
 	asked    int           // of this generation
-	done     bool          // the space has no more
 }
 
 type individual struct {

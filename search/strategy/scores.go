@@ -1,7 +1,6 @@
 package strategy
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -56,15 +55,4 @@ func expectedImprovement(mean, std, best float64) float64 {
 	}
 	z := (mean - best) / std
 	return (mean-best)*normal.CDF(z) + std*normal.Prob(z)
-}
-
-// bestIndex is the place of the largest.
-func bestIndex(v []float64) int {
-	at := 0
-	for i := range v {
-		if cmp.Compare(v[i], v[at]) > 0 {
-			at = i
-		}
-	}
-	return at
 }

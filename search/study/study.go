@@ -85,7 +85,7 @@ func Open(ctx context.Context, path string, meta Meta, waiting func()) (*Study, 
 	got, err := lock.TryLock()
 	if err == nil && !got {
 		waiting()
-		got, err = lock.TryLockContext(ctx, 50*time.Millisecond)
+		_, err = lock.TryLockContext(ctx, 50*time.Millisecond)
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -55,7 +55,7 @@ type AttendKernel struct {
 }
 
 // attendOffsets are the parts of the scratch memory.
-type attendOffsets struct{ q, k, v, initK, initV, rowAdd, total, tmp, sums, values, weights int }
+type attendOffsets struct{ q, initK, initV, rowAdd, total, tmp, sums, values, weights int }
 
 // attendBlock is a block of columns: keys, or a value's elements.
 type attendBlock struct {
