@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,12 +36,45 @@ type setting struct {
 	cost    float64           // multiplications in all, of each arm
 	final   float64           // share of it that the best network gets at the end
 	epochs  int               // of the start
+	tune    float64           // learning rate of networks that inherit weights
 	options map[string]string // of the strategies
 }
 
 var settings = []setting{
-	{"plain-cnn", 5e12, 0.4, 6, map[string]string{"nets": "6", "wider": "2", "deeper": "2", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
-	{"densenet", 5e12, 0.4, 4, map[string]string{"nets": "6", "wider": "2", "deeper": "1", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
+	{"plain-cnn", 1e12, 0.5, 20, 1e-3, map[string]string{"nets": "6", "wider": "2", "deeper": "2", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
+	{"densenet", 1e12, 0.5, 10, 1e-3, map[string]string{"nets": "6", "wider": "2", "deeper": "1", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
+}
+
+// override changes the settings.
+func override(text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		k, v, ok := strings.Cut(part, "=")
+		if !ok {
+			if part == "" {
+				continue
+			}
+			return fmt.Errorf("-try %s: wanted NAME=VALUE", part)
+		}
+		f, err := strconv.ParseFloat(v, 64)
+		if err != nil {
+			return fmt.Errorf("-try %s: %w", part, err)
+		}
+		for i := range settings {
+			switch s := &settings[i]; k {
+			case "cost":
+				s.cost = f
+			case "final":
+				s.final = f
+			case "epochs":
+				s.epochs = int(f)
+			case "tune":
+				s.tune = f
+			default:
+				s.options[k] = v
+			}
+		}
+	}
+	return nil
 }
 
 // run is one finished arm.
@@ -63,6 +97,7 @@ func key(r run) string { return fmt.Sprintf("%s %s %d", r.Space, r.Arm, r.Seed) 
 
 type bench struct {
 	dir    string
+	dev    bool
 	config train.Config
 	runs   *paired.Runs[run]
 }
@@ -75,18 +110,22 @@ func main() {
 	jobs := flag.Int("jobs", 1, "runs at once, one thread each")
 	state := flag.String("state", "eas.jsonl", "file that keeps what is done, to go on from")
 	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
-	scale := flag.Float64("scale", 1, "of the cost, for a quick look")
-	noTest := flag.Bool("no-test", false, "leave the test pictures alone, while settings are chosen")
+	flag.BoolVar(&b.dev, "dev", false, "score on 10,000 of MNIST's training pictures instead of the test pictures, while settings are chosen")
+	try := flag.String("try", "", "other settings for all spaces: cost=1e12,final=0.5,epochs=10,tune=0.001,nets=4,…")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.main(ctx, *spaces, *seeds, *jobs, *state, *report, *scale, *noTest); err != nil {
+	err := override(*try)
+	if err == nil {
+		err = b.main(ctx, *spaces, *seeds, *jobs, *state, *report)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
 }
 
-func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state, report string, scale float64, noTest bool) error {
+func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state, report string) error {
 	b.config = train.Default()
 	b.config.Augment.Crop = 1
 	var err error
@@ -102,7 +141,6 @@ func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state,
 	var all []work
 	for seed := range seeds {
 		for _, s := range settings {
-			s.cost *= scale
 			if strings.Contains(","+spaces+",", ","+s.space+",") {
 				// From scratch needs the network that EAS ends with.
 				all = append(all, work{s, uint64(seed + 1), []string{"eas", "scratch"}}, work{s, uint64(seed + 1), []string{"random-growth"}})
@@ -115,7 +153,7 @@ func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state,
 			if _, ok := b.runs.Get(key(run{Space: w.s.space, Arm: arm, Seed: w.seed})); ok {
 				continue
 			}
-			r, err := b.arm(ctx, w.s, arm, w.seed, noTest)
+			r, err := b.arm(ctx, w.s, arm, w.seed)
 			if err != nil {
 				return fmt.Errorf("%s, %s, seed %d: %w", w.s.space, arm, w.seed, err)
 			}
@@ -129,7 +167,7 @@ func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state,
 	if err != nil {
 		return err
 	}
-	text := b.markdown(spaces, seeds, scale)
+	text := b.markdown(spaces, seeds)
 	if report == "" {
 		fmt.Print(text)
 		return nil
@@ -137,7 +175,7 @@ func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state,
 	return os.WriteFile(report, []byte(text), 0o644)
 }
 
-func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64, noTest bool) (*run, error) {
+func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64) (*run, error) {
 	start := time.Now()
 	space, err := arch.LoadSpaceFS(zoo.FS, "spaces/"+s.space+".toml", s.space)
 	if err != nil {
@@ -152,7 +190,7 @@ func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64, noT
 	config.Epochs = s.epochs
 	var mu sync.Mutex
 	e, err := evaluate.New(evaluate.Config{
-		Space: space, Data: set, Train: config, Noise: 0.01, Weights: &evaluate.Memory{}, Threads: 1,
+		Space: space, Data: set, Train: config, TuneLR: s.tune, Noise: 0.01, Weights: &evaluate.Memory{}, Threads: 1,
 		Edited: func(_ *search.Trial, _ string, d, top float64) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -188,14 +226,12 @@ func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64, noT
 		}
 	}
 	r.Genotype, r.Params, r.MACs, r.Valid = last.Genotype.String(), last.Metrics["params"], last.Metrics["macs"], last.Metrics["accuracy"]
-	if !noTest {
-		net, err := e.Network(last)
-		if err != nil {
-			return nil, err
-		}
-		if r.Test, err = b.test(ctx, net, set); err != nil {
-			return nil, err
-		}
+	net, err := e.Network(last)
+	if err != nil {
+		return nil, err
+	}
+	if r.Test, err = b.test(ctx, net, set); err != nil {
+		return nil, err
 	}
 	r.Seconds = time.Since(start).Seconds()
 	return r, nil
@@ -281,11 +317,15 @@ func (b *bench) train(ctx context.Context, e *evaluate.Evaluator, t *search.Tria
 
 // test gives the share of the test pictures that a network gets right.
 func (b *bench) test(ctx context.Context, net *ir.Graph, set *evaluate.Set) (float64, error) {
-	src, err := data.Open("m2k-test:" + b.dir)
+	arg, pre := "m2k-test:"+b.dir, *set.Preprocess
+	if b.dev {
+		arg, pre.Resize = "mnist:"+b.dir+"[10000:20000]", pre.Height
+	}
+	src, err := data.Open(arg)
 	if err != nil {
 		return 0, err
 	}
-	feed, err := data.NewFeed(src, net.Inputs, set.Preprocess)
+	feed, err := data.NewFeed(src, net.Inputs, &pre)
 	if err != nil {
 		return 0, err
 	}

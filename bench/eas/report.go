@@ -17,7 +17,7 @@ var arms = []struct{ name, doc string }{
 }
 
 // markdown is the report.
-func (b *bench) markdown(spaces string, seeds int, scale float64) string {
+func (b *bench) markdown(spaces string, seeds int) string {
 	var w strings.Builder
 	fmt.Fprintf(&w, "# EAS against growth by chance and training from scratch\n\n%s, %s, one thread a run. `make eas`.\n\n", time.Now().Format(time.DateOnly), machine())
 	fmt.Fprintf(&w, `Data: MNIST pooled to 14×14. 1,600 pictures to train on and 400 to judge by, split by the seed, of the 2,000 of m2k; what is
@@ -31,7 +31,7 @@ All trainings: AdamW, batch %d, one cosine each, pictures shifted by up to a pix
 		if !strings.Contains(","+spaces+",", ","+s.space+",") {
 			continue
 		}
-		fmt.Fprintf(&w, "\n## %s\n\nCost of an arm %.3g multiplications, %.0f %% of it kept for the last training. Settings: epochs of the start %d; %s.\n\n", s.space, s.cost*scale, 100*s.final, s.epochs, strings.TrimPrefix(fmt.Sprint(s.options), "map"))
+		fmt.Fprintf(&w, "\n## %s\n\nCost of an arm %.3g multiplications, %.0f %% of it kept for the last training. Settings: epochs of the start %d, learning rate 0.001 there and from scratch, %g of those that inherit; %s.\n\n", s.space, s.cost, 100*s.final, s.epochs, s.tune, strings.TrimPrefix(fmt.Sprint(s.options), "map"))
 		fmt.Fprintln(&w, "| seed | arm | test % | judged by % | parameters | MACs | networks | actions | greatest ∣Δ∣ | cost | s |\n|---|---|---|---|---|---|---|---|---|---|---|")
 		test := map[string][]float64{}
 		for seed := range seeds {

@@ -102,24 +102,40 @@ func (e *Evaluator) evaluate(ctx context.Context, t *search.Trial, o *search.Out
 	if t.Parent == 0 {
 		n.Init(t.Seed)
 	}
+	rate := 0.0
+	if t.Parent != 0 {
+		rate = e.TuneLR
+	}
+	g, err := e.train(ctx, t, n, rate, o)
+	if err != nil {
+		return err
+	}
+	return e.keep(g, "network "+t.Genotype.String()+" of the space "+e.Space.Name, o)
+}
+
+// train trains a network and gives it; rate, where it is not 0, takes the place
+// of the configuration's.
+func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network, rate float64, o *search.Outcome) (*ir.Graph, error) {
 	j := &train.Job{Config: e.Train, Network: n, Teacher: e.Teacher, Preprocess: e.Data.Preprocess, Threads: e.Threads}
 	j.Seed = t.Seed
 	if t.Budget > 0 {
 		j.Epochs = max(1, int(math.Round(t.Budget*float64(j.Epochs))))
 	}
 	j.Warmup = min(j.Warmup, float64(j.Epochs))
-	if t.Parent != 0 && e.TuneLR > 0 {
-		j.LR = e.TuneLR
+	if rate > 0 {
+		j.LR = rate
 	}
-	if j.Data, err = data.NewFeed(e.Data.Train, net.Inputs, nil); err != nil {
-		return fault{err}
+	inputs := n.Inference(nil).Inputs
+	var err error
+	if j.Data, err = data.NewFeed(e.Data.Train, inputs, nil); err != nil {
+		return nil, fault{err}
 	}
-	if j.Valid, err = data.NewFeed(e.Data.Valid, net.Inputs, nil); err != nil {
-		return fault{err}
+	if j.Valid, err = data.NewFeed(e.Data.Valid, inputs, nil); err != nil {
+		return nil, fault{err}
 	}
 	r, err := j.Run(ctx)
 	if err != nil {
-		return fault{err}
+		return nil, fault{err}
 	}
 	last := r.Epochs[len(r.Epochs)-1]
 	for _, p := range r.Epochs {
@@ -127,13 +143,22 @@ func (e *Evaluator) evaluate(ctx context.Context, t *search.Trial, o *search.Out
 	}
 	o.Steps = int64(r.Steps)
 	o.Metrics["accuracy"], o.Metrics["loss"] = last.VTop1, last.VLoss
-	macs, params := Count(r.Graph)
+	e.count(r.Graph, o)
+	o.Metrics["train_macs"] = float64(r.Steps) * float64(j.Batch) * stepMACs * o.Metrics["macs"]
+	return r.Graph, nil
+}
+
+func (e *Evaluator) count(g *ir.Graph, o *search.Outcome) {
+	macs, params := Count(g)
 	o.Metrics["macs"], o.Metrics["params"] = float64(macs), float64(params)
-	o.Metrics["train_macs"] = float64(r.Steps) * float64(j.Batch) * stepMACs * float64(macs)
+}
+
+// keep puts a trained network into the store.
+func (e *Evaluator) keep(g *ir.Graph, source string, o *search.Outcome) error {
 	if e.Weights == nil {
 		return nil
 	}
-	file, err := e.encode(t, r.Graph)
+	file, err := e.encode(source, g)
 	if err != nil {
 		return err
 	}
@@ -181,12 +206,11 @@ func Cheap(s *arch.Space) func(search.Genotype) (map[string]float64, error) {
 
 // encode writes a trained network as a .nasc file, which compiles like any
 // source.
-func (e *Evaluator) encode(t *search.Trial, g *ir.Graph) ([]byte, error) {
+func (e *Evaluator) encode(source string, g *ir.Graph) ([]byte, error) {
 	var b bytes.Buffer
 	m := &ir.Module{Graphs: []*ir.Graph{g}}
 	man := &nascfile.Manifest{
-		Producer: "nasc search", Source: "network " + t.Genotype.String() + " of the space " + e.Space.Name,
-		Preprocess: e.Data.Preprocess,
+		Producer: "nasc search", Source: source, Preprocess: e.Data.Preprocess,
 	}
 	err := nascfile.Encode(&b, m, man)
 	return b.Bytes(), err

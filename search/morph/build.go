@@ -54,13 +54,13 @@ func Apply(ctx context.Context, g *ir.Graph, edit string, list []passes.Pass) (k
 		if !steps[0].Changed {
 			return false, &diag.Error{Place: edit, Found: p.Name + " changed nothing", Wanted: "a place that it takes"}
 		}
-		name(g)
+		Name(g)
 	}
 	return keeps, nil
 }
 
-// name gives every node that has none its name.
-func name(g *ir.Graph) {
+// Name gives every node that has none its name.
+func Name(g *ir.Graph) {
 	taken := map[string]bool{}
 	for _, n := range g.Nodes {
 		taken[n.Name] = true

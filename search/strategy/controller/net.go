@@ -6,9 +6,11 @@
 package controller
 
 import (
+	"fmt"
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/gomlx/compute"
@@ -31,9 +33,25 @@ type graphFunc = func(n *net, in []*graph.Node) []*graph.Node
 type policy struct {
 	store *model.Store
 	seed  uint64
+	given map[string][][]float32 // weights to begin with, by path; others are drawn
+	made  map[string]bool        // paths of the weights
 }
 
-func newPolicy(seed uint64) *policy { return &policy{model.NewStore(), seed} }
+func newPolicy(seed uint64) *policy {
+	return &policy{store: model.NewStore(), seed: seed, made: map[string]bool{}}
+}
+
+// weights adds the present weights by path.
+func (p *policy) weights(to map[string][][]float32) error {
+	for path := range p.made {
+		t, err := p.store.GetVariable(path).Value()
+		if err != nil {
+			return err
+		}
+		to[path] = t.Value().([][]float32)
+	}
+	return nil
+}
 
 // compile makes an executable; loss says that the first output is one, which
 // each call lowers by a step of Adam.
@@ -89,6 +107,13 @@ func (n *net) weight(name string, std float64, rows, cols int) *graph.Node {
 	h := fnv.New64a()
 	h.Write([]byte(path)) // a hash does not fail
 	r := rand.New(rand.NewPCG(n.seed, h.Sum64()))
+	n.made[path] = true
+	if w, ok := n.given[path]; ok {
+		if len(w) != rows || slices.ContainsFunc(w, func(r []float32) bool { return len(r) != cols }) {
+			panic(fmt.Errorf("the policy's weights %s are not %d by %d", path, rows, cols)) // gomlx's compiler gives it as an error
+		}
+		return n.store.VariableWithValue(path, w).NodeValue(n.g)
+	}
 	w := make([][]float32, rows)
 	for i := range w {
 		w[i] = make([]float32, cols)
