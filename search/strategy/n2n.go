@@ -99,7 +99,7 @@ func newN2N(s search.Setup) (search.Strategy, error) {
 	}
 	var ok bool
 	if x.space, ok = s.Space.(*shrink.Space); !ok {
-		return nil, &diag.Error{Place: "space " + s.Space.Name(), Found: "a space without a teacher", Wanted: "a trained network to compress", Fix: "nasc compress MODEL.nasc --strategy n2n"}
+		return nil, &diag.Error{Place: "space " + s.Space.Name(), Found: "a space without a teacher", Wanted: "one that a trained network becomes (search/shrink): no command opens it yet"}
 	}
 	c.Rollouts, c.Length = x.rollouts, len(x.space.Layers)
 	var err error

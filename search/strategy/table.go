@@ -94,7 +94,7 @@ var Table = []Row{
 		Name: "deepmad", Doc: "the one network with the most entropy within limits on macs and params; trains none to find it", Paper: "Shen et al. 2023", New: newDeepMAD, Single: true,
 		Options: []Option{{"rho", "0", "greatest depth over mean width; 0: 0.5, or 2 with depthwise layers"}},
 	},
-	{Name: "n2n", Doc: "recurrent policies remove a trained network's layers, then their channels; students learn from it", Paper: "Ashok et al. 2018", New: newN2N, Grows: true, Options: n2nOptions},
+	{Name: "n2n", Doc: "recurrent policies remove a trained network's layers, then their channels; students learn from it (from Go, no command yet)", Paper: "Ashok et al. 2018", New: newN2N, Grows: true, Options: n2nOptions},
 	{Name: "random-growth", Doc: "the steps of eas, by chance", Paper: "Cai et al. 2018", New: newRandomGrowth, Grows: true, Options: growthOptions},
 }
 

@@ -244,7 +244,7 @@ func (s *Shrinker) Save() ([]byte, error) {
 func (s *Shrinker) Load(file []byte) error {
 	var v saved
 	if err := json.Unmarshal(file, &v); err != nil || v.Form != shrinkerForm {
-		return &diag.Error{Place: "policy", Found: "no policies of n2n", Wanted: "a file that nasc compress --save-policy wrote", Err: err}
+		return &diag.Error{Place: "policy", Found: "no policies of n2n", Wanted: "a file with what Save gave", Err: err}
 	}
 	s.keeps.given, s.narrows.given = v.Weights, v.Weights
 	return nil
