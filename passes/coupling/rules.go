@@ -23,6 +23,8 @@ const derivatives = "belongs to a step of training; change the network that is t
 
 const integers = "computes with integers whose scales belong to this network; change it before it is quantized"
 
+const levels = "rounds to levels whose scales belong to this network; change it before quantization-aware training"
+
 // rules has a row for every op of the table.
 var rules = map[string]*rule{
 	"convolution":           {label: labelConv, fit: fitConv, contracts: convContracts},
@@ -79,6 +81,8 @@ var rules = map[string]*rule{
 	"average_pool_grad": {barrier: derivatives}, "batch_norm_grad": {barrier: derivatives}, "batch_norm_training": {barrier: derivatives},
 	"clamp_grad": {barrier: derivatives}, "convolution_weight_grad": {barrier: derivatives}, "gather_grad": {barrier: derivatives},
 	"max_pool_grad": {barrier: derivatives},
+
+	"fake_quantize": {barrier: levels}, "requantize_factor": {barrier: levels}, "fake_quantize_grad": {barrier: derivatives},
 
 	"dynamic_quantize_linear": {barrier: "takes its scale from all channels"},
 	"dynamic_dot":             {barrier: "takes its scale from all channels"},
