@@ -217,7 +217,8 @@ func levelFactor(res, channels int) float64 {
 	return math.Log(float64(res) * float64(res) * float64(channels))
 }
 
-// uneven is exp(variance) of n depths, 1 where there are none.
+// uneven is exp(variance) of n depths (the authors' program takes the standard
+// deviation), 1 where there are none.
 func uneven(n, sum, squares int) float64 {
 	if n == 0 {
 		return 1

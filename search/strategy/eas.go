@@ -81,28 +81,15 @@ func newGrowing(s search.Setup, make func(*eas) (policy, error)) (search.Strateg
 		return nil, err
 	}
 	x := &eas{ground: w, u: uniform(s.Seed)}
-	for _, o := range []struct {
-		name   string
-		lo, hi float64
-		to     any
-	}{
+	if err := settings(s, []ranged{
 		{"nets", 1, 1000, &x.nets},
 		{"wider", 0, 100, &x.wider},
 		{"deeper", 0, 100, &x.deeper},
 		{"stage", 0, 1e6, &x.stage},
 		{"share", 0.001, 1, &x.share},
 		{"clip", 0.5, 0.999999, &x.clip},
-	} {
-		v, err := number(s, o.name, o.lo, o.hi)
-		if err != nil {
-			return nil, err
-		}
-		switch p := o.to.(type) {
-		case *int:
-			*p = int(v)
-		case *float64:
-			*p = v
-		}
+	}); err != nil {
+		return nil, err
 	}
 	x.policy, err = make(x)
 	return x, err

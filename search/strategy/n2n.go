@@ -66,11 +66,7 @@ var n2nOptions = []Option{
 func newN2N(s search.Setup) (search.Strategy, error) {
 	x := &n2n{goal: s.Goal, u: uniform(s.Seed)}
 	c := controller.ShrinkerConfig{Features: shrink.Features, Shares: len(shrink.Shares), Seed: s.Seed}
-	for _, o := range []struct {
-		name   string
-		lo, hi float64
-		to     any
-	}{
+	if err := settings(s, []ranged{
 		{"rollouts", 1, 1000, &x.rollouts},
 		{"removal", 0, 1e6, &x.removal},
 		{"shrinkage", 0, 1e6, &x.shrinks},
@@ -78,17 +74,8 @@ func newN2N(s search.Setup) (search.Strategy, error) {
 		{"entropy", 0, 10, &c.Entropy},
 		{"share-rate", 0, 1, &c.ShareLR},
 		{"share", 0.001, 1, &x.share},
-	} {
-		v, err := number(s, o.name, o.lo, o.hi)
-		if err != nil {
-			return nil, err
-		}
-		switch p := o.to.(type) {
-		case *int:
-			*p = int(v)
-		case *float64:
-			*p = v
-		}
+	}); err != nil {
+		return nil, err
 	}
 	var learned []byte
 	if path := s.Options["policy"]; path != "" {

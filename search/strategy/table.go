@@ -167,3 +167,27 @@ func number(s search.Setup, name string, lo, hi float64) (float64, error) {
 	}
 	return v, nil
 }
+
+// ranged is an option's range and where its value goes: an *int or a *float64.
+type ranged struct {
+	name   string
+	lo, hi float64
+	to     any
+}
+
+// settings reads a strategy's options.
+func settings(s search.Setup, list []ranged) error {
+	for _, o := range list {
+		v, err := number(s, o.name, o.lo, o.hi)
+		if err != nil {
+			return err
+		}
+		switch p := o.to.(type) {
+		case *int:
+			*p = int(v)
+		case *float64:
+			*p = v
+		}
+	}
+	return nil
+}
