@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 mkdir -p .cache/readme
 go build -o .cache/readme/nasc ./cmd/nasc
 export PATH="$PWD/.cache/readme:$PATH"
-scratch="digits.nasc digits.onnx digits.mlir report.html found.nasc digits.html digits.db digits.db-wal digits.db-shm digits.db.lock digits.db.weights"
+scratch="tiny.nasc digits.nasc digits.onnx digits.mlir report.html found.nasc digits.html digits.db digits.db-wal digits.db-shm digits.db.lock digits.db.weights"
 rm -rf $scratch # a study of an earlier run would go on
 n=0
 while IFS= read -r line; do

@@ -52,7 +52,7 @@ func Main(ctx context.Context, args []string, out, stderr io.Writer) int {
 	root.SetErr(stderr)
 	root.SetArgs(args)
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object on stdout and nothing else there")
-	root.AddCommand(a.targets(), a.compile(), a.run(), a.eval(), a.bench(), a.verify(), a.inspect(), a.opt(), a.export(), a.profile(), a.latency(), a.space(), a.design(), a.train(), a.prune(), a.search(), a.study(), a.worker())
+	root.AddCommand(a.targets(), a.compile(), a.run(), a.eval(), a.bench(), a.verify(), a.inspect(), a.opt(), a.export(), a.profile(), a.latency(), a.space(), a.design(), a.train(), a.prune(), a.compress(), a.search(), a.study(), a.worker())
 	err := root.ExecuteContext(ctx)
 	var unmet errUnmet
 	switch {

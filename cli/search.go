@@ -44,78 +44,101 @@ func (a *app) search() *cobra.Command {
 type searching struct {
 	*searchFlags
 	cmd     *cobra.Command
-	space   string // the path given
+	teacher *compressFlags // of nasc compress; nil: an architecture file's space, or a table's
+	space   string         // the path given
 	goal    search.Goal
 	trials  int // budget
 	wall    time.Duration
 	study   *study.Study // nil: nothing is kept
 	meta    study.Meta
 	weights search.DirStore
+	scratch string // folder of weights that are not kept
 	opened  *task.Opened
+	// strategic is the strategy when the search ran.
+	strategic search.Strategy
 }
 
 func (a *app) runSearch(cmd *cobra.Command, s *searchFlags, args []string) error {
 	ctx := cmd.Context()
 	r := &searching{searchFlags: s, cmd: cmd}
-	if err := r.read(ctx, args); err != nil {
+	trials, took, err := a.conduct(ctx, r, args)
+	defer r.close()
+	if err != nil {
 		return err
 	}
+	return a.searched(ctx, r, trials, took)
+}
+
+// conduct makes a search ready and goes through it. r.close follows, also after an
+// error.
+func (a *app) conduct(ctx context.Context, r *searching, args []string) (trials []*search.Trial, took time.Duration, err error) {
+	s := r.searchFlags
+	if s.study != "" {
+		r.weights = study.Weights(s.study)
+	} else {
+		if r.scratch, err = os.MkdirTemp("", "nasc-search-*"); err != nil {
+			return nil, 0, err
+		}
+		r.weights = search.DirStore(r.scratch)
+	}
+	if err := r.read(ctx, a, args); err != nil {
+		return nil, 0, err
+	}
 	if err := s.check(s.study); err != nil {
-		return err
+		return nil, 0, err
 	}
 	for _, f := range [][2]string{{"-o", s.out}, {"--report", s.report}} {
 		if f[1] != "" {
 			if err := writable(f[0], f[1]); err != nil {
-				return err
+				return nil, 0, err
 			}
 		}
 	}
-	if s.study != "" {
-		r.weights = study.Weights(s.study)
-	} else {
-		dir, err := os.MkdirTemp("", "nasc-search-*")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		r.weights = search.DirStore(dir)
-	}
 	if err := r.prepare(ctx, a); err != nil {
-		return err
+		return nil, 0, err
 	}
 	x, err := r.strategist()
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	l := &search.Loop{
 		Space: r.opened.Space, Goal: r.goal, Seed: r.meta.Seed, Window: r.meta.Window, Jobs: s.jobs, Budget: r.trials, Time: r.wall,
 	}
+	if r.teacher != nil {
+		r.teacher.extend(a, r, l)
+	}
 	if s.study != "" {
 		r.study, err = study.Open(ctx, s.study, r.meta, func() { a.note("another process works on %s: waiting for it", s.study) })
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
-		defer r.study.Close()
 		r.meta = r.study.Meta
 		l.Journal, l.Window = r.study, r.meta.Window
 		if x, err = r.strategist(); err != nil { // as it was set up when the study was begun
-			return err
+			return nil, 0, err
 		}
 	}
-	l.Strategy = x
+	r.strategic, l.Strategy = x, x
 	begun := time.Now()
-	trials, err := a.perform(ctx, l, r)
-	if err != nil {
-		if s.study != "" && errors.Is(err, context.Canceled) {
-			a.note("%d trials are done; this goes on: nasc search --study %s", len(trials), shellWord(s.study))
-		}
-		return err
+	trials, err = a.perform(ctx, l, r)
+	if err != nil && s.study != "" && errors.Is(err, context.Canceled) {
+		a.note("%d trials are done; this goes on: nasc %s --study %s", len(trials), r.cmd.Name(), shellWord(s.study))
 	}
-	return a.searched(ctx, r, trials, time.Since(begun))
+	return trials, time.Since(begun), err
+}
+
+// close frees what a search holds.
+func (r *searching) close() {
+	if r.study != nil {
+		_ = r.study.Close() // what was kept is in the file
+	}
+	if r.scratch != "" {
+		_ = os.RemoveAll(r.scratch)
+	}
 }
 
 // read makes of flags, and of the study where there is one, what is searched.
-func (r *searching) read(ctx context.Context, args []string) error {
+func (r *searching) read(ctx context.Context, a *app, args []string) error {
 	s, f := r.searchFlags, r.cmd.Flags()
 	var was *study.Study
 	if s.study != "" {
@@ -126,6 +149,9 @@ func (r *searching) read(ctx context.Context, args []string) error {
 				return err
 			}
 			defer was.Close()
+			if of := strings.HasPrefix(was.Meta.SpaceText, teacherSpace); of != (r.teacher != nil) {
+				return &diag.Error{Place: "--study " + s.study, Found: "a study of " + was.Meta.Space, Wanted: "one of nasc " + r.cmd.Name(), Fix: map[bool]string{true: "nasc compress goes on with it", false: "nasc search goes on with it"}[of]}
+			}
 			if err := s.resume(r.cmd, was.Meta); err != nil {
 				return err
 			}
@@ -163,6 +189,8 @@ func (r *searching) read(ctx context.Context, args []string) error {
 	t := &s.task
 	t.Seed = 1 // the split is the same for all seeds of a search
 	switch {
+	case r.teacher != nil:
+		err = r.teacher.open(ctx, a, r, args, was)
 	case bench != "" && (len(args) > 0 || len(s.tables) > 1):
 		return &diag.Error{Place: "--table " + bench, Found: "a space or another table beside it", Wanted: "the benchmark alone: it has a space of its own, and its networks' ms"}
 	case bench != "" && s.out != "":
@@ -186,7 +214,8 @@ func (r *searching) read(ctx context.Context, args []string) error {
 	}
 	var limits []search.Limit
 	for _, name := range limited {
-		if v := *s.limits[name]; v > 0 {
+		if v := s.limits[name]; v != nil && *v > 0 {
+			v := *v
 			m, err := search.FindMetric(name)
 			if err != nil {
 				return err
@@ -212,8 +241,15 @@ func (r *searching) prepare(ctx context.Context, a *app) error {
 		return err
 	}
 	r.meta.Nasc = nasc.Version()
+	if path := r.meta.Options["policy"]; path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return &diag.Error{Place: "--policy-in " + path, Err: err, Wanted: "the file that --policy-out of another search left"}
+		}
+		r.meta.Settings["policy-digest"] = search.Digest(b)
+	}
 	r.meta.Command = command(r.cmd, r.space, r.meta, r.trials)
-	if r.opened.Arch != nil && len(s.tables) > 0 {
+	if r.opened.Table == nil && len(s.tables) > 0 {
 		var table *latency.Table
 		for _, path := range s.tables {
 			t, err := latency.Read(path)
@@ -291,7 +327,9 @@ func (a *app) watch(ctx context.Context, l *search.Loop) ([]*search.Trial, error
 	var best *search.Trial
 	start := time.Now()
 	l.Told = func(t *search.Trial) {
-		if l.Budget > 0 {
+		if t.Note == search.LastNote {
+			// It has shown how far it is.
+		} else if l.Budget > 0 {
 			update("search", int(t.ID), l.Budget)
 		} else if l.Time > 0 {
 			update("search", min(int(time.Since(start).Seconds()), int(l.Time.Seconds())), int(l.Time.Seconds()))
@@ -325,11 +363,21 @@ func metricsText(g search.Goal, t *search.Trial) string {
 			out = append(out, fmt.Sprintf("%s%.4g", text, v))
 		}
 	}
-	for _, m := range g.Objectives {
-		show(m)
+	list := slices.Clone(g.Objectives)
+	if list[0].Name == "reward" { // which is made of these
+		for _, m := range search.Metrics {
+			if m.Name == "accuracy" || m.Name == "params" {
+				list = append(list, m)
+			}
+		}
 	}
 	for _, l := range g.Limits {
-		show(l.Metric)
+		if !slices.ContainsFunc(list, func(m search.Metric) bool { return m.Name == l.Metric.Name }) {
+			list = append(list, l.Metric)
+		}
+	}
+	for _, m := range list {
+		show(m)
 	}
 	return strings.Join(out, ", ")
 }

@@ -106,7 +106,7 @@ func limitedGoal(objective string, limits map[string]*float64) (search.Goal, err
 func suited(t *tabular.Table, g search.Goal) []string {
 	var out []string
 	for _, r := range strategy.Table {
-		if !r.Single && !r.Grows && (t.Curves() || !r.Partial) && (len(g.Objectives) == 1 || r.Many) {
+		if !r.Single && !r.Grows && !r.Compresses && (t.Curves() || !r.Partial) && (len(g.Objectives) == 1 || r.Many) {
 			out = append(out, r.Name)
 		}
 	}

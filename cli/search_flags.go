@@ -47,34 +47,46 @@ type searchFlags struct {
 }
 
 func (s *searchFlags) flags(f *pflag.FlagSet) {
+	s.shared(f, "random", 10)
+	f.StringVar(&s.objective, "objective", "accuracy", "what is looked for; several, accuracy,ms, give a front")
+	f.Float64Var(&s.task.TuneLR, "tune-lr", 0, "learning rate of networks that inherit weights (0: as --lr)")
+	f.Float64Var(&s.task.Noise, "noise", 0, "disturb inherited copies of weights by so many standard deviations before they are trained on")
+	f.IntVar(&s.finalists, "finalists", 3, "best networks that are compiled and measured at the end")
+	f.Lookup("table").Usage += "; or a tabular benchmark to search: " + tabular.Forms()
+	for _, m := range limited {
+		s.limits[m] = f.Float64("max-"+m, 0, limitDoc(m)+" (0: none)")
+	}
+}
+
+// limitDoc says what --max-… bounds.
+func limitDoc(metric string) string {
+	m, err := search.FindMetric(metric)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return "limit: " + m.Doc
+}
+
+// shared are the flags of all commands that search.
+func (s *searchFlags) shared(f *pflag.FlagSet, strategy string, epochs int) {
 	s.task.Train = train.Default()
 	f.StringVar(&s.study, "study", "", "the study's file (.db): trials are kept there, and a search goes on where it stopped")
-	f.StringVar(&s.strategy, "strategy", "random", "what proposes networks: nasc search strategies lists them")
+	f.StringVar(&s.strategy, "strategy", strategy, "what proposes networks: nasc search strategies lists them")
 	f.StringArrayVar(&s.options, "opt", nil, "an option of the strategy, NAME=VALUE")
 	f.StringVar(&s.budget, "budget", "", "trials (2000) or wall time (20m) in all")
 	f.Uint64Var(&s.seed, "seed", 1, "of the strategy and the trials")
 	f.IntVar(&s.window, "window", 0, "trials asked for and not yet told, at most (0: as many as --jobs); the same window and seed make the same study")
 	f.IntVar(&s.jobs, "jobs", 1, "trials evaluated at once")
-	f.StringArrayVar(&s.tables, "table", nil, "a latency table of nasc profile, by which ms is predicted; or a tabular benchmark to search: "+tabular.Forms())
+	f.StringArrayVar(&s.tables, "table", nil, "a latency table of nasc profile, by which ms is predicted")
 	f.BoolVar(&s.foreign, "allow-foreign", false, "use a latency table of another device or version")
-	f.StringVar(&s.objective, "objective", "accuracy", "what is looked for; several, accuracy,ms, give a front")
 	s.limits = map[string]*float64{}
-	for _, m := range limited {
-		metric, err := search.FindMetric(m)
-		if err != nil {
-			panic("BUG: " + err.Error())
-		}
-		s.limits[m] = f.Float64("max-"+m, 0, "limit: "+metric.Doc+" (0: none)")
-	}
 	t := &s.task
 	f.StringVar(&t.Data, "data", "", "labelled DATA to train on: "+data.Kinds)
 	f.StringVar(&t.Val, "val", "", "labelled DATA that networks are judged by")
 	f.Float64Var(&t.Share, "val-split", 0.2, "without --val: the share of --data to judge by")
-	f.IntVar(&t.Train.Epochs, "epochs", 10, "passes over the data of a full training")
+	f.IntVar(&t.Train.Epochs, "epochs", epochs, "passes over the data of a full training")
 	f.IntVar(&t.Train.Batch, "batch", t.Train.Batch, "samples a step")
 	f.Float64Var(&t.Train.LR, "lr", 0, "highest learning rate (0: the optimizer's own)")
-	f.Float64Var(&t.TuneLR, "tune-lr", 0, "learning rate of networks that inherit weights (0: as --lr)")
-	f.Float64Var(&t.Noise, "noise", 0, "disturb inherited copies of weights by so many standard deviations before they are trained on")
 	f.StringVar(&t.Train.Optimizer, "optimizer", t.Train.Optimizer, strings.Join(train.Optimizers(), ", "))
 	f.StringVar(&t.Train.Schedule, "schedule", t.Train.Schedule, strings.Join(train.Schedules(), ", "))
 	f.Float64Var(&t.Train.Smoothing, "smoothing", 0, "of labels")
@@ -85,16 +97,24 @@ func (s *searchFlags) flags(f *pflag.FlagSet) {
 	f.IntVar(&t.Workers, "train-threads", 1, "threads of a training step")
 	f.BoolVar(&t.Measure, "measure", false, "measure each network's ms on this device, instead of predicting it")
 	s.natsFlags.flags(f)
-	f.IntVar(&s.finalists, "finalists", 3, "best networks that are compiled and measured at the end")
 	f.StringVarP(&s.out, "output", "o", "", "the compiled .nasc file of the best network (of a front: one file a network)")
 	f.StringVar(&s.report, "report", "", "write a page: progress, front, choices, the winner's lineage")
 }
+
+// teacherSpace begins a study's space text where it holds a teacher's students;
+// the digest of the teacher's file follows.
+const teacherSpace = "teacher:"
 
 // settings are the flags beside a study's columns that decide what trials give.
 var settings = []string{
 	"val", "val-split", "epochs", "batch", "lr", "tune-lr", "noise", "optimizer", "schedule", "smoothing", "random-crop", "flip",
 	"target", "threads", "train-threads", "measure",
+	"final", "distill-weight", "temperature", // of nasc compress
 }
+
+// given are settings that are kept where they were given: without, the model
+// says.
+var given = []string{"preprocess", "mean", "std", "resize", "crop"}
 
 // resume gives the flags that are not set the values of the study, and the
 // budget that it was begun with.
@@ -110,7 +130,11 @@ func (s *searchFlags) resume(c *cobra.Command, m study.Meta) error {
 	tables := values["table"]
 	delete(values, "table")
 	delete(values, "table-digest")
-	for k, v := range map[string]string{"strategy": m.Strategy, "objective": m.Objective, "seed": fmt.Sprint(m.Seed), "window": fmt.Sprint(m.Window), "data": m.Data} {
+	delete(values, "policy-digest")
+	if f.Lookup("objective") != nil {
+		values["objective"] = m.Objective
+	}
+	for k, v := range map[string]string{"strategy": m.Strategy, "seed": fmt.Sprint(m.Seed), "window": fmt.Sprint(m.Window), "data": m.Data} {
 		values[k] = v
 	}
 	for k, v := range m.Limits {
@@ -165,8 +189,18 @@ func (s *searchFlags) meta(c *cobra.Command, space string, budget int) (study.Me
 		m.SpaceText = s.task.Bench
 		return m, nil
 	}
+	if s.task.Teacher {
+		m.SpaceText = teacherSpace + s.task.Digest
+	}
+	for _, name := range given {
+		if f := c.Flags().Lookup(name); f != nil && f.Changed {
+			m.Settings[name] = strings.Trim(f.Value.String(), "[]")
+		}
+	}
 	for _, name := range settings {
-		m.Settings[name] = c.Flags().Lookup(name).Value.String()
+		if f := c.Flags().Lookup(name); f != nil {
+			m.Settings[name] = f.Value.String()
+		}
 	}
 	return m, nil
 }
@@ -174,7 +208,7 @@ func (s *searchFlags) meta(c *cobra.Command, space string, budget int) (study.Me
 // command is what makes a study again: its settings that are not the flags' own
 // defaults, and the trials that it took.
 func command(c *cobra.Command, spacePath string, m study.Meta, trials int) string {
-	args := []string{"nasc", "search"}
+	args := []string{"nasc", c.Name()}
 	if spacePath != "" {
 		args = append(args, spacePath)
 	}
@@ -193,12 +227,14 @@ func command(c *cobra.Command, spacePath string, m study.Meta, trials int) strin
 			args = append(args, "--table", shellWord(t))
 		}
 	}
-	add("objective", m.Objective)
+	if c.Flags().Lookup("objective") != nil {
+		add("objective", m.Objective)
+	}
 	for _, k := range slices.Sorted(maps.Keys(m.Limits)) {
 		add("max-"+k, strconv.FormatFloat(m.Limits[k], 'g', -1, 64))
 	}
 	add("data", m.Data)
-	for _, name := range settings {
+	for _, name := range slices.Concat(settings, given) {
 		if v, ok := m.Settings[name]; ok {
 			if c.Flags().Lookup(name).Value.Type() == "bool" {
 				if v == "true" {

@@ -27,6 +27,9 @@ func (p *studyPage) family() string {
 		if len(s.Edits) > 0 {
 			fmt.Fprintf(&b, "; <code>%s</code>, max |Δlogit| %.2g of %.3g", html.EscapeString(strings.Join(s.Edits, "; ")), s.Delta, s.MaxOut)
 		}
+		if p.students != nil {
+			fmt.Fprintf(&b, "; <code>%s</code>", html.EscapeString(strings.Join(p.students.Edits(byID[s.ID].Genotype), "; ")))
+		}
 		b.WriteString("</p>")
 		stages := p.stages(byID[s.ID])
 		if stages == nil {

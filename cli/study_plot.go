@@ -15,6 +15,7 @@ import (
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/search"
+	"github.com/nasc-dev/nasc/search/shrink"
 	"github.com/nasc-dev/nasc/search/study"
 	"github.com/nasc-dev/nasc/search/tabular"
 	"github.com/nasc-dev/nasc/search/task"
@@ -38,6 +39,11 @@ func (a *app) studyPlot() *cobra.Command {
 			}
 			defer s.Close()
 			p := &studyPage{meta: s.Meta, trials: s.Done()}
+			if strings.HasPrefix(s.Meta.SpaceText, teacherSpace) {
+				if p.students, _, err = task.Students(study.Weights(s.Path), s.Meta.SpaceDigest); err != nil {
+					return err
+				}
+			}
 			if random != "" {
 				r, err := study.Read(cmd.Context(), random)
 				if err != nil {
@@ -81,14 +87,21 @@ type studyPage struct {
 
 	goal  search.Goal
 	genes []arch.Gene
-	space *arch.Space // nil: a tabular benchmark
-	table []float64   // the first objective of all networks of the benchmark that keep the limits
+	space *arch.Space // nil: the space is no architecture file's
+	// students is a teacher's space, where the page is one of nasc compress and
+	// the teacher is there.
+	students *shrink.Space
+	table    []float64 // the first objective of all networks of the benchmark that keep the limits
 }
 
 func (p *studyPage) prepare() error {
 	var err error
 	if p.goal, err = p.meta.Goal(); err != nil {
 		return err
+	}
+	if p.students != nil {
+		p.genes = p.students.Genes()
+		return nil
 	}
 	if p.meta.SpaceText != "" && !task.IsBench(p.meta.SpaceText) {
 		if p.space, err = arch.ParseSpace(p.meta.Space, []byte(p.meta.SpaceText)); err != nil {
@@ -215,6 +228,17 @@ func (p *studyPage) fronts() []chart {
 	for _, l := range p.goal.Limits {
 		others = append(others, l.Metric)
 	}
+	of := p.first()
+	if of.Name == "reward" { // what it is made of
+		for _, m := range search.Metrics {
+			switch m.Name {
+			case "accuracy":
+				of = m
+			case "params":
+				others = append([]search.Metric{m}, slices.DeleteFunc(others, func(o search.Metric) bool { return o.Name == m.Name })...)
+			}
+		}
+	}
 	if len(others) == 0 {
 		for _, name := range []string{"ms", "macs", "params"} {
 			m, err := search.FindMetric(name)
@@ -229,15 +253,19 @@ func (p *studyPage) fronts() []chart {
 		front[t.ID] = len(p.goal.Objectives) > 1
 	}
 	for _, m := range others {
-		c := chart{xName: strings.TrimSpace(m.Name + " " + m.Unit), yName: p.first().Name, near: true}
+		c := chart{xName: strings.TrimSpace(m.Name + " " + m.Unit), yName: of.Name, near: true}
 		var line []dot
 		for _, t := range p.trials {
 			x, okX := t.Metrics[m.Name]
-			y, okY := t.Metrics[p.first().Name]
+			y, okY := t.Metrics[of.Name]
 			if !okX || !okY || t.Fault != "" {
 				continue
 			}
-			d := dot{x, y, "#bbb", fmt.Sprintf("trial %d: %s", t.ID, metricsText(p.goal, t))}
+			colour := "#bbb"
+			if t.Note == search.LastNote || p.students != nil && t.ID == 1 { // the teacher
+				colour = "#000"
+			}
+			d := dot{x, y, colour, fmt.Sprintf("trial %d: %s", t.ID, metricsText(p.goal, t))}
 			if front[t.ID] {
 				line = append(line, d)
 			}

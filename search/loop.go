@@ -28,7 +28,15 @@ type Loop struct {
 	Budget    int           // trials in all, the journal's among them; 0: any number
 	Time      time.Duration // wall time in all; 0: any. What runs then is finished
 	Told      func(*Trial)  // called after each trial that was told; nil: not
+	// Last proposes one more trial when nothing else is left to ask for, such as
+	// the winner's own training; nil: none. ErrDone declines. The strategy does not
+	// hear of it. The journal marks it by its note, so that a study goes on after it
+	// as before it.
+	Last func(told []*Trial) (Proposal, error)
 }
+
+// LastNote marks the trial of Loop.Last.
+const LastNote = "last"
 
 // mostKnown bounds how many networks in a row may be known ones where the
 // budget is a time, which they do not use up.
@@ -38,6 +46,7 @@ const mostKnown = 1000
 type running struct {
 	trial *Trial
 	done  chan error // nil: the outcome is there
+	last  bool       // not the strategy's
 }
 
 // run is the state of one Run.
@@ -50,6 +59,8 @@ type run struct {
 	told    int
 	first   map[string]*Trial // the trial of a network that others copy
 	known   int               // proposals in a row that were copies
+	lasts   int               // trials of Last
+	ended   bool              // the latest trial is one
 	jobs    chan struct{}     // one token a trial under evaluation
 	start   time.Time
 }
@@ -88,10 +99,12 @@ func (r *run) loop(ctx context.Context, window int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !done && len(r.pending) < window && r.more() {
+		marked := r.marked()
+		if !done && !marked && len(r.pending) < window && r.more() {
 			switch p, err := r.Strategy.Ask(ctx); {
 			case err == nil:
-				if err := r.asked(ctx, p); err != nil {
+				r.ended = false
+				if err := r.asked(ctx, p, false); err != nil {
 					return err
 				}
 				continue
@@ -107,12 +120,40 @@ func (r *run) loop(ctx context.Context, window int) error {
 			}
 		}
 		if len(r.pending) == 0 {
-			return nil
+			p, err := r.last(marked)
+			switch {
+			case errors.Is(err, ErrDone):
+				return nil
+			case err == nil:
+				err = r.asked(ctx, p, true)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		if err := r.tell(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// marked says whether the journal's next trial is one of Last.
+func (r *run) marked() bool {
+	n := len(r.trials)
+	return r.Last != nil && n < len(r.kept) && r.kept[n].Trial.Note == LastNote
+}
+
+// last gives the proposal of Last, as the journal has it where it does.
+func (r *run) last(marked bool) (Proposal, error) {
+	if marked {
+		return r.kept[len(r.trials)].Trial.Proposal, nil
+	}
+	if r.Last == nil || r.ended {
+		return Proposal{}, ErrDone
+	}
+	p, err := r.Last(r.trials[:r.told])
+	p.Note = LastNote
+	return p, err
 }
 
 // more says whether the budget has room for another trial. What the journal
@@ -122,7 +163,7 @@ func (r *run) more() bool {
 	switch {
 	case n < len(r.kept):
 		return true
-	case r.Budget > 0 && n >= r.Budget:
+	case r.Budget > 0 && n-r.lasts >= r.Budget:
 		return false
 	case r.Time > 0:
 		return r.journal.Used()+time.Since(r.start) < r.Time && r.known < mostKnown
@@ -132,7 +173,7 @@ func (r *run) more() bool {
 
 // asked makes a trial of a proposal and starts its evaluation, unless its
 // outcome is known.
-func (r *run) asked(ctx context.Context, p Proposal) error {
+func (r *run) asked(ctx context.Context, p Proposal, last bool) error {
 	n := len(r.trials)
 	t := &Trial{ID: int64(n + 1), Seed: TrialSeed(r.Seed, int64(n+1)), Proposal: p}
 	if err := r.Space.Check(p.Genotype); err != nil {
@@ -156,7 +197,10 @@ func (r *run) asked(ctx context.Context, p Proposal) error {
 	} else {
 		r.known = 0
 	}
-	run := running{trial: t}
+	run := running{trial: t, last: last}
+	if last {
+		r.lasts, r.ended = r.lasts+1, true
+	}
 	if n < len(r.kept) {
 		k := r.kept[n]
 		if !sameProposal(t, k.Trial) {
@@ -244,8 +288,10 @@ func (r *run) tell(ctx context.Context) error {
 		}
 	}
 	t.Judge(r.Goal)
-	if err := r.Strategy.Tell(ctx, t); err != nil {
-		return err
+	if !p.last {
+		if err := r.Strategy.Tell(ctx, t); err != nil {
+			return err
+		}
 	}
 	r.pending = r.pending[1:]
 	r.told++

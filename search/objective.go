@@ -26,7 +26,8 @@ var Metrics = []Metric{
 	{"bytes", false, "B", "size of the compiled file"},
 	{"arena", false, "B", "activation memory of the compiled plan"},
 	{"loss", false, "", "validation loss"},
-	{"train_macs", false, "", "multiplications and additions of its training, 3 forward passes a sample"},
+	{"train_macs", false, "", "multiplications and additions of its training, 3 forward passes a sample and one of a teacher"},
+	{"reward", true, "", "of compressing: C(2−C) times accuracy over the teacher's, C the share of its parameters that is gone"},
 	{"score", true, "", "a proxy's score, for strategies that do not train"},
 }
 

@@ -17,7 +17,7 @@ type Proposal struct {
 	// make the network out of the parent's, in the syntax of nasc opt --passes.
 	Edits []string `json:"edits,omitempty"`
 	// Budget is the share of a full training that this trial gets, 0 to 1; 0 is
-	// a full one.
+	// a full one. A last training (Loop.Last) may be several.
 	Budget float64 `json:"budget,omitempty"`
 	// Note is the strategy's own remark for the journal, such as an episode.
 	Note string `json:"note,omitempty"`

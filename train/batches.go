@@ -89,6 +89,7 @@ type batch struct {
 	step   int
 	in     []*ir.Tensor
 	labels []int
+	from   []int // the feed's samples
 	err    error
 }
 
@@ -133,6 +134,7 @@ func (b *batcher) draw(step int, order []int) batch {
 			copy(row[i*len(row)/b.size:], x.RawBytes())
 		}
 		out.labels = append(out.labels, s.label)
+		out.from = append(out.from, b.index[order[(first+i)%len(order)]])
 		if s.label < 0 {
 			continue
 		}
@@ -156,6 +158,18 @@ func (b *batcher) draw(step int, order []int) batch {
 		out.in = append(out.in, x)
 	}
 	return out
+}
+
+// plain is a batch of consecutive samples as they are, the last ones again where
+// there are no more.
+func (b *batcher) plain(first int) batch {
+	c := *b
+	c.augment = Augment{}
+	order := make([]int, b.size)
+	for i := range order {
+		order[i] = min(first+i, len(b.index)-1)
+	}
+	return c.draw(0, order)
 }
 
 // order is the samples' order in an epoch.

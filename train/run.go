@@ -403,7 +403,13 @@ func (j *Job) samples(s *step) error {
 
 // step runs one batch and updates parameters and statistics.
 func (j *Job) step(ctx context.Context, b batch, rate float64) error {
-	if j.teach != nil {
+	switch {
+	case j.teach == nil:
+	case j.Teacher.Remembers(j.Config):
+		if err := j.Teacher.recall(ctx, j, b.from); err != nil {
+			return err
+		}
+	default:
 		if err := j.teach.Run(ctx, b.in[:j.train.s.data], j.answers); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/backends/cpu"
@@ -25,6 +26,56 @@ import (
 type Teacher struct {
 	Graph      *ir.Graph
 	Preprocess *nascfile.Preprocess // how its pictures become inputs; nil: as the student's
+	// Keep is for many jobs on the same data: its answers to samples that no
+	// augmentation changes are computed once.
+	Keep bool
+
+	mu   sync.Mutex
+	kept map[int][][]float32 // by the feed's sample, then output
+}
+
+// Remembers says whether a job with this configuration takes kept answers.
+func (t *Teacher) Remembers(c Config) bool {
+	return t.Keep && c.Augment == (Augment{}) && c.Distill.Mode == "logits"
+}
+
+// recall fills the answers of a batch from those kept. The first call computes
+// all, in the samples' order, so that their bits do not depend on who asks.
+func (t *Teacher) recall(ctx context.Context, j *Job, samples []int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.kept == nil {
+		kept := map[int][][]float32{}
+		s, size := j.train.samples, j.Batch
+		for first := 0; first < len(s.index); first += size {
+			b := j.train.plain(first)
+			if b.err != nil {
+				return b.err
+			}
+			if err := j.teach.Run(ctx, b.in[:j.train.s.data], j.answers); err != nil {
+				return err
+			}
+			for i := first; i < min(first+size, len(s.index)); i++ {
+				var rows [][]float32
+				for _, a := range j.answers {
+					n := a.Len() / size
+					rows = append(rows, slices.Clone(a.F32()[(i-first)*n:][:n]))
+				}
+				kept[s.index[i]] = rows
+			}
+		}
+		t.kept = kept
+	}
+	for i, at := range samples {
+		rows := t.kept[at]
+		if len(rows) != len(j.answers) {
+			return fmt.Errorf("BUG: a teacher that keeps its answers is asked about other data, or for others")
+		}
+		for k, a := range j.answers {
+			copy(a.F32()[i*len(rows[k]):], rows[k])
+		}
+	}
+	return nil
 }
 
 // digest identifies what the teacher computes.

@@ -33,6 +33,8 @@ type Config struct {
 	// since the parent, and the parent's greatest output. It may be called by
 	// several goroutines.
 	Edited func(t *search.Trial, edit string, delta, maxOut float64)
+	// Epoch hears of every epoch of a trial's training, by several goroutines too.
+	Epoch func(t *search.Trial, done, of int)
 }
 
 // Evaluator trains the networks of a space. It may be used by several
@@ -133,6 +135,9 @@ func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network
 	if j.Valid, err = data.NewFeed(e.Data.Valid, inputs, nil); err != nil {
 		return nil, fault{err}
 	}
+	if e.Epoch != nil {
+		j.Report = func(k int, _ train.Epoch) { e.Epoch(t, k, j.Epochs) }
+	}
 	r, err := j.Run(ctx)
 	if err != nil {
 		return nil, fault{err}
@@ -144,7 +149,11 @@ func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network
 	o.Steps = int64(r.Steps)
 	o.Metrics["accuracy"], o.Metrics["loss"] = last.VTop1, last.VLoss
 	e.count(r.Graph, o)
-	o.Metrics["train_macs"] = float64(r.Steps) * float64(j.Batch) * stepMACs * o.Metrics["macs"]
+	sample := stepMACs * o.Metrics["macs"]
+	if e.Teacher != nil && !e.Teacher.Remembers(j.Config) {
+		sample += float64(e.Teacher.Graph.MACs()) // its answer
+	}
+	o.Metrics["train_macs"] = float64(r.Steps) * float64(j.Batch) * sample
 	return r.Graph, nil
 }
 

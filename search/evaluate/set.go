@@ -28,6 +28,25 @@ const keptBytes = 1 << 30
 // the seed, to judge by. valid, where given, is a DATA argument that takes that
 // part's place.
 func Load(train, valid string, share float64, seed uint64) (*Set, error) {
+	return (&Set{}).load(train, valid, share, seed)
+}
+
+// LoadFor is Load for a network that is there already: pictures become inputs
+// in its way.
+func LoadFor(g *ir.Graph, pre *nascfile.Preprocess, train, valid string, share float64, seed uint64) (*Set, error) {
+	if len(g.Inputs) != 1 {
+		return nil, &diag.Error{Place: "network @" + g.Name, Found: fmt.Sprintf("%d inputs", len(g.Inputs)), Wanted: "one"}
+	}
+	s := &Set{Input: g.Inputs[0].Type.Shape[1:]}
+	if pre != nil {
+		p := *pre
+		p.Assumed = false // the networks are trained on it
+		s.Preprocess = &p
+	}
+	return s.load(train, valid, share, seed)
+}
+
+func (s *Set) load(train, valid string, share float64, seed uint64) (*Set, error) {
 	src, err := data.Open(train)
 	if err != nil {
 		return nil, err
@@ -35,7 +54,6 @@ func Load(train, valid string, share float64, seed uint64) (*Set, error) {
 	if valid == "" && !(share > 0 && share < 1) {
 		return nil, &diag.Error{Place: "validation share", Found: fmt.Sprint(share), Wanted: "more than 0 and less than 1"}
 	}
-	s := &Set{}
 	first, err := src.Sample(0)
 	if err != nil {
 		return nil, err
@@ -78,6 +96,12 @@ func Load(train, valid string, share float64, seed uint64) (*Set, error) {
 
 // shape finds how a sample becomes an input.
 func (s *Set) shape(x data.Sample) error {
+	if s.Input != nil { // a network's
+		if x.Picture != nil && s.Preprocess == nil {
+			return &diag.Error{Found: "pictures", Wanted: "tensors: the network's input is no picture", Fix: "say how with --preprocess"}
+		}
+		return nil
+	}
 	if p := x.Picture; p != nil {
 		s.Input = []int{p.H, p.W, p.C}
 		s.Preprocess = data.Assume(ir.T(ir.F32, ir.Batch, p.H, p.W, p.C))

@@ -131,7 +131,7 @@ func (c *Contest) Run(ctx context.Context) (*Result, error) {
 				Wanted: "accuracies after each epoch, which this strategy decides by", Fix: "take a table with curve_seed columns",
 			}
 		}
-		if r.Grows {
+		if r.Grows || r.Compresses {
 			return nil, &diag.Error{
 				Place: "strategy " + r.Name, Found: "a table of networks", Wanted: "networks that are trained: this strategy hands weights on",
 				Fix: "compare it by nasc search on a space",

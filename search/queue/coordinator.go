@@ -95,6 +95,15 @@ func (c *Coordinator) open(ctx context.Context) error {
 		return err
 	}
 	c.blobs = blobs{ctx, store}
+	if c.Task.Teacher {
+		file, err := c.Weights.Get(c.Task.Digest)
+		if err == nil {
+			_, err = c.blobs.Put(file)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	mine, err := c.js.CreateOrUpdateConsumer(ctx, resultStream(c.Study), jetstream.ConsumerConfig{
 		Durable: "coordinator", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 5 * time.Second, MaxAckPending: -1,
 	})

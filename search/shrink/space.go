@@ -38,6 +38,7 @@ const Features = 10
 type Space struct {
 	Teacher *ir.Graph
 	Layers  []Layer
+	Source  string   // the teacher's file, for messages
 	blocks  []string // the additions of residual blocks
 	members [][]int  // layers of each block
 	genes   []arch.Gene
@@ -90,7 +91,12 @@ func New(teacher *ir.Graph) (*Space, error) {
 }
 
 // Name says where the space comes from.
-func (s *Space) Name() string { return "shrunk @" + s.Teacher.Name }
+func (s *Space) Name() string {
+	if s.Source != "" {
+		return "students of " + s.Source
+	}
+	return "students of @" + s.Teacher.Name
+}
 
 // Genes are, for each layer, whether it stays, then for each how much of it.
 func (s *Space) Genes() []arch.Gene { return s.genes }
@@ -144,6 +150,39 @@ func (s *Space) Edits(g search.Genotype) []string {
 		}
 	}
 	return edits
+}
+
+// Network is the teacher after the edits, with the weights that stay.
+func (s *Space) Network(ctx context.Context, g search.Genotype) (*ir.Graph, error) {
+	net := s.Teacher.Clone()
+	for _, edit := range s.Edits(g) {
+		if _, err := morph.Edit(ctx, net, edit); err != nil {
+			return nil, err
+		}
+	}
+	return net, nil
+}
+
+// Smallest is the network of which layer after layer goes where it can, and of
+// the others the least share stays.
+func (s *Space) Smallest() search.Genotype {
+	g := make(search.Genotype, len(s.genes))
+	for i := range s.Layers {
+		if g[i] = 1; !s.Valid(g) {
+			g[i] = 0
+		}
+	}
+	for _, i := range s.leaders(g) {
+		g[len(s.Layers)+i] = len(Shares) - 1
+	}
+	return g
+}
+
+// Reward is C(2−C) times a student's accuracy as a share of the teacher's, where
+// C is the share of parameters that are gone: the last of them count for little.
+func Reward(accuracy, params float64) float64 {
+	c := 1 - params
+	return c * (2 - c) * accuracy
 }
 
 // removals are the passes that take layers away: whole blocks where nothing of

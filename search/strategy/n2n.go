@@ -49,12 +49,15 @@ type rollout struct {
 	reward   float64
 }
 
+// timedRemoval is the episodes of the first policy where the budget is a time.
+const timedRemoval = 10
+
 // invalid is the reward of a network that cannot be.
 const invalid = -1
 
 var n2nOptions = []Option{
 	{"rollouts", "5", "networks in an episode"},
-	{"removal", "10", "episodes in which layers are removed"},
+	{"removal", "-1", "episodes in which layers are removed; -1: a third of the budget's, 10 where the budget is a time"},
 	{"shrinkage", "0", "episodes in which layers become narrower, after those; 0: until the budget is used"},
 	{"rate", "0.003", "learning rate of the policy that removes"},
 	{"entropy", "0.01", "weight of that policy's entropy: it must not settle on keeping all"},
@@ -68,7 +71,7 @@ func newN2N(s search.Setup) (search.Strategy, error) {
 	c := controller.ShrinkerConfig{Features: shrink.Features, Shares: len(shrink.Shares), Seed: s.Seed}
 	if err := settings(s, []ranged{
 		{"rollouts", 1, 1000, &x.rollouts},
-		{"removal", 0, 1e6, &x.removal},
+		{"removal", -1, 1e6, &x.removal},
 		{"shrinkage", 0, 1e6, &x.shrinks},
 		{"rate", 0, 1, &c.Rate},
 		{"entropy", 0, 10, &c.Entropy},
@@ -76,6 +79,11 @@ func newN2N(s search.Setup) (search.Strategy, error) {
 		{"share", 0.001, 1, &x.share},
 	}); err != nil {
 		return nil, err
+	}
+	if x.removal < 0 {
+		if x.removal = timedRemoval; s.Budget > 0 {
+			x.removal = s.Budget / x.rollouts / 3
+		}
 	}
 	var learned []byte
 	if path := s.Options["policy"]; path != "" {
@@ -86,7 +94,7 @@ func newN2N(s search.Setup) (search.Strategy, error) {
 	}
 	var ok bool
 	if x.space, ok = s.Space.(*shrink.Space); !ok {
-		return nil, &diag.Error{Place: "space " + s.Space.Name(), Found: "a space without a teacher", Wanted: "one that a trained network becomes (search/shrink): no command opens it yet"}
+		return nil, &diag.Error{Place: "space " + s.Space.Name(), Found: "a space without a teacher", Wanted: "the students of a trained network", Fix: "nasc compress MODEL --strategy n2n"}
 	}
 	c.Rollouts, c.Length = x.rollouts, len(x.space.Layers)
 	var err error
@@ -238,15 +246,12 @@ func (x *n2n) Tell(_ context.Context, t *search.Trial) error {
 // and beyond it the penalty would go away again.
 const clampEpoch = 15
 
-// reward is C(2−C)·A/A_teacher, where C is the share of parameters that are
-// gone: the last of them count for little. A network beyond a limit has less, and less and
-// less.
+// reward is shrink's; a network beyond a limit has less, and less and less.
 func (x *n2n) reward(t *search.Trial) float64 {
 	if t.Fault != "" {
 		return invalid
 	}
-	c := 1 - t.Metrics["params"]/x.teacher.Metrics["params"]
-	r := c * (2 - c) * t.Metrics["accuracy"] / x.teacher.Metrics["accuracy"]
+	r := shrink.Reward(t.Metrics["accuracy"]/x.teacher.Metrics["accuracy"], t.Metrics["params"]/x.teacher.Metrics["params"])
 	if t.Violation > 0 {
 		e := constraint(x.epoch)
 		r = e - 1 + e*r

@@ -22,7 +22,18 @@ type Row struct {
 	Partial   bool // asks for shares of a training, and to go on with one
 	Single    bool // proposes one network and ends: nothing is learned from trials
 	Grows     bool // networks inherit their weights: needs networks that can be built, and training
-	New       func(search.Setup) (search.Strategy, error)
+	// Compresses: its space is a trained network's students (search/shrink), which
+	// nasc compress opens; Goal's first objective is the reward. One that is also a
+	// Learner leaves what it learned.
+	Compresses bool
+	New        func(search.Setup) (search.Strategy, error)
+}
+
+// Learner is a strategy whose policy serves for other searches: an option names
+// the file to begin with.
+type Learner interface {
+	search.Strategy
+	Policies() ([]byte, error)
 }
 
 // Option is a setting of a strategy.
@@ -94,7 +105,7 @@ var Table = []Row{
 		Name: "deepmad", Doc: "the one network with the most entropy within limits on macs and params; trains none to find it", Paper: "Shen et al. 2023", New: newDeepMAD, Single: true,
 		Options: []Option{{"rho", "0", "greatest depth over mean width; 0: 0.5, or 2 with depthwise layers"}},
 	},
-	{Name: "n2n", Doc: "recurrent policies remove a trained network's layers, then their channels; students learn from it (from Go, no command yet)", Paper: "Ashok et al. 2018", New: newN2N, Grows: true, Options: n2nOptions},
+	{Name: "n2n", Doc: "recurrent policies remove a trained network's layers, then their channels; students learn from it (nasc compress)", Paper: "Ashok et al. 2018", New: newN2N, Compresses: true, Options: n2nOptions},
 	{Name: "random-growth", Doc: "the steps of eas, by chance", Paper: "Cai et al. 2018", New: newRandomGrowth, Grows: true, Options: growthOptions},
 }
 

@@ -14,8 +14,8 @@ CREATE TABLE study (
 	id           INTEGER PRIMARY KEY CHECK (id = 1),
 	uid          TEXT NOT NULL,    -- drawn when it was begun
 	space        TEXT NOT NULL,    -- its name
-	space_text   TEXT NOT NULL,    -- the architecture file, or what names the table
-	space_digest TEXT NOT NULL,    -- SHA-256 of the text, or of the table's file
+	space_text   TEXT NOT NULL,    -- the architecture file, or what names the table, or the teacher in the folder of weights
+	space_digest TEXT NOT NULL,    -- SHA-256 of the text, or of the file of table or teacher
 	strategy     TEXT NOT NULL,
 	options      TEXT NOT NULL,    -- JSON object
 	objective    TEXT NOT NULL,    -- accuracy, or accuracy,ms

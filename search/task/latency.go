@@ -19,11 +19,18 @@ import (
 
 // compiled is a network as the target runs it, with weights that say nothing.
 func (o *Opened) compiled(ctx context.Context, g search.Genotype) (backends.Executable, *ir.Graph, error) {
-	text, err := o.Arch.Instance(g)
-	if err != nil {
-		return nil, nil, err
+	var net *ir.Graph
+	var err error
+	if o.Students != nil {
+		if net, err = o.Students.Network(ctx, g); err == nil {
+			net, err = nasc.SyntheticGraph(ctx, net, o.Target, 1)
+		}
+	} else {
+		var text string
+		if text, err = o.Arch.Instance(g); err == nil {
+			net, err = nasc.Synthetic(ctx, "network "+g.String(), text, o.Target, 1)
+		}
 	}
-	net, err := nasc.Synthetic(ctx, "network "+g.String(), text, o.Target, 1)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -34,8 +41,12 @@ func (o *Opened) compiled(ctx context.Context, g search.Genotype) (backends.Exec
 // where the space's networks are sums of their blocks, otherwise from each
 // network's compiled plan. progress counts the networks compiled beforehand.
 func (o *Opened) WithLatency(ctx context.Context, table *latency.Table, progress func(done, total int)) error {
-	if o.Arch == nil {
+	if o.Table != nil {
 		return &diag.Error{Place: "--table", Found: "a tabular benchmark", Wanted: "a space: a benchmark's networks have their own ms"}
+	}
+	if o.Students != nil {
+		o.predict(ctx, table)
+		return nil
 	}
 	chain, err := nasc.PrepareSpace(ctx, o.Arch, table, nasc.PrepareOptions{Target: o.Target, Threads: max(1, o.Threads), Seed: o.Seed, Progress: progress})
 	var d *diag.Error
@@ -49,32 +60,37 @@ func (o *Opened) WithLatency(ctx context.Context, table *latency.Table, progress
 			return map[string]float64{"ms": ms}, nil
 		})
 	case errors.As(err, &d) && d.Place == "space "+o.Arch.Name: // not a sum of its blocks
-		o.add("ms", func(g search.Genotype) (map[string]float64, error) {
-			e, _, err := o.compiled(ctx, g)
-			if err != nil {
-				return nil, err
-			}
-			defer e.Close()
-			p, ok := e.(backends.Planned)
-			if !ok {
-				return nil, &diag.Error{Place: "--target", Found: o.Target, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
-			}
-			pred, err := table.Predict(p)
-			if err != nil {
-				return nil, err
-			}
-			return map[string]float64{"ms": pred.Total}, nil
-		})
+		o.predict(ctx, table)
 	default:
 		return err
 	}
 	return nil
 }
 
+// predict adds ms from each network's compiled plan.
+func (o *Opened) predict(ctx context.Context, table *latency.Table) {
+	o.add("ms", func(g search.Genotype) (map[string]float64, error) {
+		e, _, err := o.compiled(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		defer e.Close()
+		p, ok := e.(backends.Planned)
+		if !ok {
+			return nil, &diag.Error{Place: "--target", Found: o.Target, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
+		}
+		pred, err := table.Predict(p)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]float64{"ms": pred.Total}, nil
+	})
+}
+
 // WithSizes adds bytes and arena, those of the network compiled for the target,
 // which takes a compilation a network.
 func (o *Opened) WithSizes(ctx context.Context) {
-	if o.Arch == nil {
+	if o.Table != nil {
 		return // a benchmark's networks have theirs, or none
 	}
 	o.add("bytes", func(g search.Genotype) (map[string]float64, error) {

@@ -61,6 +61,12 @@ func (o *Opened) least(metric string) (float64, error) {
 		return v, err == nil && ok // a network that cannot be built is none that keeps the limit
 	}
 	best, known := math.Inf(1), false
+	if o.Students != nil {
+		if v, ok := value(o.Students.Smallest()); ok {
+			return v, nil
+		}
+		return 0, nil
+	}
 	if n := o.Space.Count(); o.Table != nil || n.IsInt64() && n.Int64() <= exhaustive {
 		each(o.Space, func(g search.Genotype) {
 			if v, ok := value(g); ok {

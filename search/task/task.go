@@ -12,6 +12,7 @@ import (
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/search"
 	"github.com/nasc-dev/nasc/search/evaluate"
+	"github.com/nasc-dev/nasc/search/shrink"
 	"github.com/nasc-dev/nasc/search/tabular"
 	"github.com/nasc-dev/nasc/train"
 )
@@ -23,7 +24,10 @@ type Task struct {
 	Space string `json:"space,omitempty"`
 	File  string `json:"file,omitempty"` // the space's, for messages
 	Bench string `json:"bench,omitempty"`
-	// Digest is that of Space, or of the benchmark's file.
+	// Teacher says that Digest is a trained network's in the store, and its
+	// students are searched (OpenTeacher).
+	Teacher bool `json:"teacher,omitempty"`
+	// Digest is that of Space, of the benchmark's file or of the teacher.
 	Digest string `json:"digest"`
 
 	Data   string       `json:"data,omitempty"` // DATA to train on
@@ -82,10 +86,11 @@ func IsBench(name string) bool {
 // Opened is a task made ready.
 type Opened struct {
 	Task
-	Space search.Space
-	Arch  *arch.Space // nil: a tabular benchmark
-	Table *tabular.Table
-	Data  *evaluate.Set
+	Space    search.Space
+	Arch     *arch.Space    // nil: the space is no architecture file's
+	Table    *tabular.Table // nil: the space is no tabular benchmark's
+	Students *shrink.Space  // nil: the space is no teacher's
+	Data     *evaluate.Set
 	// Cheap gives what is known of a network without training it. WithLatency
 	// adds ms to it.
 	Cheap func(search.Genotype) (map[string]float64, error)
@@ -111,12 +116,15 @@ func (t Task) Open(store search.Store, edited func(t *search.Trial, edit string,
 		o.Space, o.Cheap, o.Trains = o.Table.Space(), o.Table.Cheap, o.Table
 		return o, nil
 	}
+	if t.Data == "" {
+		return nil, &diag.Error{Place: "--data", Found: "nothing", Wanted: "labelled DATA to train the networks on"}
+	}
+	if t.Teacher {
+		return o, o.openTeacher(store)
+	}
 	s, err := arch.ParseSpace(t.File, []byte(t.Space))
 	if err != nil {
 		return nil, err
-	}
-	if t.Data == "" {
-		return nil, &diag.Error{Place: "--data", Found: "nothing", Wanted: "labelled DATA to train the networks on"}
 	}
 	if o.Data, err = evaluate.Load(t.Data, t.Val, t.Share, t.Seed); err != nil {
 		return nil, err
@@ -133,14 +141,15 @@ func (t Task) Open(store search.Store, edited func(t *search.Trial, edit string,
 }
 
 // Screened is the evaluator with what is known beforehand: it becomes part of
-// the outcome, and a network that it says breaks a limit is not trained.
+// the outcome, and a network that it says breaks a limit is not trained. Students
+// are: what they still know is part of the reward.
 func (o *Opened) Screened(goal search.Goal, inner search.Evaluator) search.Evaluator {
 	return search.EvaluatorFunc(func(ctx context.Context, t *search.Trial) (search.Outcome, error) {
 		cheap, err := o.Cheap(t.Genotype)
 		if err != nil {
 			return search.Outcome{Fault: err.Error()}, nil
 		}
-		if goal.Violation(cheap) > 0 {
+		if goal.Violation(cheap) > 0 && o.Students == nil {
 			m := map[string]float64{}
 			for k, v := range cheap {
 				m[k] = v
@@ -165,7 +174,7 @@ func (o *Opened) Screened(goal search.Goal, inner search.Evaluator) search.Evalu
 
 // Check says which of the goal's metrics nothing gives.
 func (o *Opened) Check(goal search.Goal) error {
-	known := map[string]bool{"accuracy": true, "loss": o.Arch != nil, "train_macs": o.Arch != nil, "ms": o.Measure}
+	known := map[string]bool{"accuracy": true, "loss": o.Table == nil, "train_macs": o.Table == nil, "ms": o.Measure, "reward": o.Students != nil}
 	m, err := o.Cheap(search.Canonical(o.Space, make(search.Genotype, len(o.Space.Genes()))))
 	if err != nil {
 		return err

@@ -1,14 +1,11 @@
 package controller
 
 import (
-	"encoding/json"
 	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
-
-	"github.com/nasc-dev/nasc/internal/diag"
 )
 
 // ShrinkerConfig is the size of a Shrinker's world.
@@ -218,34 +215,4 @@ func (s *Shrinker) LearnShare(layers [][]float64, shares [][]int, advantage []fl
 	}
 	_, err := call(s.learnShare, f, m, chosen, gain)
 	return err
-}
-
-// saved is the form of policies in a file.
-type saved struct {
-	Form    string
-	Weights map[string][][]float32
-}
-
-const shrinkerForm = "nasc n2n policies 1"
-
-// Save gives the weights of both policies, for Load.
-func (s *Shrinker) Save() ([]byte, error) {
-	v := saved{shrinkerForm, map[string][][]float32{}}
-	for _, p := range []*policy{s.keeps, s.narrows} {
-		if err := p.weights(v.Weights); err != nil {
-			return nil, err
-		}
-	}
-	return json.Marshal(v)
-}
-
-// Load begins with the weights that another Shrinker saved. It must come before
-// the first decision.
-func (s *Shrinker) Load(file []byte) error {
-	var v saved
-	if err := json.Unmarshal(file, &v); err != nil || v.Form != shrinkerForm {
-		return &diag.Error{Place: "policy", Found: "no policies of n2n", Wanted: "a file with what Save gave", Err: err}
-	}
-	s.keeps.given, s.narrows.given = v.Weights, v.Weights
-	return nil
 }

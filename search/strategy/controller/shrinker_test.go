@@ -104,10 +104,54 @@ func TestShrinkerLearnsAndCarriesOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := wrong.Load(file); err != nil {
+	if err := wrong.Load(file); err == nil || !strings.Contains(err.Error(), "policies of 2 numbers of a layer; wanted 3") {
+		t.Errorf("policies of another world: %v", err)
+	}
+}
+
+// A file gives back what was saved, also where a policy did not decide in
+// between; another file, and one that was changed anywhere, are refused.
+func TestShrinkerFile(t *testing.T) {
+	layers, may := [][]float64{{1, 0}, {1, 1}}, []bool{true, true}
+	r := rand.New(rand.NewPCG(7, 7))
+	s := shrinker(t, 4)
+	keep, err := s.Keep(layers, may, r.Float64)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := wrong.Keep([][]float64{{1, 0, 0}}, all[:1], r.Float64); err == nil || !strings.Contains(err.Error(), "the policy's weights") {
-		t.Errorf("weights of another shape: %v", err)
+	if _, err := s.Share(layers, r.Float64); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.LearnKeep(layers, may, keep, []float64{1, -1, 1, 0, 0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	file, err := s.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := shrinker(t, 4)
+	if err := other.Load(file); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := other.Save(); err != nil || string(again) != string(file) { // nothing decided yet
+		t.Errorf("saved again at once: %d of %d bytes, %v", len(again), len(file), err)
+	}
+	if _, err := other.Keep(layers, may, r.Float64); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := other.Save(); err != nil || string(again) != string(file) {
+		t.Errorf("saved again: %d of %d bytes, %v", len(again), len(file), err)
+	}
+	for at := range 40 {
+		bad := []byte(string(file))
+		bad[at*len(file)/40] ^= 1
+		if err := shrinker(t, 4).Load(bad); err == nil {
+			t.Errorf("a bit changed at %d is taken", at*len(file)/40)
+		}
+	}
+	for _, bad := range []string{"", "{}", string(file[:len(file)/2])} {
+		if err := shrinker(t, 4).Load([]byte(bad)); err == nil || !strings.Contains(err.Error(), "no policies of n2n") {
+			t.Errorf("%.20q: %v", bad, err)
+		}
 	}
 }
