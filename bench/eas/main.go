@@ -107,6 +107,7 @@ func main() {
 	flag.StringVar(&b.dir, "data", "", "folder of MNIST's four files")
 	spaces := flag.String("spaces", "plain-cnn,densenet", "spaces to compare on")
 	seeds := flag.Int("seeds", 5, "paired seeds")
+	from := flag.Uint64("seed", 1, "the first of them")
 	jobs := flag.Int("jobs", 1, "runs at once, one thread each")
 	state := flag.String("state", "eas.jsonl", "file that keeps what is done, to go on from")
 	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
@@ -117,7 +118,7 @@ func main() {
 	defer stop()
 	err := override(*try)
 	if err == nil {
-		err = b.main(ctx, *spaces, *seeds, *jobs, *state, *report)
+		err = b.main(ctx, *spaces, *from, *seeds, *jobs, *state, *report)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -125,7 +126,7 @@ func main() {
 	}
 }
 
-func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state, report string) error {
+func (b *bench) main(ctx context.Context, spaces string, from uint64, seeds, jobs int, state, report string) error {
 	b.config = train.Default()
 	b.config.Augment.Crop = 1
 	var err error
@@ -143,7 +144,7 @@ func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state,
 		for _, s := range settings {
 			if strings.Contains(","+spaces+",", ","+s.space+",") {
 				// From scratch needs the network that EAS ends with.
-				all = append(all, work{s, uint64(seed + 1), []string{"eas", "scratch"}}, work{s, uint64(seed + 1), []string{"random-growth"}})
+				all = append(all, work{s, from + uint64(seed), []string{"eas", "scratch"}}, work{s, from + uint64(seed), []string{"random-growth"}})
 			}
 		}
 	}
@@ -167,7 +168,7 @@ func (b *bench) main(ctx context.Context, spaces string, seeds, jobs int, state,
 	if err != nil {
 		return err
 	}
-	text := b.markdown(spaces, seeds)
+	text := b.markdown(spaces, from, seeds)
 	if report == "" {
 		fmt.Print(text)
 		return nil

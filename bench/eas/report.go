@@ -17,7 +17,7 @@ var arms = []struct{ name, doc string }{
 }
 
 // markdown is the report.
-func (b *bench) markdown(spaces string, seeds int) string {
+func (b *bench) markdown(spaces string, from uint64, seeds int) string {
 	var w strings.Builder
 	fmt.Fprintf(&w, "# EAS against growth by chance and training from scratch\n\n%s, %s, one thread a run. `make eas`.\n\n", time.Now().Format(time.DateOnly), machine())
 	fmt.Fprintf(&w, `Data: MNIST pooled to 14×14. 1,600 pictures to train on and 400 to judge by, split by the seed, of the 2,000 of m2k; what is
@@ -36,7 +36,7 @@ All trainings: AdamW, batch %d, one cosine each, pictures shifted by up to a pix
 		test := map[string][]float64{}
 		for seed := range seeds {
 			for _, a := range arms {
-				r, ok := b.runs.Get(key(run{Space: s.space, Arm: a.name, Seed: uint64(seed + 1)}))
+				r, ok := b.runs.Get(key(run{Space: s.space, Arm: a.name, Seed: from + uint64(seed)}))
 				if !ok {
 					continue
 				}
