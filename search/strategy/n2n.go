@@ -32,7 +32,7 @@ type n2n struct {
 	episode  int  // of this policy, from 1
 	epoch    int  // of both
 	best     *search.Trial
-	bestR    float64
+	bestR    float64         // its reward without penalty: those of different epochs do not compare
 	from     search.Genotype // what the second policy narrows
 	now      []*rollout      // of this episode
 	queue    []*rollout      // not asked for
@@ -233,8 +233,8 @@ func (x *n2n) Tell(_ context.Context, t *search.Trial) error {
 		return nil
 	}
 	r.reward = x.reward(t)
-	if t.Fault == "" && (x.best == nil || r.reward > x.bestR) {
-		x.best, x.bestR = t, r.reward
+	if plain := x.plain(t); t.Fault == "" && (x.best == nil || plain > x.bestR) {
+		x.best, x.bestR = t, plain
 	}
 	if len(x.open)+len(x.queue) > 0 {
 		return nil
@@ -251,12 +251,17 @@ func (x *n2n) reward(t *search.Trial) float64 {
 	if t.Fault != "" {
 		return invalid
 	}
-	r := shrink.Reward(t.Metrics["accuracy"]/x.teacher.Metrics["accuracy"], t.Metrics["params"]/x.teacher.Metrics["params"])
+	r := x.plain(t)
 	if t.Violation > 0 {
 		e := constraint(x.epoch)
 		r = e - 1 + e*r
 	}
 	return r
+}
+
+// plain is shrink's reward.
+func (x *n2n) plain(t *search.Trial) float64 {
+	return shrink.Reward(t.Metrics["accuracy"]/x.teacher.Metrics["accuracy"], t.Metrics["params"]/x.teacher.Metrics["params"])
 }
 
 // constraint is ε of an epoch, from 1 to 0.
