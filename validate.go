@@ -84,6 +84,111 @@ func MeasureNet(ctx context.Context, e backends.Executable, g *ir.Graph, threads
 	return m, nil
 }
 
+// Runnable is a network that is ready to run.
+type Runnable struct {
+	Exec  backends.Executable
+	Graph *ir.Graph
+}
+
+// visits is how often a process comes back to each of its networks: a
+// neighbour's burst of work lasts about a second and spoils one visit, not the
+// middle of them.
+const visits = 5
+
+// MeasureNets runs networks in turns, each for about the time d in all, and
+// gives each the median of its visits' medians.
+func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Duration) ([]*Measured, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	type state struct {
+		in, out []*ir.Tensor
+		took    []time.Duration
+		steps   [][]float64
+		medians []float64
+		m       Measured
+	}
+	nets := make([]state, len(list))
+	for visit := range visits {
+		for i, r := range list {
+			s := &nets[i]
+			if visit == 0 {
+				s.in, s.out = passes.RandomInputs(r.Graph, 1), backends.NewOutputs(r.Graph)
+			}
+			p, planned := r.Exec.(backends.Planned)
+			if planned && visit == 0 {
+				s.took = make([]time.Duration, len(p.Steps()))
+				s.steps = make([][]float64, len(p.Steps()))
+			}
+			warm := visitWarm
+			if visit == 0 {
+				warm *= 3
+			}
+			for begun, n := time.Now(), 0; n < 1 || visit == 0 && n < 2 || time.Since(begun) < warm; n++ {
+				if err := r.Exec.Run(ctx, s.in, s.out); err != nil {
+					return nil, err
+				}
+			}
+			var whole, broken []float64
+			for begun := time.Now(); len(whole) < visitRuns && time.Since(begun) < 4*d/visits || len(whole)+len(broken) < visitRuns || time.Since(begun) < d/visits; {
+				ms, clean, err := timedRun(ctx, r.Exec, s.in, s.out, threads, planned)
+				if err != nil {
+					return nil, err
+				}
+				if clean {
+					whole = append(whole, ms)
+				} else {
+					broken = append(broken, ms)
+				}
+			}
+			if len(whole) < visitRuns {
+				whole, broken = append(whole, broken...), nil
+			}
+			s.medians = append(s.medians, medianOf(whole))
+			s.m.Runs, s.m.Broken = s.m.Runs+len(whole), s.m.Broken+len(broken)
+			if !planned {
+				continue
+			}
+			clear(s.took)
+			if err := p.RunTimed(ctx, s.in, s.out, s.took); err != nil {
+				return nil, err
+			}
+			for k, t := range s.took {
+				s.steps[k] = append(s.steps[k], float64(t.Nanoseconds())/1e6)
+			}
+		}
+	}
+	var out []*Measured
+	for i := range nets {
+		s := &nets[i]
+		s.m.Median = medianOf(s.medians)
+		for _, t := range s.steps {
+			s.m.Steps = append(s.m.Steps, medianOf(t))
+		}
+		out = append(out, &s.m)
+	}
+	return out, nil
+}
+
+// Of a visit: how long it warms up, and runs at least.
+const visitWarm, visitRuns = 2 * time.Millisecond, 3
+
+// timedRun is one run in ms; clean says that the system gave the CPU to nobody
+// else meanwhile. A run of one thread that was not takes its own time.
+func timedRun(ctx context.Context, e backends.Executable, in, out []*ir.Tensor, threads int, planned bool) (ms float64, clean bool, err error) {
+	taken := latency.Switches(threads)
+	cpu, _ := latency.CPUTime()
+	start := time.Now()
+	err = e.Run(ctx, in, out)
+	ms = float64(time.Since(start).Nanoseconds()) / 1e6
+	if clean = latency.Switches(threads) == taken; clean || threads > 1 || !planned {
+		return ms, clean, err
+	}
+	if now, ok := latency.CPUTime(); ok {
+		ms = min(ms, float64((now-cpu).Nanoseconds())/1e6)
+	}
+	return ms, clean, err
+}
+
 // Undisturbed runs: enoughClean are waited for, leastClean make a median; with
 // fewer all runs count, the disturbed ones by the thread's own time.
 const enoughClean, leastClean = 15, 5
@@ -111,8 +216,8 @@ type ValidateOptions struct {
 	// Log keeps what was measured until all is: a validation that was stopped
 	// goes on from there [not kept].
 	Log string
-	// Measure runs a file in a process of its own.
-	Measure  func(ctx context.Context, file string) (*Measured, error)
+	// Measure runs files in a process of their own, in turns.
+	Measure  func(ctx context.Context, files []string) ([]*Measured, error)
 	Progress func(done, total int)
 }
 
@@ -158,9 +263,10 @@ type ValidFamily struct {
 	MAPE      float64 `json:"mape"` // over networks
 }
 
-// validateAtOnce is how many networks are measured in turns, as long as their
-// files take no more than validateBytes: the processes of one network are far
-// apart in time then, and see the machine in different moods.
+// validateAtOnce is how many networks share a process, in which they take
+// turns, as long as their files take no more than validateBytes: what is measured
+// of one network is far apart in time then, and sees the machine in different
+// moods.
 const validateAtOnce, validateBytes = 128, 1 << 30
 
 // candidate is a network to validate.
@@ -276,26 +382,34 @@ func (t *turns) add(c candidate) error {
 	return nil
 }
 
-// measure gives each network its rounds: those of the time and those of the
-// second measurement alternate.
+// measure gives the networks their rounds, a fresh process each: those of the
+// time and those of the second measurement alternate.
 func (t *turns) measure(ctx context.Context) error {
 	times := make([][2][]float64, len(t.nets))
 	for r := range 2 * t.o.Rounds {
-		for i, n := range t.nets {
-			net := &t.v.Networks[n.net]
-			m := t.log.find(net.Name, r)
-			if m == nil {
-				var err error
-				if m, err = t.o.Measure(ctx, n.file); err != nil {
-					return diag.At(net.Name, err)
-				}
+		var files, names []string
+		for _, n := range t.nets {
+			if name := t.v.Networks[n.net].Name; t.log.find(name, r) == nil {
+				files, names = append(files, n.file), append(names, name)
+			}
+		}
+		if len(files) > 0 {
+			ms, err := t.o.Measure(ctx, files)
+			if err != nil {
+				return err
+			}
+			for i, m := range ms {
 				if r > 0 {
 					m.Steps = nil // the first's are enough
 				}
-				if err := t.log.add(net.Name, r, m); err != nil {
+				if err := t.log.add(names[i], r, m); err != nil {
 					return err
 				}
 			}
+		}
+		for i, n := range t.nets {
+			net := &t.v.Networks[n.net]
+			m := t.log.find(net.Name, r)
 			times[i][r%2] = append(times[i][r%2], m.Median)
 			for k, s := range n.steps {
 				if r == 0 && k < len(m.Steps) {

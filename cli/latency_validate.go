@@ -85,9 +85,9 @@ func (a *app) latencyValidate() *cobra.Command {
 	c := &cobra.Command{
 		Use: "validate --table F --space S --n 100", Short: "predict networks that the table has not seen, measure them, compare", Args: cobra.NoArgs,
 		Long: `validate draws networks of the spaces that were not measured into the table as a whole, predicts
-them, and measures each in processes of its own that take turns: the median of the processes is what
-is compared with. As many processes again give a second measurement: how far that is from the first
-is the noise that no prediction can be better than. What was measured is kept beside the table until
+them, and measures them in fresh processes, in which they take turns: the median of the processes is
+what is compared with. As many processes again, between those, give a second measurement: how far that
+is from the first is the noise that no prediction can be better than. What was measured is kept beside the table until
 all is: after an interruption the same command goes on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -160,7 +160,7 @@ all is: after an interruption the same command goes on.`,
 	f.StringSliceVar(&models, "models", nil, "models to compare on, too")
 	f.IntVar(&n, "n", 100, "networks of each space")
 	f.IntVar(&rounds, "rounds", 3, "processes whose median is a network's time, and as many again")
-	f.DurationVar(&took, "time", 300*time.Millisecond, "time of one process's runs")
+	f.DurationVar(&took, "time", 300*time.Millisecond, "time of a network's runs in one process")
 	f.Uint64Var(&seed, "seed", 1, "seed of the networks")
 	f.StringVar(&report, "report", "", "write a page with charts here")
 	return c
@@ -179,14 +179,14 @@ func netName(path string, g *ir.Graph) string {
 	return fmt.Sprintf("%s#%08x", filepath.Base(path), crc32.ChecksumIEEE([]byte(g.Body())))
 }
 
-// elsewhere measures a file in a process of its own.
-func (t *tableFlags) elsewhere(took time.Duration) func(ctx context.Context, file string) (*nasc.Measured, error) {
-	return func(ctx context.Context, file string) (*nasc.Measured, error) {
+// elsewhere measures files in a process of their own.
+func (t *tableFlags) elsewhere(took time.Duration) func(ctx context.Context, files []string) ([]*nasc.Measured, error) {
+	return func(ctx context.Context, files []string) ([]*nasc.Measured, error) {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, self, "latency", "measure", file, "--json", "--target", t.target, "--threads", fmt.Sprint(t.threads), "--batch", fmt.Sprint(t.batch), "--time", took.String())
+		cmd := exec.CommandContext(ctx, self, append([]string{"latency", "measure", "--json", "--target", t.target, "--threads", fmt.Sprint(t.threads), "--batch", fmt.Sprint(t.batch), "--time", took.String()}, files...)...)
 		cmd.Args[0] = os.Args[0]
 		out, err := cmd.Output()
 		if ctx.Err() != nil {
@@ -198,12 +198,18 @@ func (t *tableFlags) elsewhere(took time.Duration) func(ctx context.Context, fil
 			}
 			return nil, fmt.Errorf("measuring in another process: %w", err)
 		}
-		var m nasc.Measured
-		return &m, json.Unmarshal(out, &m)
+		var ms []*nasc.Measured
+		if err := json.Unmarshal(out, &ms); err != nil {
+			return nil, err
+		}
+		if len(ms) != len(files) {
+			return nil, fmt.Errorf("measuring in another process: %d times of %d networks", len(ms), len(files))
+		}
+		return ms, nil
 	}
 }
 
-// latencyMeasure is what validate and adapt run in processes of their own.
+// latencyMeasure is what validate runs in processes of their own.
 func (a *app) latencyMeasure() *cobra.Command {
 	var (
 		target         string
@@ -211,27 +217,35 @@ func (a *app) latencyMeasure() *cobra.Command {
 		took           time.Duration
 	)
 	c := &cobra.Command{
-		Use: "measure FILE", Short: "the median time of runs, and of each step", Args: cobra.ExactArgs(1), Hidden: true,
+		Use: "measure FILE...", Short: "the median time of runs, and of each step, of networks that take turns", Args: cobra.MinimumNArgs(1), Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := ready(cmd, args[0], nil)
+			var list []nasc.Runnable
+			for _, file := range args {
+				m, err := ready(cmd, file, nil)
+				if err != nil {
+					return err
+				}
+				defer m.Close()
+				t := targetOf(target, m)
+				if base, _ := backends.SplitName(t); slices.Contains(latency.ByBlocks, base) && len(list) == 0 {
+					defer latency.Pin(threads)() // its threads begin here and take no number
+				}
+				e, g, err := nasc.Start(m.Graph(), t, batch, threads)
+				if err != nil {
+					return err
+				}
+				defer e.Close()
+				list = append(list, nasc.Runnable{Exec: e, Graph: g})
+			}
+			r, err := nasc.MeasureNets(cmd.Context(), list, threads, took)
 			if err != nil {
 				return err
 			}
-			defer m.Close()
-			target = targetOf(target, m)
-			if base, _ := backends.SplitName(target); slices.Contains(latency.ByBlocks, base) {
-				defer latency.Pin(threads)() // its threads begin here and take no number
-			}
-			e, g, err := nasc.Start(m.Graph(), target, batch, threads)
-			if err != nil {
-				return err
-			}
-			defer e.Close()
-			r, err := nasc.MeasureNet(cmd.Context(), e, g, threads, took)
-			if err != nil {
-				return err
-			}
-			return a.show(r, func(w io.Writer) { fmt.Fprintf(w, "%.4f ms, median of %d runs\n", r.Median, r.Runs) })
+			return a.show(r, func(w io.Writer) {
+				for i, m := range r {
+					fmt.Fprintf(w, "%s: %.4f ms, median of %d runs\n", args[i], m.Median, m.Runs)
+				}
+			})
 		},
 	}
 	f := c.Flags()
