@@ -76,7 +76,7 @@ func narrow(x []float64, ci float64) bool {
 
 // runIsolated measures a network of a target that shows no steps: each block
 // that the table lacks alone, and the network as a whole.
-func (m *measure) runIsolated(ctx context.Context, w Work, limit time.Duration) error {
+func (m *measure) runIsolated(ctx context.Context, w Work, limit time.Duration, progress func(part float64)) error {
 	steps, err := Steps(nil, w.Graph, m.o.Target.Name())
 	if err != nil {
 		return diag.At(w.Name, err)
@@ -115,7 +115,7 @@ func (m *measure) runIsolated(ctx context.Context, w Work, limit time.Duration) 
 		if err := m.hold.kernel(r); err != nil {
 			return err
 		}
-		m.progress(float64(i+1) / float64(len(fresh)+4))
+		progress(float64(i+1) / float64(len(fresh)+4))
 	}
 	n.row, err = m.alone(ctx, w.Graph, max(4*share, leastWhole), all)
 	if err != nil {

@@ -118,34 +118,15 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	if isolated(o.Target) {
 		hold.wait = 1 // alone a block is in no other network
 	}
-	for i := range src.Len() {
-		if o.Budget > 0 && time.Since(begun) > o.Budget {
-			res.Left = src.Len() - i
-			break
-		}
-		if j.table.whole[src.Name(i)] {
-			continue // with all its kernels
-		}
-		limit := netBudget
-		started := time.Now()
-		w, err := src.At(i)
-		if err == nil {
-			if o.Budget > 0 { // making the others will take as long as making this one
-				left := time.Duration(src.Len() - i)
-				limit = max(leastBudget, (o.Budget-time.Since(begun))/left-time.Since(started))
-			}
-			m := &measure{o: o, anchor: anchor, crowd: crowd, handover: hand, clock: clock, j: j, hold: hold, progress: func(part float64) {
-				o.Progress(int(1000*(float64(i)+part)/float64(src.Len())), 1000)
-			}}
-			if isolated(o.Target) {
-				err = m.runIsolated(ctx, w, limit)
-			} else {
-				err = m.run(ctx, w, limit)
-			}
-		}
-		if err != nil {
-			return nil, errors.Join(err, hold.flush(), j.f.Close()) // what is written stays for the next run
-		}
+	m := &measure{o: o, anchor: anchor, crowd: crowd, handover: hand, clock: clock, j: j, hold: hold}
+	m.progress = func(done float64) { o.Progress(int(1000*done/float64(src.Len())), 1000) }
+	if isolated(o.Target) {
+		err = m.oneByOne(ctx, src, begun)
+	} else {
+		err = m.inTurns(ctx, src, begun)
+	}
+	if err != nil {
+		return nil, errors.Join(err, hold.flush(), j.f.Close()) // what is written stays for the next run
 	}
 	o.Progress(1000, 1000)
 	if err := hold.flush(); err != nil {
@@ -174,8 +155,7 @@ func planned(g *ir.Graph, o Options) (backends.Planned, error) {
 	return p, nil
 }
 
-// measure times the steps of one network until each kernel that the table
-// lacks has its row, and its runs as a whole.
+// measure times networks until each kernel that the table lacks has its row.
 type measure struct {
 	o        Options
 	anchor   *anchor
@@ -184,136 +164,303 @@ type measure struct {
 	clock    clock
 	j        *journal
 	hold     *pending
-	progress func(part float64)
+	progress func(done float64) // networks
 }
 
 // wholeRun is the key of whole runs among the samples.
 const wholeRun = ""
 
-func (m *measure) run(ctx context.Context, w Work, limit time.Duration) error {
+// A profile of many networks measures some together, in turns: a neighbour's
+// burst of work that the anchor does not show lasts about a second, and spoils
+// one visit to a network, not the middle of them. What is open of the networks
+// of one turn is lost to a kill, so profiles of few take them one by one.
+const (
+	turnNets   = 24
+	turnBytes  = 1 << 30 // that their runs touch
+	turnVisits = 5
+)
+
+func (m *measure) inTurns(ctx context.Context, src Source, begun time.Time) error {
+	for i := 0; i < src.Len(); {
+		if m.o.Budget > 0 && time.Since(begun) > m.o.Budget {
+			m.hold.res.Left = src.Len() - i
+			return nil
+		}
+		next, err := m.turn(ctx, src, i, begun)
+		if err != nil {
+			return err
+		}
+		i = next
+	}
+	return nil
+}
+
+// turn measures some networks from the given one on; next is the one after them.
+func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Time) (next int, err error) {
+	most, visits := turnNets, turnVisits
+	if src.Len() < manyNets {
+		most, visits = 1, 1
+	}
+	var turn []*session
+	defer func() {
+		for _, s := range turn {
+			if err != nil {
+				err = errors.Join(err, s.salvage())
+			}
+			err = errors.Join(err, s.p.Close())
+		}
+	}()
+	started, bytes, i := time.Now(), int64(0), first
+	for ; i < src.Len() && len(turn) < most && bytes < turnBytes; i++ {
+		if m.o.Budget > 0 && len(turn) > 0 && time.Since(begun)+time.Duration(len(turn))*leastBudget > m.o.Budget {
+			break
+		}
+		if m.j.table.whole[src.Name(i)] {
+			continue // with all its kernels
+		}
+		w, err := src.At(i)
+		if err != nil {
+			return i, err
+		}
+		s, err := m.begin(ctx, w)
+		if err != nil {
+			return i, err
+		}
+		turn, bytes = append(turn, s), bytes+s.have[wholeRun].bytes
+		m.progress(float64(first) + 0.2*float64(len(turn)))
+	}
+	limit := netBudget
+	if m.o.Budget > 0 && len(turn) > 0 { // the others will take as long to make
+		left := time.Duration(src.Len() - first)
+		limit = max(leastBudget, (m.o.Budget-started.Sub(begun))/left-time.Since(started)/time.Duration(len(turn)))
+	}
+	for v := range visits {
+		for k, s := range turn {
+			if err := s.visit(ctx, limit, visits, v == visits-1); err != nil {
+				return i, err
+			}
+			m.progress(float64(first) + float64(i-first)*(0.2+0.8*float64(v*len(turn)+k+1)/float64(visits*len(turn))))
+		}
+	}
+	return i, nil
+}
+
+// oneByOne measures networks of a target that shows no steps.
+func (m *measure) oneByOne(ctx context.Context, src Source, begun time.Time) error {
+	for i := range src.Len() {
+		if m.o.Budget > 0 && time.Since(begun) > m.o.Budget {
+			m.hold.res.Left = src.Len() - i
+			break
+		}
+		if m.j.table.whole[src.Name(i)] {
+			continue // with all its kernels
+		}
+		limit, started := netBudget, time.Now()
+		w, err := src.At(i)
+		if err != nil {
+			return err
+		}
+		if m.o.Budget > 0 { // making the others will take as long as making this one
+			limit = max(leastBudget, (m.o.Budget-time.Since(begun))/time.Duration(src.Len()-i)-time.Since(started))
+		}
+		if err := m.runIsolated(ctx, w, limit, func(part float64) { m.progress(float64(i) + part) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// session is a network that is being measured.
+type session struct {
+	*measure
+	name   string
+	p      backends.Planned
+	in     []*ir.Tensor
+	out    []*ir.Tensor
+	took   []time.Duration
+	byKey  map[string][]int // steps
+	order  []string         // of the keys
+	have   map[string]*samples
+	want   []string
+	open   int
+	rounds int
+}
+
+// begin makes a network ready.
+func (m *measure) begin(ctx context.Context, w Work) (*session, error) {
 	p, err := planned(w.Graph, m.o)
 	if err != nil {
-		return diag.At(w.Name, err)
+		return nil, diag.At(w.Name, err)
 	}
-	defer p.Close()
 	steps := p.Steps()
-	byKey, order := map[string][]int{}, []string{}
-	have := map[string]*samples{wholeRun: {}}
-	for i, s := range steps {
-		k := Key(s)
-		if byKey[k] == nil {
-			order = append(order, k)
-			have[k] = &samples{macs: s.MACs, bytes: s.Bytes}
-		}
-		byKey[k] = append(byKey[k], i)
-		have[wholeRun].macs, have[wholeRun].bytes = have[wholeRun].macs+s.MACs, have[wholeRun].bytes+s.Bytes
+	s := &session{
+		measure: m, name: w.Name, p: p, in: w.In, out: backends.NewOutputs(w.Graph), took: make([]time.Duration, len(steps)),
+		byKey: map[string][]int{}, have: map[string]*samples{wholeRun: {}},
 	}
-	var want []string
-	for _, k := range order {
+	all := s.have[wholeRun]
+	for i, step := range steps {
+		k := Key(step)
+		if s.byKey[k] == nil {
+			s.order = append(s.order, k)
+			s.have[k] = &samples{macs: step.MACs, bytes: step.Bytes}
+		}
+		s.byKey[k] = append(s.byKey[k], i)
+		all.macs, all.bytes = all.macs+step.MACs, all.bytes+step.Bytes
+	}
+	for _, k := range s.order {
 		if _, ok := m.j.table.Find(k); !ok {
-			want = append(want, k)
+			s.want = append(s.want, k)
 		}
 	}
-	want = append(want, wholeRun) // the last: its row stands for those of all its kernels
-	out, took := backends.NewOutputs(w.Graph), make([]time.Duration, len(steps))
-	threads := m.o.Compile.Threads
-	timed := func() (map[string]float64, error) {
-		clear(took)
-		if err := p.RunTimed(ctx, w.In, out, took); err != nil {
-			return nil, err
+	s.want = append(s.want, wholeRun) // the last: its row stands for those of all its kernels
+	s.open = len(s.want)
+	for start, n := time.Now(), 0; n < 2 || time.Since(start) < warmTime/2; n++ {
+		if _, err := s.timed(ctx); err != nil {
+			return nil, errors.Join(err, p.Close())
 		}
-		one := make(map[string]float64, len(have))
-		for _, k := range order {
-			sum := time.Duration(0)
-			for _, i := range byKey[k] {
-				sum += max(took[i]-m.clock.cost, 0)
-			}
-			one[k] = float64(sum.Nanoseconds()) / 1000 / float64(len(byKey[k]))
-		}
-		return one, nil
 	}
-	whole := func() (map[string]float64, error) {
-		cpu, _ := CPUTime()
-		taken := Switches(threads)
-		start := time.Now()
-		err := p.Run(ctx, w.In, out)
-		d := time.Since(start)
-		if Switches(threads) != taken && threads <= 1 { // one thread's own time is what the run would have taken
-			if now, ok := CPUTime(); ok {
-				d = min(d, now-cpu)
-			}
-		}
-		return map[string]float64{wholeRun: float64((d - m.clock.cost).Nanoseconds()) / 1000}, err
+	return s, nil
+}
+
+// timed is a run whose steps are timed, in µs by key.
+func (s *session) timed(ctx context.Context) (map[string]float64, error) {
+	clear(s.took)
+	if err := s.p.RunTimed(ctx, s.in, s.out, s.took); err != nil {
+		return nil, err
 	}
-	for start, n := time.Now(), 0; n < 2 || time.Since(start) < warmTime; n++ {
-		if _, err := timed(); err != nil {
+	one := make(map[string]float64, len(s.have))
+	for _, k := range s.order {
+		sum := time.Duration(0)
+		for _, i := range s.byKey[k] {
+			sum += max(s.took[i]-s.clock.cost, 0)
+		}
+		one[k] = float64(sum.Nanoseconds()) / 1000 / float64(len(s.byKey[k]))
+	}
+	return one, nil
+}
+
+// whole is a run as a whole.
+func (s *session) whole(ctx context.Context) (map[string]float64, error) {
+	threads := s.o.Compile.Threads
+	cpu, _ := CPUTime()
+	taken := Switches(threads)
+	start := time.Now()
+	err := s.p.Run(ctx, s.in, s.out)
+	d := time.Since(start)
+	if Switches(threads) != taken && threads <= 1 { // one thread's own time is what the run would have taken
+		if now, ok := CPUTime(); ok {
+			d = min(d, now-cpu)
+		}
+	}
+	return map[string]float64{wholeRun: float64((d - s.clock.cost).Nanoseconds()) / 1000}, err
+}
+
+// round is some runs between two looks at the anchor; quiet says that neither
+// the clock nor the neighbours were seen to change.
+func (s *session) round(ctx context.Context, least int) (quiet bool, err error) {
+	before, err := s.anchor.time(ctx)
+	if err != nil {
+		return false, err
+	}
+	var round, broken []map[string]float64 // broken: the system gave the CPU to others meanwhile
+	for start, n := time.Now(), 0; n < least || time.Since(start) < roundTime; n++ {
+		f := s.timed
+		if (n+s.rounds)%2 == 1 {
+			f = s.whole
+		}
+		taken := Switches(s.o.Compile.Threads)
+		one, err := f(ctx)
+		if err != nil {
+			return false, err
+		}
+		if Switches(s.o.Compile.Threads) == taken {
+			round = append(round, one)
+		} else {
+			broken = append(broken, one)
+		}
+	}
+	s.rounds++
+	after, err := s.anchor.time(ctx)
+	if err != nil {
+		return false, err
+	}
+	usual := s.anchor.usual()
+	quiet = max(before, after) <= quietFactor*usual && !s.crowd.crowded()
+	for k, h := range s.have {
+		h.add(round, k, quiet, usual/((before+after)/2))
+		// One step of a broken run is longer, which a median bears; the run is.
+		h.add(broken, k, quiet && k != wholeRun, usual/((before+after)/2))
+		h.anchors = append(h.anchors, before, after)
+	}
+	return quiet, nil
+}
+
+// visit measures for a share of the limit; the last visit goes on until each
+// kernel that is wanted has its row.
+func (s *session) visit(ctx context.Context, limit time.Duration, visits int, last bool) error {
+	share := limit / time.Duration(visits)
+	least := 2
+	if visits > 1 { // enough in all, and as many in each
+		least = (2*minRuns + visits - 1) / visits
+		if _, err := s.timed(ctx); err != nil { // the caches are another network's
 			return err
 		}
 	}
-	open := len(want)
 	lastQuiet := time.Now()
-	for begun := time.Now(); open > 0; {
-		before, err := m.anchor.time(ctx)
+	for begun := time.Now(); s.open > 0; {
+		quiet, err := s.round(ctx, least)
 		if err != nil {
 			return err
 		}
-		var round, broken []map[string]float64 // broken: the system gave the CPU to others meanwhile
-		for start, n := time.Now(), 0; n < 2 || time.Since(start) < roundTime; n++ {
-			f := timed
-			if n%2 == 1 {
-				f = whole
-			}
-			taken := Switches(threads)
-			one, err := f()
-			if err != nil {
-				return err
-			}
-			if Switches(threads) == taken {
-				round = append(round, one)
-			} else {
-				broken = append(broken, one)
-			}
-		}
-		after, err := m.anchor.time(ctx)
-		if err != nil {
-			return err
-		}
-		usual := m.anchor.usual()
-		quiet := max(before, after) <= quietFactor*usual && !m.crowd.crowded()
 		if quiet {
 			lastQuiet = time.Now()
 		}
-		over := time.Since(begun) >= limit || time.Since(lastQuiet) > patience // then with what there is
-		for k, s := range have {
-			s.add(round, k, quiet, usual/((before+after)/2))
-			// One step of a broken run is longer, which a median bears; the run is.
-			s.add(broken, k, quiet && k != wholeRun, usual/((before+after)/2))
-			s.anchors = append(s.anchors, before, after)
+		over := time.Since(begun) >= share
+		if !last {
+			if over || limit == netBudget { // a round: the last visit takes what is needed
+				return nil
+			}
+			continue
 		}
-		for _, k := range want {
-			s := have[k]
-			if s.done {
+		over = over || time.Since(lastQuiet) > patience // then with what there is
+		for _, k := range s.want {
+			h := s.have[k]
+			if h.done {
 				continue
 			}
-			r := s.row(k, m.clock)
-			if r.Runs < minRuns || r.Noisy && !over || !over && r.Interval > m.o.CI && len(s.quiet) < maxRuns {
+			r := h.row(k, s.clock)
+			if r.Runs < minRuns || r.Noisy && !over || !over && r.Interval > s.o.CI && len(h.quiet) < maxRuns {
 				continue
 			}
-			if k == wholeRun && open > 1 {
+			if k == wholeRun && s.open > 1 {
 				continue
 			}
 			if k == wholeRun {
-				err = m.network(r, w.Name, order, byKey, have)
+				err = s.network(r, s.name, s.order, s.byKey, s.have)
 			} else {
-				err = m.hold.kernel(r)
+				err = s.hold.kernel(r)
 			}
 			if err != nil {
 				return err
 			}
-			s.done = true
-			open--
+			h.done = true
+			s.open--
 		}
-		m.progress(max(float64(len(want)-open)/float64(len(want)), min(1, time.Since(begun).Seconds()/limit.Seconds())))
+	}
+	return nil
+}
+
+// salvage hands on the kernels that were measured enough when the profile ends
+// early.
+func (s *session) salvage() error {
+	for _, k := range s.want {
+		if h := s.have[k]; k != wholeRun && !h.done {
+			if r := h.row(k, s.clock); r.Runs >= minRuns && !r.Noisy {
+				if err := s.hold.kernel(r); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	return nil
 }
