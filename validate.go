@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -216,6 +217,12 @@ type ValidateOptions struct {
 	// Log keeps what was measured until all is: a validation that was stopped
 	// goes on from there [not kept].
 	Log string
+	// Until ends after so many rounds, with nothing compared; what was measured
+	// and the networks' files stay for a later call [2·Rounds, then compare].
+	Until int
+	// Known networks were measured by a validation before, on this device, target
+	// and threads: these alone are predicted and compared, nothing is measured.
+	Known []ValidNet
 	// Measure runs files in a process of their own, in turns.
 	Measure  func(ctx context.Context, files []string) ([]*Measured, error)
 	Progress func(done, total int)
@@ -241,6 +248,7 @@ type Validation struct {
 	Coverage      float64       `json:"coverage"` // share of networks within their interval
 	NoiseWithin5  float64       `json:"noise_within_5pct"`
 	NoiseWithin10 float64       `json:"noise_within_10pct"`
+	NoiseSpearman float64       `json:"noise_spearman"`
 	Groups        []ValidGroup  `json:"groups"`
 	Families      []ValidFamily `json:"families"`
 	Networks      []ValidNet    `json:"networks"`
@@ -281,7 +289,7 @@ func (o *ValidateOptions) candidates(ctx context.Context) []candidate {
 		n := 0
 		for _, g := range s.Samples(2*o.N+100, o.Seed) {
 			net := SpaceNet{s, g}
-			if n == o.N || o.Table.HasNet(net.Name()) {
+			if n == o.N || o.Table.HasNet(net.Name()) || o.Known != nil && o.known(net.Name()) == nil {
 				continue
 			}
 			n++
@@ -294,6 +302,15 @@ func (o *ValidateOptions) candidates(ctx context.Context) []candidate {
 	return out
 }
 
+// known is what a validation before measured of a network, nil for nothing.
+func (o *ValidateOptions) known(name string) *ValidNet {
+	i := slices.IndexFunc(o.Known, func(n ValidNet) bool { return n.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &o.Known[i]
+}
+
 // Validate draws networks that the table has not as a whole, predicts them,
 // measures each in fresh processes that take turns, and compares.
 func Validate(ctx context.Context, o ValidateOptions) (v *Validation, err error) {
@@ -304,7 +321,7 @@ func Validate(ctx context.Context, o ValidateOptions) (v *Validation, err error)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, log.close(err == nil)) }()
+	defer func() { err = errors.Join(err, log.close(err == nil && o.Until == 0)) }()
 	dir := o.Log + ".networks" // what a killed run left there is in the way of nothing
 	if o.Log == "" {
 		if dir, err = os.MkdirTemp("", "nasc-validate-"); err != nil {
@@ -313,12 +330,23 @@ func Validate(ctx context.Context, o ValidateOptions) (v *Validation, err error)
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, diag.At(dir, err)
 	}
-	defer os.RemoveAll(dir)
+	if o.Until == 0 {
+		defer os.RemoveAll(dir)
+	}
 	list := o.candidates(ctx)
 	v = &Validation{Target: o.Target, Threads: o.Threads}
 	t := &turns{o: &o, log: log, dir: dir, v: v, total: len(list) * (1 + 2*o.Rounds)}
 	for i, c := range list {
-		if err := t.add(c); err != nil {
+		if o.Until > 0 {
+			if err := t.keep(c); err != nil {
+				return nil, diag.At(c.name, err)
+			}
+		} else if k := o.known(c.name); k != nil {
+			if err := t.compare(c, k); err != nil {
+				return nil, diag.At(c.name, err)
+			}
+			continue
+		} else if err := t.add(c); err != nil {
 			return nil, diag.At(c.name, err)
 		}
 		if len(t.nets) == validateAtOnce || t.bytes > validateBytes || i == len(list)-1 {
@@ -350,16 +378,15 @@ type turn struct {
 
 func (t *turns) step() { t.done++; t.o.Progress(t.done, t.total) }
 
-// add predicts a network and writes its file.
-func (t *turns) add(c candidate) error {
-	n := ValidNet{Name: c.name, Group: c.group, families: map[string][2]float64{}}
-	w, err := c.build()
-	if err != nil {
-		return err
+// foresee builds a network and predicts it.
+func (t *turns) foresee(c candidate) (n ValidNet, w latency.Work, steps []backends.Step, err error) {
+	n = ValidNet{Name: c.name, Group: c.group, families: map[string][2]float64{}}
+	if w, err = c.build(); err != nil {
+		return n, w, nil, err
 	}
 	steps, p, err := t.o.predict(w.Graph)
 	if err != nil {
-		return err
+		return n, w, nil, err
 	}
 	n.Predicted, n.Lo, n.Hi, n.Hits = p.Total, p.Lo, p.Hi, float64(p.Hits)/float64(max(len(steps), 1))
 	for k, s := range steps {
@@ -367,18 +394,73 @@ func (t *turns) add(c candidate) error {
 		f[0] += p.PerNode[k].MS
 		n.families[latency.Family(s)] = f
 	}
-	file := filepath.Join(t.dir, fmt.Sprintf("%d.nasc", len(t.v.Networks)))
-	if err := nascfile.Write(file, &ir.Module{Graphs: []*ir.Graph{w.Graph}}, &nascfile.Manifest{Target: t.o.Target}); err != nil {
+	return n, w, steps, nil
+}
+
+// compare predicts a network that was measured before.
+func (t *turns) compare(c candidate, k *ValidNet) error {
+	n, _, _, err := t.foresee(c)
+	if err != nil {
 		return err
 	}
-	info, err := os.Stat(file)
+	n.Measured, n.Again = k.Measured, k.Again
+	t.v.Networks = append(t.v.Networks, n)
+	t.done += 2 * t.o.Rounds
+	t.step()
+	return nil
+}
+
+// add predicts a network and writes its file.
+func (t *turns) add(c candidate) error {
+	n, w, steps, err := t.foresee(c)
+	if err != nil {
+		return err
+	}
+	if err := t.file(c.name, w); err != nil {
+		return err
+	}
+	t.nets[len(t.nets)-1].steps = steps
+	t.v.Networks = append(t.v.Networks, n)
+	t.step()
+	return nil
+}
+
+// keep writes a network's file, unless an earlier call left it, and leaves the
+// prediction to a later one.
+func (t *turns) keep(c candidate) error {
+	var w latency.Work
+	if _, err := os.Stat(t.path(c.name)); err != nil {
+		if w, err = c.build(); err != nil {
+			return err
+		}
+	}
+	if err := t.file(c.name, w); err != nil {
+		return err
+	}
+	t.v.Networks = append(t.v.Networks, ValidNet{Name: c.name, Group: c.group, families: map[string][2]float64{}})
+	t.step()
+	return nil
+}
+
+func (t *turns) path(name string) string {
+	return filepath.Join(t.dir, fmt.Sprintf("%08x-%d.nasc", crc32.ChecksumIEEE([]byte(name)), len(name)))
+}
+
+// file gives a network its place among the turns, and writes it where it is not
+// there.
+func (t *turns) file(name string, w latency.Work) error {
+	path := t.path(name)
+	if _, err := os.Stat(path); err != nil {
+		if err := nascfile.Write(path, &ir.Module{Graphs: []*ir.Graph{w.Graph}}, &nascfile.Manifest{Target: t.o.Target}); err != nil {
+			return err
+		}
+	}
+	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
 	t.bytes += info.Size()
-	t.nets = append(t.nets, turn{len(t.v.Networks), file, steps})
-	t.v.Networks = append(t.v.Networks, n)
-	t.step()
+	t.nets = append(t.nets, turn{net: len(t.v.Networks), file: path})
 	return nil
 }
 
@@ -386,7 +468,11 @@ func (t *turns) add(c candidate) error {
 // time and those of the second measurement alternate.
 func (t *turns) measure(ctx context.Context) error {
 	times := make([][2][]float64, len(t.nets))
-	for r := range 2 * t.o.Rounds {
+	rounds := 2 * t.o.Rounds
+	if t.o.Until > 0 {
+		rounds = min(rounds, t.o.Until)
+	}
+	for r := range rounds {
 		var files, names []string
 		for _, n := range t.nets {
 			if name := t.v.Networks[n.net].Name; t.log.find(name, r) == nil {
@@ -424,8 +510,10 @@ func (t *turns) measure(ctx context.Context) error {
 	for i, n := range t.nets {
 		net := &t.v.Networks[n.net]
 		net.Measured, net.Again = medianOf(times[i][0]), medianOf(times[i][1])
-		if err := os.Remove(n.file); err != nil {
-			return err
+		if t.o.Until == 0 {
+			if err := os.Remove(n.file); err != nil {
+				return err
+			}
 		}
 	}
 	t.nets, t.bytes = nil, 0
@@ -461,7 +549,7 @@ func (v *Validation) sum() {
 		return latency.Compare(p, m), latency.Compare(again, m), coverage / float64(max(len(p), 1))
 	}
 	a, noise, coverage := figures(func(*ValidNet) bool { return true })
-	v.Accuracy, v.Coverage, v.NoiseWithin5, v.NoiseWithin10 = a, coverage, noise.Within5, noise.Within10
+	v.Accuracy, v.Coverage, v.NoiseWithin5, v.NoiseWithin10, v.NoiseSpearman = a, coverage, noise.Within5, noise.Within10, noise.Spearman
 	families := map[string]*ValidFamily{}
 	count := map[string]int{}
 	for i := range v.Networks {

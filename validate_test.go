@@ -66,3 +66,51 @@ func TestValidationGoesOn(t *testing.T) {
 		}
 	}
 }
+
+// Rounds may be measured call by call; what was measured once judges another
+// table, too.
+func TestValidationByRounds(t *testing.T) {
+	s, err := arch.LoadSpace("zoo/spaces/plain-cnn.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, calls := filepath.Join(t.TempDir(), "v.partial"), 0
+	o := ValidateOptions{
+		Table: quickTable(t, s, "cpu-f32", 3), Spaces: []*arch.Space{s}, N: 3, Seed: 9, Target: "cpu-f32", Threads: 1, Batch: 1, Rounds: 1, Log: log,
+		Measure: func(_ context.Context, files []string) (out []*Measured, err error) {
+			calls++
+			for i, file := range files {
+				if _, err := os.Stat(file); err != nil {
+					t.Error(err)
+				}
+				out = append(out, &Measured{Median: float64(10*calls + i), Runs: 20})
+			}
+			return out, nil
+		},
+		Progress: func(int, int) {},
+	}
+	for until := 1; until <= 2; until++ {
+		o.Until = until
+		if _, err := Validate(t.Context(), o); err != nil || calls != until {
+			t.Fatalf("%d processes until round %d, %v", calls, until, err)
+		}
+	}
+	o.Until = 0
+	v, err := Validate(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range v.Networks {
+		if n.Measured != float64(10+i) || n.Again != float64(20+i) || n.Predicted <= 0 {
+			t.Errorf("network %d: %+v", i, n)
+		}
+	}
+	o.Known = v.Networks[1:]
+	w, err := Validate(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if calls != 2 || len(w.Networks) != 2 || w.Networks[0].Name != v.Networks[1].Name || w.Networks[0].Measured != 11 || w.Networks[0].Predicted != v.Networks[1].Predicted {
+		t.Errorf("%d processes, and %+v", calls, w.Networks)
+	}
+}

@@ -78,8 +78,9 @@ func (a *app) latencyValidate() *cobra.Command {
 		t              tableFlags
 		spaces, models []string
 		n, rounds      int
+		until          int
 		seed           uint64
-		report         string
+		report, known  string
 		took           time.Duration
 	)
 	c := &cobra.Command{
@@ -93,7 +94,7 @@ all is: after an interruption the same command goes on.`,
 			switch {
 			case len(spaces)+len(models) == 0:
 				return &diag.Error{Place: "--space, --models", Found: "nothing", Wanted: "spaces to draw networks of, or models"}
-			case n < 1 || rounds < 1:
+			case n < 1 || rounds < 1 || until < 0:
 				return &diag.Error{Place: "--n, --rounds", Found: fmt.Sprint(n, ", ", rounds), Wanted: "1 or more"}
 			}
 			table, err := t.open()
@@ -111,7 +112,12 @@ all is: after an interruption the same command goes on.`,
 					return err
 				}
 			}
-			o := nasc.ValidateOptions{Table: table, N: n, Seed: seed, Target: t.target, Threads: t.threads, Batch: t.batch, Rounds: rounds, Measure: t.elsewhere(took)}
+			o := nasc.ValidateOptions{Table: table, N: n, Until: until, Seed: seed, Target: t.target, Threads: t.threads, Batch: t.batch, Rounds: rounds, Measure: t.elsewhere(took)}
+			if known != "" {
+				if o.Known, err = knownNets(known, t.target, t.threads); err != nil {
+					return err
+				}
+			}
 			for _, path := range spaces {
 				s, err := arch.LoadSpace(path)
 				if err != nil {
@@ -146,6 +152,10 @@ all is: after an interruption the same command goes on.`,
 			if err != nil {
 				return err
 			}
+			if until > 0 {
+				a.note("%d rounds are measured: without --until the same command goes on and compares", min(until, 2*rounds))
+				return nil
+			}
 			if report != "" {
 				if err := writeLatencyReport(report, t.table, table, v); err != nil {
 					return err
@@ -162,8 +172,26 @@ all is: after an interruption the same command goes on.`,
 	f.IntVar(&rounds, "rounds", 3, "processes whose median is a network's time, and as many again")
 	f.DurationVar(&took, "time", 300*time.Millisecond, "time of a network's runs in one process")
 	f.Uint64Var(&seed, "seed", 1, "seed of the networks")
+	f.IntVar(&until, "until", 0, "measure so many of the rounds (a process each) and stop: a machine's mood lasts minutes, and rounds may be spread (0: all, and compare)")
+	f.StringVar(&known, "measured", "", "what an earlier validation printed with --json: its networks' times are compared with, and nothing is measured")
 	f.StringVar(&report, "report", "", "write a page with charts here")
 	return c
+}
+
+// knownNets reads the networks that an earlier validation measured.
+func knownNets(path, target string, threads int) ([]nasc.ValidNet, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, diag.At(path, err)
+	}
+	var v nasc.Validation
+	if err := json.Unmarshal(data, &v); err != nil {
+		return nil, diag.At(path, err)
+	}
+	if v.Target != target || v.Threads != threads || len(v.Networks) == 0 {
+		return nil, &diag.Error{Place: path, Found: fmt.Sprintf("%d networks of %s, threads: %d", len(v.Networks), v.Target, v.Threads), Wanted: fmt.Sprintf("networks of %s, threads: %d", target, threads), Fix: "give what nasc latency validate --json printed"}
+	}
+	return v.Networks, nil
 }
 
 // validationLog is where a validation keeps what it measured until it is done.

@@ -74,56 +74,115 @@ func narrow(x []float64, ci float64) bool {
 	return hi-lo <= 2*ci*quantile(x, 0.5)
 }
 
-// runIsolated measures a network of a target that shows no steps: each block
-// that the table lacks alone, and the network as a whole.
-func (m *measure) runIsolated(ctx context.Context, w Work, limit time.Duration, progress func(part float64)) error {
+// isolatedNet is a network of a target that shows no steps.
+type isolatedNet struct {
+	*measure
+	net  pendingNet
+	e    backends.Executable
+	in   []*ir.Tensor
+	out  []*ir.Tensor
+	have samples // of whole runs
+}
+
+// beginIsolated times the blocks of a network that the table lacks alone, and
+// makes the whole ready.
+func (m *measure) beginIsolated(ctx context.Context, w Work) (*isolatedNet, error) {
 	steps, err := Steps(nil, w.Graph, m.o.Target.Name())
 	if err != nil {
-		return diag.At(w.Name, err)
+		return nil, diag.At(w.Name, err)
 	}
-	n := pendingNet{name: w.Name}
+	n := &isolatedNet{measure: m, net: pendingNet{name: w.Name}}
 	var fresh []backends.Step
-	all := backends.Step{}
 	at := map[string]int{}
 	for _, s := range steps {
 		k := Key(s)
 		if i, ok := at[k]; ok {
-			n.kernels[i].N++
+			n.net.kernels[i].N++
 		} else {
-			at[k] = len(n.kernels)
-			n.kernels = append(n.kernels, pendingUse{k, Use{N: 1}})
+			at[k] = len(n.net.kernels)
+			n.net.kernels = append(n.net.kernels, pendingUse{k, Use{N: 1}})
 			if _, known := m.j.table.Find(k); !known {
 				fresh = append(fresh, s)
 			}
 		}
-		all.MACs, all.Bytes = all.MACs+s.MACs, all.Bytes+s.Bytes
+		n.have.macs, n.have.bytes = n.have.macs+s.MACs, n.have.bytes+s.Bytes
 	}
-	share := limit / time.Duration(len(fresh)+4)
-	for i, s := range fresh {
+	for _, s := range fresh {
 		g, err := blockGraph(s)
 		if err != nil {
-			return diag.At(w.Name+": "+s.Label, err)
+			return nil, diag.At(w.Name+": "+s.Label, err)
 		}
-		r, err := m.alone(ctx, g, share, s)
+		r, err := m.alone(ctx, g, blockTime, s)
 		if err != nil {
-			return diag.At(w.Name+": "+s.Label, err)
+			return nil, diag.At(w.Name+": "+s.Label, err)
 		}
 		off := m.handover.of(s)
 		r.Key = Key(s)
 		// No block takes less than a tenth of its run alone.
 		r.Median, r.P10, r.P90 = max(r.Median-off, r.Median/10), max(r.P10-off, r.P10/10), max(r.P90-off, r.P90/10)
 		if err := m.hold.kernel(r); err != nil {
+			return nil, err
+		}
+	}
+	if n.e, err = m.o.Target.Compile(w.Graph, m.o.Compile); err != nil {
+		return nil, diag.At(w.Name, err)
+	}
+	n.in, n.out = w.In, backends.NewOutputs(w.Graph)
+	return n, nil
+}
+
+// blockTime is for a block alone, unless it takes longer to run often enough.
+const blockTime = 25 * time.Millisecond
+
+// visit measures whole runs; the last visit goes on until the interval wanted is
+// met or the limit is over.
+func (n *isolatedNet) visit(ctx context.Context, limit time.Duration, visits int, last bool) error {
+	least := (minRuns + visits - 1) / visits
+	if err := n.e.Run(ctx, n.in, n.out); err != nil { // the caches are another network's
+		return err
+	}
+	for begun := time.Now(); ; {
+		before, err := n.anchor.time(ctx)
+		if err != nil {
 			return err
 		}
-		progress(float64(i+1) / float64(len(fresh)+4))
+		var round []map[string]float64
+		for started, k := time.Now(), 0; k < least || time.Since(started) < roundTime; k++ {
+			start := time.Now()
+			if err := n.e.Run(ctx, n.in, n.out); err != nil {
+				return err
+			}
+			round = append(round, map[string]float64{wholeRun: float64(time.Since(start).Nanoseconds()) / 1000})
+		}
+		after, err := n.anchor.time(ctx)
+		if err != nil {
+			return err
+		}
+		usual := n.anchor.usual()
+		quiet := max(before, after) <= quietFactor*usual && !n.crowd.crowded()
+		n.have.add(round, wholeRun, quiet, usual/((before+after)/2))
+		n.have.anchors = append(n.have.anchors, before, after)
+		over := time.Since(begun) >= min(limit, mostWhole)/time.Duration(visits)
+		if !last {
+			if over || limit == netBudget {
+				return nil
+			}
+			continue
+		}
+		if r := n.have.row(wholeRun, n.clock); r.Runs >= minRuns && (over || !r.Noisy && r.Interval <= n.o.CI) {
+			n.net.row = r
+			n.hold.nets = append(n.hold.nets, n.net)
+			return n.hold.network()
+		}
 	}
-	n.row, err = m.alone(ctx, w.Graph, max(4*share, leastWhole), all)
-	if err != nil {
-		return diag.At(w.Name, err)
-	}
-	m.hold.nets = append(m.hold.nets, n)
-	return m.hold.network()
 }
+
+// salvage has nothing to do: blocks are handed on when they are measured.
+func (n *isolatedNet) salvage() error { return nil }
+
+func (n *isolatedNet) close() error { return n.e.Close() }
+
+func (n *isolatedNet) size() int64 { return n.have.bytes }
 
 // alone measures runs of a graph between two looks at the anchor, again where
 // the machine was busy.
@@ -158,8 +217,8 @@ func (m *measure) alone(ctx context.Context, g *ir.Graph, d time.Duration, s bac
 	return c.row(wholeRun, m.clock), nil
 }
 
-// leastWhole is the least time for a network as a whole.
-const leastWhole = 250 * time.Millisecond
+// mostWhole is the most time for a network as a whole.
+const mostWhole = time.Second
 
 // isolated says that a target's networks are measured so.
 func isolated(t backends.Target) bool { return slices.Contains(ByBlocks, t.Name()) }

@@ -258,3 +258,57 @@ func TestMedianInterval(t *testing.T) {
 		t.Errorf("interval %v to %v", lo, hi)
 	}
 }
+
+// A profile of many networks measures them in turns: all get their rows, a
+// second one has nothing left to do, and one that ends early keeps kernels.
+func TestProfileInTurns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "device.csv")
+	seeds := make([]uint64, manyNets+2)
+	for i := range seeds {
+		seeds[i] = uint64(2*i + 1)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	o := options()
+	o.Budget = 0
+	o.Progress = func(done, _ int) {
+		if done > 950 { // in the last visits
+			stop()
+		}
+	}
+	if _, err := Profile(ctx, path, work(seeds...), o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("found %v", err)
+	}
+	kept, _, err := read(path+".partial", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(kept.Rows) < 20 {
+		t.Errorf("%d rows are left of a profile that was stopped in the last visits", len(kept.Rows))
+	}
+	o.Progress = nil
+	res, err := Profile(t.Context(), path, work(seeds...), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Networks != len(seeds) || res.Left != 0 {
+		t.Errorf("%d networks of %d are in the table, %d left out", res.Networks, len(seeds), res.Left)
+	}
+	table, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range kept.Rows {
+		if table.Rows[i] != r {
+			t.Errorf("row %d was %+v and is %+v", i, r, table.Rows[i])
+		}
+	}
+	for _, n := range table.Nets {
+		if n.Runs < minRuns {
+			t.Errorf("%s has %d runs", n.Name, n.Runs)
+		}
+	}
+	again, err := Profile(t.Context(), path, work(seeds...), o)
+	if err != nil || again.Measured != 0 {
+		t.Errorf("again %d rows were measured, %v", again.Measured, err)
+	}
+}

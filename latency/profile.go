@@ -120,12 +120,7 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	}
 	m := &measure{o: o, anchor: anchor, crowd: crowd, handover: hand, clock: clock, j: j, hold: hold}
 	m.progress = func(done float64) { o.Progress(int(1000*done/float64(src.Len())), 1000) }
-	if isolated(o.Target) {
-		err = m.oneByOne(ctx, src, begun)
-	} else {
-		err = m.inTurns(ctx, src, begun)
-	}
-	if err != nil {
+	if err := m.inTurns(ctx, src, begun); err != nil {
 		return nil, errors.Join(err, hold.flush(), j.f.Close()) // what is written stays for the next run
 	}
 	o.Progress(1000, 1000)
@@ -201,13 +196,13 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 	if src.Len() < manyNets {
 		most, visits = 1, 1
 	}
-	var turn []*session
+	var turn []visited
 	defer func() {
 		for _, s := range turn {
 			if err != nil {
 				err = errors.Join(err, s.salvage())
 			}
-			err = errors.Join(err, s.p.Close())
+			err = errors.Join(err, s.close())
 		}
 	}()
 	started, bytes, i := time.Now(), int64(0), first
@@ -222,11 +217,16 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 		if err != nil {
 			return i, err
 		}
-		s, err := m.begin(ctx, w)
+		var s visited
+		if isolated(m.o.Target) {
+			s, err = m.beginIsolated(ctx, w)
+		} else {
+			s, err = m.begin(ctx, w)
+		}
 		if err != nil {
 			return i, err
 		}
-		turn, bytes = append(turn, s), bytes+s.have[wholeRun].bytes
+		turn, bytes = append(turn, s), bytes+s.size()
 		m.progress(float64(first) + 0.2*float64(len(turn)))
 	}
 	limit := netBudget
@@ -245,29 +245,15 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 	return i, nil
 }
 
-// oneByOne measures networks of a target that shows no steps.
-func (m *measure) oneByOne(ctx context.Context, src Source, begun time.Time) error {
-	for i := range src.Len() {
-		if m.o.Budget > 0 && time.Since(begun) > m.o.Budget {
-			m.hold.res.Left = src.Len() - i
-			break
-		}
-		if m.j.table.whole[src.Name(i)] {
-			continue // with all its kernels
-		}
-		limit, started := netBudget, time.Now()
-		w, err := src.At(i)
-		if err != nil {
-			return err
-		}
-		if m.o.Budget > 0 { // making the others will take as long as making this one
-			limit = max(leastBudget, (m.o.Budget-time.Since(begun))/time.Duration(src.Len()-i)-time.Since(started))
-		}
-		if err := m.runIsolated(ctx, w, limit, func(part float64) { m.progress(float64(i) + part) }); err != nil {
-			return err
-		}
-	}
-	return nil
+// visited is a network that is being measured, visit by visit.
+type visited interface {
+	// visit measures for a share of the limit; the last one hands on the rows.
+	visit(ctx context.Context, limit time.Duration, visits int, last bool) error
+	// salvage hands on what was measured enough when the profile ends early.
+	salvage() error
+	close() error
+	// size is the bytes that a run touches.
+	size() int64
 }
 
 // session is a network that is being measured.
@@ -321,6 +307,9 @@ func (m *measure) begin(ctx context.Context, w Work) (*session, error) {
 	}
 	return s, nil
 }
+
+func (s *session) close() error { return s.p.Close() }
+func (s *session) size() int64  { return s.have[wholeRun].bytes }
 
 // timed is a run whose steps are timed, in µs by key.
 func (s *session) timed(ctx context.Context) (map[string]float64, error) {

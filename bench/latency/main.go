@@ -4,17 +4,19 @@
 // state; one that has it is not done again, and one that was stopped goes on.
 //
 //	go run ./bench/latency -report bench/reports/latency-$(date +%F).md
-//	go run ./bench/latency -steps validate-cpu-int8-1,repeat
+//	go run ./bench/latency -steps profile-cpu-int8-1-1,measure-cpu-int8-1-1
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -26,6 +28,7 @@ type bench struct {
 	n        int    // networks of each space that are measured for a table
 	models   []string
 	nasbench string
+	within   time.Duration // the steps that would end later are left for another run
 }
 
 var spaces = []string{"mobilenetv3", "resnet", "vit"}
@@ -36,7 +39,8 @@ func main() {
 	var list, burn bool
 	flag.StringVar(&b.nasc, "nasc", "", "the command (empty: built from here)")
 	flag.StringVar(&b.dir, "state", ".cache/latency", "folder of results")
-	flag.IntVar(&b.n, "n", 34, "networks of each space that a table of one thread is judged on")
+	flag.IntVar(&b.n, "n", 34, "networks of each space that a table is judged on")
+	flag.DurationVar(&b.within, "within", 0, "leave the steps that would end later for another run (0: none)")
 	flag.StringVar(&models, "models", "zoo/*.toml,.cache/models/*.onnx,../shared/models/*.onnx", "real models to predict, too")
 	flag.StringVar(&b.nasbench, "nasbench", "", "NAS-Bench-201 with latencies (nasbench201.csv.gz)")
 	flag.StringVar(&steps, "steps", "", "these alone, comma-separated (empty: all)")
@@ -56,13 +60,14 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.run(ctx, steps, list); err != nil {
-		fail(err)
-	}
-	if report != "" {
+	ran := b.run(ctx, steps, list)
+	if report != "" && !list { // of what is done
 		if err := b.report(report); err != nil {
 			fail(err)
 		}
+	}
+	if ran != nil {
+		fail(ran)
 	}
 }
 
@@ -81,21 +86,46 @@ func (b *bench) run(ctx context.Context, names string, list bool) error {
 			return err
 		}
 	}
+	var todo []step
 	for _, s := range b.steps() {
 		if list {
-			fmt.Println(s.name)
+			fmt.Printf("%-36s about %v\n", s.name, s.about)
 		}
 		if list || names != "" && !strings.Contains(","+names+",", ","+s.name+",") || exists(b.file(s.name+".json")) {
 			continue
 		}
+		todo = append(todo, s)
+	}
+	var failed []error
+	started, left := time.Now(), 0
+	for i, s := range todo {
+		rest := time.Duration(0)
+		for _, t := range todo[i:] {
+			rest += t.about
+		}
+		if begun := time.Since(started); b.within > 0 && begun+s.about > b.within {
+			fmt.Fprintf(os.Stderr, "step %s is left for another run: it would end after %v\n", s.name, b.within)
+			left++
+			continue
+		}
 		begun := time.Now()
-		fmt.Fprintln(os.Stderr, "step", s.name)
+		fmt.Fprintf(os.Stderr, "step %s, %d of %d, about %v; all: about %v left\n", s.name, i+1, len(todo), s.about, rest)
 		if err := s.do(ctx, s.name); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			if ctx.Err() != nil {
+				return err
+			}
+			// What needs it fails, too; the others do not.
+			fmt.Fprintf(os.Stderr, "step %s failed: %v\n", s.name, err)
+			failed = append(failed, fmt.Errorf("%s: %w", s.name, err))
+			left++
+			continue
 		}
 		fmt.Fprintf(os.Stderr, "step %s took %.0f s\n", s.name, time.Since(begun).Seconds())
 	}
-	return nil
+	if left > 0 {
+		fmt.Fprintf(os.Stderr, "%d steps are not done: the same command goes on with them\n", left)
+	}
+	return errors.Join(failed...)
 }
 
 func (b *bench) file(name string) string { return filepath.Join(b.dir, name) }
@@ -123,15 +153,21 @@ func (b *bench) save(ctx context.Context, name string, args ...string) error {
 	return os.Rename(tmp, b.file(name+".json"))
 }
 
-// neighbour keeps one processor and its way to memory busy, in bursts.
+// neighbour keeps every processor and the way to memory busy, two seconds of
+// three.
 func neighbour() {
-	a := make([]uint64, 8<<20)
-	for {
-		for start := time.Now(); time.Since(start) < 300*time.Millisecond; {
-			for i := range a {
-				a[i] = a[i]*3 + 1
+	for range runtime.NumCPU() {
+		go func() {
+			a := make([]uint64, 8<<20)
+			for {
+				for start := time.Now(); time.Since(start) < 2*time.Second; {
+					for i := range a {
+						a[i] = a[i]*3 + 1
+					}
+				}
+				time.Sleep(time.Second)
 			}
-		}
-		time.Sleep(100 * time.Millisecond)
+		}()
 	}
+	select {}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,45 @@ func load[T any](b *bench, name string) (v T, ok bool, err error) {
 
 func pct(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }
 
+// bars are what a configuration is to reach.
+type bars struct {
+	within5, within10 share
+	spearman          float64
+}
+
+// share is a bar for a share of networks; 0 is none.
+type share float64
+
+func barsOf(c configuration) bars {
+	if c.target == "xla-cpu" {
+		return bars{0, 0.85, 0.97}
+	}
+	return bars{0.80, 0.95, 0.99}
+}
+
+// lowered is the bar, or the noise ceiling less 3 points where that is under it.
+func (s share) lowered(noise float64) float64 {
+	if noise < float64(s) {
+		return noise - 0.03
+	}
+	return float64(s)
+}
+
+func (s share) against(v, noise float64) string {
+	if s == 0 {
+		return "none"
+	}
+	bar := s.lowered(noise)
+	return fmt.Sprintf("≥ %s %s", pct(bar), met(v >= bar))
+}
+
+func met(ok bool) string {
+	if ok {
+		return "met"
+	}
+	return "**not met**"
+}
+
 // report writes what the steps that are done have shown.
 func (b *bench) report(path string) error {
 	var s strings.Builder
@@ -40,16 +80,17 @@ func (b *bench) report(path string) error {
 
 %s, %s%d cores, %s. `+"`make bench-latency`"+` (`+"`go run ./bench/latency`"+`, steps one after another with nothing else running).
 
-A table holds kernels as networks drawn for it met them; networks that are judged are others (another seed, none of the
-table's). A network's time is the median of three fresh processes that take turns over all networks, unless said; *noise* is
-the same share for a second such measurement against the first: no prediction can be expected to do better. Tables are of
-the same machine minutes before.
+A table holds kernels as networks drawn for it met them; networks that are judged are others (seed %s, none of the
+table's). A network's time is the median of three fresh processes, in each of which all networks take turns, five visits each.
+A machine's mood lasts minutes: tables are made in %d legs, and legs and processes of all targets take turns over the whole
+run. *Noise* is the same share for a second measurement of as many processes, between the first's: no prediction can be
+expected to do better. Where it is under a bar, the bar is the noise less 3 points.
 
 ## Networks of spaces
 
-| target | threads | networks | ±5 %% | ±10 %% | noise ±5 %% | noise ±10 %% | mean error | Spearman | Kendall | in the 90 %% interval |
-|---|---|---|---|---|---|---|---|---|---|---|
-`, time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), runtime.Version())
+| target | threads | networks | ±5 %% | noise | bar | ±10 %% | noise | bar | Spearman | noise | bar | in the 90 %% interval | bar |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+`, time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), runtime.Version(), judgeSeed, legs)
 	var charts []string
 	row := func(label string, v nasc.Validation) {
 		fmt.Fprintf(&s, "| %s | %d | %s | %s | %s | %s | %s | %.4f | %.4f | %s |\n", label, v.N, pct(v.Within5), pct(v.Within10), pct(v.NoiseWithin5), pct(v.NoiseWithin10), pct(v.MAPE), v.Spearman, v.Kendall, pct(v.Coverage))
@@ -60,10 +101,15 @@ the same machine minutes before.
 			return err
 		}
 		if !ok {
-			fmt.Fprintf(&s, "| %s | %d | not run | | | | | | | | |\n", c.target, c.threads)
+			fmt.Fprintf(&s, "| %s | %d | not run | | | | | | | | | | | |\n", c.target, c.threads)
 			continue
 		}
-		row(fmt.Sprintf("%s | %d", c.target, c.threads), v)
+		bars := barsOf(c)
+		fmt.Fprintf(&s, "| %s | %d | %d | %s | %s | %s | %s | %s | %s | %.4f | %.4f | ≥ %g %s | %s | 85 to 95 %% %s |\n", c.target, c.threads, v.N,
+			pct(v.Within5), pct(v.NoiseWithin5), bars.within5.against(v.Within5, v.NoiseWithin5),
+			pct(v.Within10), pct(v.NoiseWithin10), bars.within10.against(v.Within10, v.NoiseWithin10),
+			v.Spearman, v.NoiseSpearman, bars.spearman, met(v.Spearman >= bars.spearman),
+			pct(v.Coverage), met(v.Coverage >= 0.85 && v.Coverage <= 0.95))
 		picture := strings.TrimSuffix(path, ".md") + "-" + c.id() + ".svg"
 		if err := os.WriteFile(picture, []byte(scatter(v)), 0o644); err != nil {
 			return err
@@ -82,9 +128,9 @@ the same machine minutes before.
 			}
 		}
 	}
-	s.WriteString("\nThe tables:\n\n| target | threads | budget | kernels | networks | wider than ±3 % | without quiet | networks left out |\n|---|---|---|---|---|---|---|---|\n")
+	s.WriteString("\nThe tables:\n\n| target | threads | budget | kernels | networks | of the last leg wider than ±3 % | without quiet | networks left out |\n|---|---|---|---|---|---|---|---|\n")
 	for _, c := range b.configurations() {
-		if err := b.tableRow(&s, "profile-"+c.id(), fmt.Sprintf("%s | %d | %s", c.target, c.threads, c.budget)); err != nil {
+		if err := b.tableRow(&s, fmt.Sprintf("profile-%s-%d", c.id(), legs), fmt.Sprintf("%s | %d | %d × %v", c.target, c.threads, legs, c.leg)); err != nil {
 			return err
 		}
 	}
@@ -129,8 +175,8 @@ func (b *bench) modelsPart(s *strings.Builder, row func(string, nasc.Validation)
 }
 
 func (b *bench) budgetPart(s *strings.Builder, _ func(string, nasc.Validation)) error {
-	s.WriteString("\n## Accuracy by budget\n\nThe MobileNetV3-like space, cpu-int8, one thread; one process a measurement. A profile ends before its budget where all rows are within ±3 %.\n\n| budget | kernels | networks left out | judged on | ±5 % | ±10 % | mean error | Spearman | noise ±5 % |\n|---|---|---|---|---|---|---|---|---|\n")
-	for _, budget := range []string{"10s", "20s", "30s", "60s", "180s"} {
+	s.WriteString("\n## Accuracy by budget\n\nThe MobileNetV3-like space, cpu-int8, one thread, against the times above. A profile ends before its budget where all rows are within ±3 %.\n\n| budget | kernels | networks left out | judged on | ±5 % | ±10 % | mean error | Spearman | noise ±5 % |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, budget := range budgets {
 		r, ok, err := load[latency.Result](b, "budget-"+budget)
 		if err != nil {
 			return err
@@ -141,34 +187,47 @@ func (b *bench) budgetPart(s *strings.Builder, _ func(string, nasc.Validation)) 
 		}
 		if ok && judged {
 			fmt.Fprintf(s, "| %s | %d | %d | %d | %s | %s | %s | %.4f | %s |\n", budget, r.Rows, r.Left, v.N, pct(v.Within5), pct(v.Within10), pct(v.MAPE), v.Spearman, pct(v.NoiseWithin5))
+		} else {
+			fmt.Fprintf(s, "| %s | not run | | | | | | | |\n", budget)
 		}
 	}
 	return nil
 }
 
 func (b *bench) repeatPart(s *strings.Builder, _ func(string, nasc.Validation)) error {
-	s.WriteString("\n## The same table again\n\nThree tables of the MobileNetV3-like space for cpu-int8, one thread, made at different times, the third beside a process that keeps the other core and its way to memory busy three quarters of the time.\n\n| against the first | kernels | median row | median difference | within ±3 % | rows marked noisy |\n|---|---|---|---|---|---|\n")
-	for _, r := range []string{"repeat-b", "repeat-busy"} {
+	fmt.Fprintf(s, "\n## The same table again\n\nThree tables of the MobileNetV3-like space for cpu-int8, one thread, %v each: at the start of the run, in its middle, and at its end beside a process that keeps every processor and the way to memory busy two seconds of three. Bar: the median row differs by ≤ 3 %%.\n\n| against the first | kernels | median row | median difference | bar | within ±3 %% | rows marked noisy |\n|---|---|---|---|---|---|---|\n", repeatTime)
+	for _, r := range repeats[1:] {
 		d, ok, err := load[latency.Diff](b, "diff-"+r)
 		if err != nil {
 			return err
 		}
 		if ok {
-			fmt.Fprintf(s, "| %s | %d | ×%.4f | %s | %s | %d |\n", strings.TrimPrefix(r, "repeat-"), d.Both, d.Median, pct(d.Typical), pct(d.Within3), d.Noisy)
+			fmt.Fprintf(s, "| %s | %d | ×%.4f | %s | %s | %s | %d |\n", strings.TrimPrefix(r, "repeat-"), d.Both, d.Median, pct(d.Typical), met(d.Typical <= 0.03), pct(d.Within3), d.Noisy)
+		} else {
+			fmt.Fprintf(s, "| %s | not run | | | | | |\n", strings.TrimPrefix(r, "repeat-"))
 		}
 	}
 	return nil
 }
 
 func (b *bench) adaptPart(s *strings.Builder, row func(string, nasc.Validation)) error {
-	s.WriteString("\n## From another device, with ten networks\n\n`nasc latency adapt --samples 10`; networks of all three spaces.\n\n| from, to" + heads)
-	for _, id := range []string{"cpu-f32-1-to-cpu-int8-1", "cpu-int8-1-to-cpu-int8-2"} {
-		v, ok, err := load[nasc.Validation](b, "validate-adapt-"+id)
-		if err != nil {
-			return err
+	s.WriteString("\n## From another device, with ten networks\n\n`nasc latency adapt --samples 10`, several draws of the ten, each judged on 15 networks of each space by the times above. Bar: Spearman ≥ 0.98.\n\n| from, to, draw" + heads)
+	for _, t := range transfers {
+		var sp []float64
+		for draw := range draws {
+			v, ok, err := load[nasc.Validation](b, "validate-"+transferID(t.from, t.to, draw))
+			if err != nil {
+				return err
+			}
+			if ok {
+				row(fmt.Sprintf("%s to %s, %d", t.from, t.to, draw+1), v)
+				sp = append(sp, v.Spearman)
+			}
 		}
-		if ok {
-			row(strings.Replace(id, "-to-", " to ", 1), v)
+		if slices.Sort(sp); len(sp) > 0 {
+			fmt.Fprintf(s, "| median of %d | | | | | | | %.4f (least %.4f): %s | | |\n", len(sp), sp[len(sp)/2], sp[0], met(sp[len(sp)/2] >= 0.98))
+		} else {
+			fmt.Fprintf(s, "| %s to %s | not run | | | | | | | | |\n", t.from, t.to)
 		}
 	}
 	text, err := os.ReadFile(b.file("nasbench.json"))

@@ -6,12 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 )
 
 type step struct {
-	name string
-	do   func(ctx context.Context, name string) error
+	name  string
+	about time.Duration // that it takes
+	do    func(ctx context.Context, name string) error
 }
 
 // configuration is a target with threads, whose table is judged on n networks
@@ -19,84 +22,128 @@ type step struct {
 type configuration struct {
 	target  string
 	threads int
-	budget  string // of the table
+	leg     time.Duration // of the table, which is made in legs
 	spaces  []string
 	n       int
 	rounds  int
-	took    string // of a process
+	took    string        // of a network in a process
+	round   time.Duration // that a process takes about
 }
 
 func (c configuration) id() string { return fmt.Sprintf("%s-%d", c.target, c.threads) }
 
+// legs is how many pieces a table is made in, and rounds of how many processes
+// a time is the median: all configurations take turns, since a machine's mood
+// lasts minutes.
+const legs, rounds = 3, 3
+
 func (b *bench) configurations() []configuration {
-	few := max(b.n/3, 1)
 	return []configuration{
-		{"cpu-int8", 1, "75s", spaces, b.n, 3, "100ms"},
-		{"cpu-f32", 1, "90s", spaces, b.n, 3, "100ms"},
-		{"cpu-int8", 2, "60s", spaces, few, 3, "100ms"},
-		{"cpu-f32", 2, "75s", spaces, few, 3, "100ms"},
-		{"xla-cpu", 1, "75s", spaces[:1], few, 3, "200ms"},
+		{"cpu-int8", 1, 24 * time.Second, spaces, b.n, rounds, "80ms", 25 * time.Second},
+		{"cpu-f32", 1, 32 * time.Second, spaces, b.n, rounds, "80ms", 40 * time.Second},
+		{"cpu-int8", 2, 24 * time.Second, spaces, b.n, rounds, "80ms", 22 * time.Second},
+		{"cpu-f32", 2, 30 * time.Second, spaces, b.n, rounds, "80ms", 30 * time.Second},
+		{"xla-cpu", 1, 50 * time.Second, spaces, b.n, rounds, "80ms", 75 * time.Second},
 	}
 }
 
-// Seeds: of the networks profiled, and of those that they are judged on.
-const profileSeed, judgeSeed = "1", "20261126"
+// Seeds: of the networks profiled, and of those that they are judged on. Draws
+// of ten for transfers have the seeds from drawSeed on.
+const profileSeed, judgeSeed, drawSeed, draws = "1", "20261127", 31, 5
 
+// transfers are from one configuration's table to another's.
+var transfers = []struct{ from, to string }{
+	{"cpu-int8-1", "cpu-int8-2"},
+	{"cpu-f32-1", "cpu-int8-1"},
+}
+
+func transferID(from, to string, draw int) string {
+	return fmt.Sprintf("adapt-%s-to-%s-%d", from, to, draw)
+}
+
+var budgets = []string{"10s", "30s", "60s", "180s"}
+
+// repeats are the same table at the start, in the middle, and at the end beside
+// a busy neighbour.
+var repeats = []string{"repeat-a", "repeat-b", "repeat-busy"}
+
+const repeatTime = 25 * time.Second
+
+// steps are in the order of what they are worth: a run that ends early has the
+// first ones whole.
 func (b *bench) steps() []step {
-	var out []step
-	for _, c := range b.configurations() {
-		out = append(out,
-			step{"profile-" + c.id(), func(ctx context.Context, name string) error { return b.profile(ctx, name, c, c.budget) }},
-			step{"validate-" + c.id(), func(ctx context.Context, name string) error {
-				return b.validate(ctx, name, b.table("profile-"+c.id()), c)
-			}},
-		)
-	}
-	for _, target := range []string{"cpu-int8", "cpu-f32"} {
-		out = append(out, step{"compile-" + target, func(ctx context.Context, name string) error {
-			return os.WriteFile(b.file(name+".json"), fmt.Appendf(nil, "%d\n", len(b.compiled(ctx, target))), 0o644)
-		}}, step{"models-" + target, func(ctx context.Context, name string) error { return b.realModels(ctx, name, target) }})
-	}
-	small := configuration{"cpu-int8", 1, "", spaces[:1], max(b.n/2, 1), 1, "100ms"}
-	for _, budget := range []string{"10s", "20s", "30s", "60s", "180s"} {
-		out = append(out,
-			step{"budget-" + budget, func(ctx context.Context, name string) error { return b.profile(ctx, name, small, budget) }},
-			step{"validate-budget-" + budget, func(ctx context.Context, name string) error {
-				return b.validate(ctx, name, b.table("budget-"+budget), small)
-			}},
-		)
-	}
-	for _, r := range []string{"repeat-a", "repeat-b", "repeat-busy"} {
-		out = append(out, step{r, func(ctx context.Context, name string) error {
+	small := configuration{target: "cpu-int8", threads: 1, spaces: spaces[:1]}
+	repeat := func(name string) step {
+		return step{name, repeatTime + 5*time.Second, func(ctx context.Context, name string) error {
 			if strings.HasSuffix(name, "busy") {
 				defer b.busy(ctx)()
 			}
-			return b.profile(ctx, name, small, "40s")
+			return b.profile(ctx, name, b.table(name), small, repeatTime)
+		}}
+	}
+	out := []step{repeat(repeats[0])}
+	for r := range 2 * rounds {
+		for _, c := range b.configurations() {
+			if r%2 == 0 {
+				leg := r/2 + 1
+				out = append(out, step{fmt.Sprintf("profile-%s-%d", c.id(), leg), c.leg + 6*time.Second, func(ctx context.Context, name string) error {
+					return b.profile(ctx, name, b.table("profile-"+c.id()), c, c.leg)
+				}})
+			}
+			out = append(out, step{fmt.Sprintf("measure-%s-%d", c.id(), r+1), c.round, func(ctx context.Context, name string) error {
+				return b.measure(ctx, name, c, r+1)
+			}})
+		}
+		if r == rounds {
+			out = append(out, repeat(repeats[1]))
+		}
+	}
+	for _, c := range b.configurations() {
+		out = append(out, step{"validate-" + c.id(), 15 * time.Second, func(ctx context.Context, name string) error {
+			return b.validate(ctx, name, c)
 		}})
 	}
-	for _, r := range []string{"repeat-b", "repeat-busy"} {
-		out = append(out, step{"diff-" + r, func(ctx context.Context, name string) error {
-			return b.save(ctx, name, "profile", "diff", b.table("repeat-a"), b.table(r), "--most", "0")
+	for draw := range draws {
+		for _, t := range transfers {
+			id := transferID(t.from, t.to, draw)
+			to := b.configuration(t.to)
+			out = append(out, step{id, 16 * time.Second, func(ctx context.Context, name string) error {
+				return b.save(ctx, name, "latency", "adapt", "--table", b.table("profile-"+t.from), "--space", files(to.spaces), "--samples", "10",
+					"--seed", fmt.Sprint(drawSeed+draw), "--target", to.target, "--threads", fmt.Sprint(to.threads), "--budget", "12s", "-o", b.table(name))
+			}}, step{"validate-" + id, 6 * time.Second, func(ctx context.Context, name string) error {
+				return b.compare(ctx, name, b.table(id), to, 15)
+			}})
+		}
+	}
+	out = append(out, repeat(repeats[2]))
+	for _, r := range repeats[1:] {
+		out = append(out, step{"diff-" + r, time.Second, func(ctx context.Context, name string) error {
+			return b.save(ctx, name, "profile", "diff", b.table(repeats[0]), b.table(r), "--most", "0")
 		}})
 	}
-	for _, c := range []struct {
-		from string
-		to   configuration
-	}{
-		{"cpu-f32-1", configuration{"cpu-int8", 1, "20s", spaces, max(b.n/4, 1), 1, "100ms"}},
-		{"cpu-int8-1", configuration{"cpu-int8", 2, "20s", spaces, max(b.n/4, 1), 1, "100ms"}},
-	} {
-		id := "adapt-" + c.from + "-to-" + c.to.id()
+	for _, target := range []string{"cpu-int8", "cpu-f32"} {
+		out = append(out, step{"compile-" + target, 20 * time.Second, func(ctx context.Context, name string) error {
+			return os.WriteFile(b.file(name+".json"), fmt.Appendf(nil, "%d\n", len(b.compiled(ctx, target))), 0o644)
+		}}, step{"models-" + target, 100 * time.Second, func(ctx context.Context, name string) error { return b.realModels(ctx, name, target) }})
+	}
+	for _, budget := range budgets {
+		most, err := time.ParseDuration(budget)
+		if err != nil {
+			fail(err)
+		}
+		judged := b.configuration("cpu-int8-1")
+		judged.spaces = spaces[:1]
 		out = append(out,
-			step{id, func(ctx context.Context, name string) error {
-				return b.save(ctx, name, "latency", "adapt", "--table", b.table("profile-"+c.from), "--space", files(c.to.spaces), "--samples", "10",
-					"--target", c.to.target, "--threads", fmt.Sprint(c.to.threads), "--budget", c.to.budget, "-o", b.table(name))
+			step{"budget-" + budget, min(most, 90*time.Second) + 5*time.Second, func(ctx context.Context, name string) error {
+				return b.profile(ctx, name, b.table(name), small, most)
 			}},
-			step{"validate-" + id, func(ctx context.Context, name string) error { return b.validate(ctx, name, b.table(id), c.to) }},
+			step{"validate-budget-" + budget, 5 * time.Second, func(ctx context.Context, name string) error {
+				return b.compare(ctx, name, b.table("budget-"+budget), judged, b.n)
+			}},
 		)
 	}
 	if b.nasbench != "" {
-		out = append(out, step{"nasbench", func(ctx context.Context, name string) error {
+		out = append(out, step{"nasbench", 30 * time.Second, func(ctx context.Context, name string) error {
 			text, err := exec.CommandContext(ctx, "go", "run", "./bench/nasbench", b.nasbench).Output()
 			if err != nil {
 				return err
@@ -105,6 +152,12 @@ func (b *bench) steps() []step {
 		}})
 	}
 	return out
+}
+
+// configuration finds one by its id.
+func (b *bench) configuration(id string) configuration {
+	all := b.configurations()
+	return all[slices.IndexFunc(all, func(c configuration) bool { return c.id() == id })]
 }
 
 func (b *bench) table(name string) string { return b.file(name + ".csv") }
@@ -118,13 +171,34 @@ func files(names []string) string {
 	return strings.Join(out, ",")
 }
 
-func (b *bench) profile(ctx context.Context, name string, c configuration, budget string) error {
-	return b.save(ctx, name, "profile", "--target", c.target, "--threads", fmt.Sprint(c.threads), "--space", files(c.spaces), "--seed", profileSeed, "--budget", budget, "-o", b.table(name))
+func (b *bench) profile(ctx context.Context, name, table string, c configuration, budget time.Duration) error {
+	return b.save(ctx, name, "profile", "--target", c.target, "--threads", fmt.Sprint(c.threads), "--space", files(c.spaces), "--seed", profileSeed, "--budget", budget.String(), "-o", table)
 }
 
-func (b *bench) validate(ctx context.Context, name, table string, c configuration) error {
-	return b.save(ctx, name, "latency", "validate", "--table", table, "--space", files(c.spaces), "--n", fmt.Sprint(c.n), "--rounds", fmt.Sprint(c.rounds),
-		"--time", c.took, "--seed", judgeSeed, "--report", b.file(name+".html"))
+// judging are the arguments that validate a configuration's table.
+func (b *bench) judging(c configuration) []string {
+	return []string{
+		"latency", "validate", "--table", b.table("profile-" + c.id()), "--space", files(c.spaces), "--n", fmt.Sprint(c.n),
+		"--rounds", fmt.Sprint(c.rounds), "--time", c.took, "--seed", judgeSeed,
+	}
+}
+
+// measure takes the networks' times up to a round.
+func (b *bench) measure(ctx context.Context, name string, c configuration, until int) error {
+	if err := command(ctx, b.nasc, append(b.judging(c), "--until", fmt.Sprint(until))...); err != nil {
+		return err
+	}
+	return os.WriteFile(b.file(name+".json"), fmt.Appendf(nil, "%d\n", until), 0o644)
+}
+
+func (b *bench) validate(ctx context.Context, name string, c configuration) error {
+	return b.save(ctx, name, append(b.judging(c), "--report", b.file(name+".html"))...)
+}
+
+// compare judges another table of a configuration by the times that are known.
+func (b *bench) compare(ctx context.Context, name, table string, c configuration, n int) error {
+	return b.save(ctx, name, "latency", "validate", "--table", table, "--space", files(c.spaces), "--n", fmt.Sprint(n), "--seed", judgeSeed,
+		"--measured", b.file("validate-"+c.id()+".json"))
 }
 
 // shapes are those that models' files leave open.
