@@ -60,7 +60,7 @@ func (a *app) compress() *cobra.Command {
 	x.Lookup("report").Usage = "write a page: progress, accuracy and size, choices, teacher and student"
 	x.Lookup("output").Usage = "the compiled .nasc file of the best student"
 	x.Lookup("target").Usage = "what the student is compiled for, and measured on beside the teacher"
-	x.Float64Var(&f.final, "final", 0.5, "share of the budget that the best student's last training gets; with a budget of trials, of the multiplications that all trainings take")
+	x.Float64Var(&f.final, "final", 0.5, "share of the budget that the best student's last training gets: of the time, or with a budget of trials of the multiplications that all trainings take")
 	x.Float64Var(&f.task.Train.Distill.Weight, "distill-weight", f.task.Train.Distill.Weight, "the teacher's share of the loss; the labels have the rest")
 	x.Float64Var(&f.task.Train.Distill.Temperature, "temperature", f.task.Train.Distill.Temperature, "softens the answers that are compared; 0: squared error of the logits")
 	x.StringVar(&f.policyIn, "policy-in", "", "begin with the policy that another search left, of this teacher or another")
@@ -192,8 +192,19 @@ func (f *compressFlags) bound(r *searching) error {
 
 // extend gives a search its last training.
 func (f *compressFlags) extend(a *app, r *searching, l *search.Loop) {
-	l.Time = time.Duration(float64(l.Time) * (1 - f.final))
-	last := r.opened.Last(f.final)
+	var left func() time.Duration
+	if r.wall > 0 {
+		l.Time = time.Duration(float64(r.wall) * (1 - f.final))
+		begun := time.Now()
+		left = func() time.Duration {
+			used := time.Since(begun)
+			if r.study != nil {
+				used += r.study.Used()
+			}
+			return max(0, r.wall-used)
+		}
+	}
+	last := r.opened.Last(f.final, left)
 	l.Last = func(told []*search.Trial) (search.Proposal, error) {
 		p, err := last(told)
 		if err == nil {

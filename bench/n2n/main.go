@@ -224,7 +224,7 @@ func (b *bench) arm(ctx context.Context, arm string, seed uint64) (*run, error) 
 	o := &task.Opened{Task: task.Task{Train: c}, Trains: e}
 	l := search.Loop{Space: space, Goal: goal, Strategy: x, Evaluator: e, Seed: seed}
 	if arm == "fresh" {
-		last := o.Last(settings["final"])
+		last := o.Last(settings["final"], nil)
 		l.Last = func(told []*search.Trial) (search.Proposal, error) {
 			e.Train.LR = settings["final-lr"]
 			return last(told)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/internal/data"
@@ -23,6 +24,8 @@ type Shrinker struct {
 	Space *shrink.Space
 	mu    sync.Mutex
 	score *nasc.Score // the teacher's, when it is known
+	macs  float64     // of trainings in this process
+	took  time.Duration
 }
 
 // NewShrinker checks that the teacher takes the data.
@@ -47,6 +50,7 @@ func NewShrinker(s *shrink.Space, c Config) (*Shrinker, error) {
 // Evaluate trains a student; the teacher itself is scored as it is.
 func (e *Shrinker) Evaluate(ctx context.Context, t *search.Trial) (search.Outcome, error) {
 	o := search.Outcome{Metrics: map[string]float64{}}
+	start := time.Now()
 	err := e.evaluate(ctx, t, &o)
 	switch f, ok := err.(fault); {
 	case ctx.Err() != nil:
@@ -55,7 +59,22 @@ func (e *Shrinker) Evaluate(ctx context.Context, t *search.Trial) (search.Outcom
 		o.Fault = f.Error()
 		return o, nil
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.macs += o.Metrics["train_macs"]
+	e.took += time.Since(start)
 	return o, err
+}
+
+// Affords is how many multiplications of training a time pays, as trainings in
+// this process went; 0 where there were none.
+func (e *Shrinker) Affords(d time.Duration) float64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.took <= 0 {
+		return 0
+	}
+	return e.macs * float64(d) / float64(e.took)
 }
 
 func (e *Shrinker) evaluate(ctx context.Context, t *search.Trial, o *search.Outcome) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"time"
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -79,8 +80,9 @@ func (o *Opened) openTeacher(store search.Store) error {
 }
 
 // Last proposes the best student's own training with what is left of the
-// budget: share of the multiplications of all trainings, by those before.
-func (o *Opened) Last(share float64) func([]*search.Trial) (search.Proposal, error) {
+// budget: the time that left gives, or share of the multiplications of all
+// trainings where left is nil or what trainings take is not known here.
+func (o *Opened) Last(share float64, left func() time.Duration) func([]*search.Trial) (search.Proposal, error) {
 	return func(told []*search.Trial) (search.Proposal, error) {
 		b := search.Best(told)
 		e, ok := o.Trains.(*evaluate.Shrinker)
@@ -93,7 +95,13 @@ func (o *Opened) Last(share float64) func([]*search.Trial) (search.Proposal, err
 				cost += t.Metrics["train_macs"]
 			}
 		}
-		epochs := math.Max(1, math.Round(share/(1-share)*cost/e.EpochMACs(b.Metrics["macs"])))
+		cost *= share / (1 - share)
+		if left != nil {
+			if c := e.Affords(left()); c > 0 {
+				cost = c
+			}
+		}
+		epochs := math.Max(1, math.Round(cost/e.EpochMACs(b.Metrics["macs"])))
 		return search.Proposal{Genotype: b.Genotype, Parent: b.ID, Budget: epochs / float64(o.Train.Epochs)}, nil
 	}
 }
