@@ -30,6 +30,7 @@ type PruneOptions struct {
 	Correct      bool
 	Round        int // widths are multiples of it; 0: for latency the steps of the device, measured
 	Keep         float64
+	Inner        bool // leave what residual sums join as wide as it is
 	Blocks       int
 	Mask         string // N:M, or the share of weights to become zero; "": none. Then Goal may be ""
 	Rounds       int    // of pruning, each with a fine-tuning after it; 0 is 1
@@ -159,7 +160,7 @@ func (o *PruneOptions) inRounds(ctx context.Context, m *Model, g *ir.Graph, c *c
 	small := g
 	for r := 1; r <= max(1, o.Rounds); r++ {
 		p := passes.PruneOptions{
-			Cost: cost, Target: limit, Criterion: o.Criterion, Scope: o.Scope, PerCost: o.PerCost, Round: o.Round, Keep: o.Keep, Seed: o.Seed,
+			Cost: cost, Target: limit, Criterion: o.Criterion, Scope: o.Scope, PerCost: o.PerCost, Round: o.Round, Keep: o.Keep, Inner: o.Inner, Seed: o.Seed,
 			Run: Runner(ctx, max(1, o.Threads)), Progress: o.Progress,
 		}
 		if r < o.Rounds {

@@ -101,6 +101,7 @@ func (a *app) prune() *cobra.Command {
 	f.BoolVar(&o.Correct, "correct", false, "fit each layer that is left to what it gave before, on --data, without labels")
 	f.IntVar(&o.Round, "round", 0, "widths become multiples of this (0: any; for --target-latency the steps in which the device's time climbs, layer by layer)")
 	f.Float64Var(&o.Keep, "keep", 0.1, "the least share of every group of channels that stays")
+	f.BoolVar(&o.Inner, "inner", false, "leave channels that residual sums join: only the insides of blocks become narrower")
 	f.IntVar(&o.Blocks, "blocks", 0, "remove so many residual blocks first, those that change the outputs least")
 	f.StringVar(&o.Mask, "mask", "", "set weights to zero: 2:4 keeps 2 of each 4, 0.8 makes 80 % of all zero; saves bytes of the file and no time")
 	t := &o.Finetune

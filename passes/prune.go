@@ -31,7 +31,10 @@ type PruneOptions struct {
 	Step  func(ctx context.Context, producers []*ir.Node) (int, error)
 	// Keep is the least share of every group that stays; 0 is 0.1.
 	Keep float64
-	Seed uint64
+	// Inner leaves channels that a sum of two layers joins as they are: in a
+	// residual network only the insides of its blocks become narrower.
+	Inner bool
+	Seed  uint64
 	// Samples are inputs at a batch of 1: for criteria of data, for the means that
 	// removed channels leave behind, and for Correct. Real says that they are
 	// data, not noise: then the mean of every removed channel goes into the next
@@ -109,7 +112,7 @@ func Prune(ctx context.Context, g *ir.Graph, o PruneOptions) (*ir.Graph, *Pruned
 	if err != nil {
 		return nil, nil, err
 	}
-	groups := o.groups(an, score, rep)
+	groups := o.groups(g, an, score, rep)
 	if i := slices.IndexFunc(g.Nodes, func(n *ir.Node) bool { return n.Op.Class == ir.Quantized }); len(groups) == 0 && i >= 0 {
 		return nil, nil, &diag.Error{Place: g.Nodes[i].Op.Name + " " + g.Nodes[i].Label(), Found: "a quantized network", Wanted: "a float one", Fix: "prune first, then compile"}
 	}
@@ -183,8 +186,9 @@ func (o *PruneOptions) check() error {
 var Scopes = []string{"global", "local", "alike"}
 
 // groups lists what can shrink, and in the report what cannot.
-func (o *PruneOptions) groups(an *coupling.Analysis, score map[coupling.Unit]float64, rep *Pruned) []*group {
+func (o *PruneOptions) groups(net *ir.Graph, an *coupling.Analysis, score map[coupling.Unit]float64, rep *Pruned) []*group {
 	var out []*group
+	joined := o.joined(net, an)
 	for _, g := range an.Groups() {
 		names := make([]string, len(g.Producers))
 		for i, n := range g.Producers {
@@ -197,6 +201,9 @@ func (o *PruneOptions) groups(an *coupling.Analysis, score map[coupling.Unit]flo
 		why := g.Fixed
 		if why == "" && len(g.Units) < 2 {
 			why = "it is one unit"
+		}
+		if why == "" && slices.ContainsFunc(g.Units, func(u coupling.Unit) bool { return joined[u] }) {
+			why = "a sum joins it: not an inner channel"
 		}
 		if why != "" {
 			rep.Refused = append(rep.Refused, Refusal{name, why})
@@ -215,6 +222,22 @@ func (o *PruneOptions) groups(an *coupling.Analysis, score map[coupling.Unit]flo
 		x.least = min(n, max(1, int(math.Ceil(o.Keep*float64(n)))))
 		slices.SortStableFunc(x.order, func(a, b coupling.Unit) int { return cmp.Compare(score[a], score[b]) })
 		out = append(out, x)
+	}
+	return out
+}
+
+// joined gives the units that a sum of two values joins, where they stay.
+func (o *PruneOptions) joined(g *ir.Graph, an *coupling.Analysis) map[coupling.Unit]bool {
+	out := map[coupling.Unit]bool{}
+	for _, n := range g.Nodes {
+		if !o.Inner || n.Op.Name != "add" || slices.ContainsFunc(n.Inputs, func(v *ir.Value) bool { return v.Const != nil }) {
+			continue
+		}
+		for at := range n.Out().Type.Shape {
+			for _, u := range an.Of(n.Out(), at) {
+				out[u] = true
+			}
+		}
 	}
 	return out
 }

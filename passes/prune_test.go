@@ -2,6 +2,7 @@ package passes
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func TestPruneAnyNetwork(t *testing.T) {
 		}
 		o := PruneOptions{
 			Cost: macs, Target: 0.6 * float64(g.MACs()), Criterion: []string{"l1", "l2", "lamp", "fpgm", "random", "activation"}[seed%6],
-			Scope: Scopes[seed/6%3], Round: []int{0, 2, 4}[seed%3], Seed: seed,
+			Scope: Scopes[seed/6%3], Round: []int{0, 2, 4}[seed%3], Inner: seed%5 == 0, Seed: seed,
 		}
 		was := g.Body()
 		p, rep, err := Prune(context.Background(), g, o)
@@ -155,6 +156,49 @@ func TestPruneRefuses(t *testing.T) {
 }
 
 // Widths are multiples where a layer has room for them.
+// What a residual sum joins stays, and the insides of the blocks go.
+func TestPruneInner(t *testing.T) {
+	nums := func(n int) string {
+		var out []string
+		for i := range n {
+			out = append(out, fmt.Sprint((i*7+3)%11-5))
+		}
+		return "[" + strings.Join(out, ",") + "]"
+	}
+	g, err := ir.ParseGraph("t.ir", `const @a: f32[4,4] = `+nums(16)+`
+const @b: f32[4,6] = `+nums(24)+`
+const @c: f32[6,4] = `+nums(24)+`
+const @d: f32[4,2] = `+nums(8)+`
+graph @main(%x: f32[N,4]) {
+  %a = dot %x @a
+  %b = dot %a @b
+  %r = relu %b
+  %c = dot %r @c
+  %s = add %c %a
+  %d = dot %s @d
+  return %d
+}`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := PruneOptions{Cost: macs, Target: 0.7 * float64(g.MACs()), Criterion: "l2", Scope: "global", Inner: true}
+	p, rep, err := Prune(context.Background(), g, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Groups) != 1 || rep.Groups[0].Was != 6 || rep.Groups[0].Is >= 6 {
+		t.Errorf("groups that could shrink: %+v, want one of 6 that did", rep.Groups)
+	}
+	if !slices.ContainsFunc(rep.Refused, func(r Refusal) bool { return strings.Contains(r.Reason, "a sum joins it") }) {
+		t.Errorf("refused: %+v, want what the sum joins", rep.Refused)
+	}
+	for _, n := range p.Nodes {
+		if n.Op.Name == "add" && n.Out().Type.Shape[1] != 4 {
+			t.Errorf("the sum is %d wide, want 4", n.Out().Type.Shape[1])
+		}
+	}
+}
+
 func TestPruneRounds(t *testing.T) {
 	b := ir.NewBuilder("t")
 	x := b.Input("x", ir.T(ir.F32, ir.Batch, 8))
