@@ -11,8 +11,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,16 +35,22 @@ import (
 // setting is how one space is compared.
 type setting struct {
 	space   string
-	cost    float64           // multiplications in all, of each arm
-	final   float64           // share of it that the best network gets at the end
-	epochs  int               // of the start
-	tune    float64           // learning rate of networks that inherit weights
+	cost    float64 // multiplications in all, of each arm
+	final   float64 // share of it that the best network gets at the end
+	epochs  int     // of the start
+	lr      float64 // learning rate of the start and from scratch
+	tune    float64 // of networks that inherit weights
+	batch   int
 	options map[string]string // of the strategies
 }
 
 var settings = []setting{
-	{"plain-cnn", 1e12, 0.5, 20, 1e-3, map[string]string{"nets": "6", "wider": "2", "deeper": "2", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
-	{"densenet", 1e12, 0.5, 10, 1e-3, map[string]string{"nets": "6", "wider": "2", "deeper": "1", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
+	{"plain-cnn", 1.3e11, 0.35, 20, 5e-3, 5e-4, 32, map[string]string{"nets": "3", "wider": "3", "deeper": "1", "share": "0.05", "stage": "0", "rate": "0.05", "clip": "0.99"}},
+	{"densenet", 1e12, 0.5, 10, 1e-3, 1e-3, 64, map[string]string{"nets": "6", "wider": "2", "deeper": "1", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
+}
+
+func (s setting) String() string {
+	return fmt.Sprintf("cost %g final %g epochs %d lr %g tune %g batch %d %v", s.cost, s.final, s.epochs, s.lr, s.tune, s.batch, s.options)
 }
 
 // override changes the settings.
@@ -67,8 +75,12 @@ func override(text string) error {
 				s.final = f
 			case "epochs":
 				s.epochs = int(f)
+			case "lr":
+				s.lr = f
 			case "tune":
 				s.tune = f
+			case "batch":
+				s.batch = int(f)
 			default:
 				s.options[k] = v
 			}
@@ -80,6 +92,7 @@ func override(text string) error {
 // run is one finished arm.
 type run struct {
 	Space, Arm string
+	Setting    string // runs of other settings are no part of a comparison
 	Seed       uint64
 	Genotype   string
 	Params     float64
@@ -93,7 +106,7 @@ type run struct {
 	Seconds    float64
 }
 
-func key(r run) string { return fmt.Sprintf("%s %s %d", r.Space, r.Arm, r.Seed) }
+func key(r run) string { return fmt.Sprintf("%s %s %d %s", r.Space, r.Arm, r.Seed, r.Setting) }
 
 type bench struct {
 	dir    string
@@ -151,7 +164,7 @@ func (b *bench) main(ctx context.Context, spaces string, from uint64, seeds, job
 	err = paired.Each(ctx, len(all), jobs, func(ctx context.Context, i int) error {
 		w := all[i]
 		for _, arm := range w.arms {
-			if _, ok := b.runs.Get(key(run{Space: w.s.space, Arm: arm, Seed: w.seed})); ok {
+			if _, ok := b.runs.Get(key(run{Space: w.s.space, Arm: arm, Setting: w.s.String(), Seed: w.seed})); ok {
 				continue
 			}
 			r, err := b.arm(ctx, w.s, arm, w.seed)
@@ -186,9 +199,9 @@ func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64) (*r
 	if err != nil {
 		return nil, err
 	}
-	r := &run{Space: s.space, Arm: arm, Seed: seed}
+	r := &run{Space: s.space, Arm: arm, Setting: s.String(), Seed: seed}
 	config := b.config
-	config.Epochs = s.epochs
+	config.Epochs, config.LR, config.Batch = s.epochs, s.lr, s.batch
 	var mu sync.Mutex
 	e, err := evaluate.New(evaluate.Config{
 		Space: space, Data: set, Train: config, TuneLR: s.tune, Noise: 0.01, Weights: &evaluate.Memory{}, Threads: 1,
@@ -204,7 +217,7 @@ func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64) (*r
 	}
 	var last *search.Trial
 	if arm == "scratch" {
-		of, ok := b.runs.Get(key(run{Space: s.space, Arm: "eas", Seed: seed}))
+		of, ok := b.runs.Get(key(run{Space: s.space, Arm: "eas", Setting: s.String(), Seed: seed}))
 		if !ok {
 			return nil, fmt.Errorf("BUG: no network to train from scratch")
 		}
@@ -254,13 +267,28 @@ func (b *bench) grow(ctx context.Context, e *evaluate.Evaluator, s setting, arm 
 			options[o.Name] = v
 		}
 	}
-	space := search.ArchSpace{Space: e.Space}
-	x, err := strategy.Find(arm, search.Setup{Space: space, Goal: goal, Seed: seed, Options: options})
+	space, cheap := search.ArchSpace{Space: e.Space}, evaluate.Cheap(e.Space)
+	// Nothing grows beyond what the end can train for two epochs.
+	epoch := stepMACs * float64(e.Data.Train.Len()/s.batch*s.batch)
+	macs, err := search.FindMetric("macs")
 	if err != nil {
 		return nil, err
 	}
-	limited := &costly{Strategy: x, left: s.cost * (1 - s.final)}
-	l := search.Loop{Space: space, Goal: goal, Strategy: limited, Evaluator: e, Seed: seed, Window: 1}
+	limited := goal
+	limited.Limits = append(limited.Limits, search.Limit{Metric: macs, Bound: s.cost * s.final / epoch / 2})
+	x, err := strategy.Find(arm, search.Setup{Space: space, Goal: limited, Seed: seed, Options: options, Cheap: cheap})
+	if err != nil {
+		return nil, err
+	}
+	paid := &costly{Strategy: x, left: s.cost * (1 - s.final), price: func(p search.Proposal) (float64, error) {
+		m, err := cheap(p.Genotype)
+		epochs := float64(s.epochs)
+		if p.Budget > 0 {
+			epochs = max(1, math.Round(p.Budget*epochs))
+		}
+		return m["macs"] * epoch * epochs, err
+	}}
+	l := search.Loop{Space: space, Goal: goal, Strategy: paid, Evaluator: e, Seed: seed, Window: 1}
 	trials, err := l.Run(ctx)
 	if err != nil {
 		return nil, err
@@ -272,20 +300,37 @@ func (b *bench) grow(ctx context.Context, e *evaluate.Evaluator, s setting, arm 
 		}
 		r.Cost += t.Metrics["train_macs"]
 	}
-	return search.Best(trials), nil
+	// The start, trained for longest, may still be ahead; this is about growth.
+	grown := slices.DeleteFunc(trials, func(t *search.Trial) bool { return t.Parent == 0 })
+	if len(grown) == 0 {
+		return nil, fmt.Errorf("the start took all that there was for searching")
+	}
+	return search.Best(grown), nil
 }
 
-// costly is a strategy that is done when the trainings have cost enough.
+// stepMACs is what a sample costs in training, in forward passes.
+const stepMACs = 3
+
+// costly is a strategy that is done when what is left does not pay for the next
+// network.
 type costly struct {
 	search.Strategy
-	left float64
+	left  float64
+	price func(search.Proposal) (float64, error)
 }
 
 func (c *costly) Ask(ctx context.Context) (search.Proposal, error) {
-	if c.left <= 0 {
+	p, err := c.Strategy.Ask(ctx)
+	if err != nil {
+		return p, err
+	}
+	switch price, err := c.price(p); {
+	case err != nil:
+		return p, err
+	case price > c.left:
 		return search.Proposal{}, search.ErrDone
 	}
-	return c.Strategy.Ask(ctx)
+	return p, nil
 }
 
 func (c *costly) Tell(ctx context.Context, t *search.Trial) error {
@@ -296,8 +341,8 @@ func (c *costly) Tell(ctx context.Context, t *search.Trial) error {
 // train trains a network, from scratch or on, for as many whole epochs as the
 // cost pays.
 func (b *bench) train(ctx context.Context, e *evaluate.Evaluator, t *search.Trial, macs, cost float64, r *run) error {
-	steps := e.Data.Train.Len() / b.config.Batch
-	epochs := int(cost / (3 * macs * float64(steps*b.config.Batch)))
+	steps := e.Data.Train.Len() / e.Train.Batch
+	epochs := int(cost / (stepMACs * macs * float64(steps*e.Train.Batch)))
 	if epochs < 1 {
 		return fmt.Errorf("the cost does not pay an epoch of %s", t.Genotype)
 	}

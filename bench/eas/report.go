@@ -25,18 +25,18 @@ reported is the accuracy on all 10,000 test pictures, which nothing was chosen b
 training: the sum over all its trainings of steps × batch × multiplications of a sample × 3. Growth by chance takes EAS's
 steps with EAS's settings, each layer wider with a chance of one half, places and kernels equally likely. Both end with their
 best network (by the 400) trained on with what is left; from scratch has all of the cost for the network that EAS ended with.
-All trainings: AdamW, batch %d, one cosine each, pictures shifted by up to a pixel.
-`, b.config.Batch)
+All trainings: AdamW, one cosine each, pictures shifted by up to a pixel; half an epoch of warm-up where weights are inherited.
+`)
 	for _, s := range settings {
 		if !strings.Contains(","+spaces+",", ","+s.space+",") {
 			continue
 		}
-		fmt.Fprintf(&w, "\n## %s\n\nCost of an arm %.3g multiplications, %.0f %% of it kept for the last training. Settings: epochs of the start %d, learning rate 0.001 there and from scratch, %g of those that inherit; %s.\n\n", s.space, s.cost, 100*s.final, s.epochs, s.tune, strings.TrimPrefix(fmt.Sprint(s.options), "map"))
+		fmt.Fprintf(&w, "\n## %s\n\nCost of an arm %.3g multiplications, %.0f %% of it kept for the last training. Settings: epochs of the start %d, batch %d, learning rate %g there and from scratch, %g of those that inherit; %s.\n\n", s.space, s.cost, 100*s.final, s.epochs, s.batch, s.lr, s.tune, strings.TrimPrefix(fmt.Sprint(s.options), "map"))
 		fmt.Fprintln(&w, "| seed | arm | test % | judged by % | parameters | MACs | networks | actions | greatest ∣Δ∣ | cost | s |\n|---|---|---|---|---|---|---|---|---|---|---|")
 		test := map[string][]float64{}
 		for seed := range seeds {
 			for _, a := range arms {
-				r, ok := b.runs.Get(key(run{Space: s.space, Arm: a.name, Seed: from + uint64(seed)}))
+				r, ok := b.runs.Get(key(run{Space: s.space, Arm: a.name, Setting: s.String(), Seed: from + uint64(seed)}))
 				if !ok {
 					continue
 				}

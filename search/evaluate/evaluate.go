@@ -123,10 +123,13 @@ func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network
 	if t.Budget > 0 {
 		j.Epochs = max(1, int(math.Round(t.Budget*float64(j.Epochs))))
 	}
-	j.Warmup = min(j.Warmup, float64(j.Epochs))
 	if rate > 0 {
 		j.LR = rate
 	}
+	if t.Parent != 0 && j.Warmup == 0 { // Adam's first steps are as long as its rate, whatever the gradient
+		j.Warmup = 0.5
+	}
+	j.Warmup = min(j.Warmup, float64(j.Epochs))
 	inputs := n.Inference(nil).Inputs
 	var err error
 	if j.Data, err = data.NewFeed(e.Data.Train, inputs, nil); err != nil {

@@ -14,8 +14,8 @@ import (
 // eas grows networks (Efficient Architecture Search, Cai et al. 2018): the
 // smallest one is trained; then, episode by episode, a policy draws networks
 // that are wider and deeper, each of which inherits its weights, and learns by
-// REINFORCE from their accuracies. The best one so far is where later episodes
-// begin.
+// REINFORCE from their accuracies. The best grown one so far is where later
+// episodes begin.
 type eas struct {
 	*ground
 	u             func() float64
@@ -190,7 +190,9 @@ func (x *eas) episode(ctx context.Context) error {
 func (x *eas) Tell(_ context.Context, t *search.Trial) error {
 	g := x.open[0]
 	x.open = x.open[1:]
-	if t.Fault == "" && (x.best == nil || t.Better(x.best)) {
+	// The start, trained for longer than what grows of it, would be the best for
+	// ever, and nothing would grow beyond one episode's steps.
+	if g != nil && t.Fault == "" && (x.best == nil || t.Better(x.best)) {
 		x.best = t
 	}
 	if g == nil { // the start
@@ -245,7 +247,7 @@ func (x *eas) learn() error {
 			deep = append(deep, s)
 		}
 	}
-	if x.stage > 0 && x.episodes%x.stage == 0 {
+	if x.stage > 0 && x.episodes%x.stage == 0 && x.best != nil {
 		x.start = x.best
 	}
 	return x.policy.Learn(wide, deep)

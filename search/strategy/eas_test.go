@@ -108,6 +108,20 @@ func TestEASReplays(t *testing.T) {
 	}
 }
 
+// Growing goes on from what has grown, also where the start is ahead of it.
+func TestEASLeavesStart(t *testing.T) {
+	t.Parallel()
+	o := map[string]string{"nets": "2", "wider": "1", "deeper": "1", "stage": "1"}
+	trials := grow(t, "eas", "plain-cnn", 9, 1, 7, o, func(o map[string]string) float64 {
+		return 0.9 - 0.1*float64(strings.Index("1234", o["block1.repeat"])+strings.Index("1234", o["block2.repeat"])+strings.Index("1234", o["block3.repeat"]))
+	})
+	for _, x := range trials[3:] {
+		if x.Parent < 2 {
+			t.Errorf("trial %d begins at %d:\n%s", x.ID, x.Parent, trace(trials))
+		}
+	}
+}
+
 // What is proposed is what the edits make: nothing else is trained.
 func TestEASEdits(t *testing.T) {
 	ctx := context.Background()
