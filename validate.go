@@ -217,6 +217,8 @@ type ValidateOptions struct {
 	// Log keeps what was measured until all is: a validation that was stopped
 	// goes on from there [not kept].
 	Log string
+	// Once leaves out the second measurement.
+	Once bool
 	// Until ends after so many rounds, with nothing compared; what was measured
 	// and the networks' files stay for a later call [2·Rounds, then compare].
 	Until int
@@ -236,7 +238,7 @@ type ValidNet struct {
 	Lo        float64 `json:"lo_ms"`
 	Hi        float64 `json:"hi_ms"`
 	Measured  float64 `json:"measured_ms"`
-	Again     float64 `json:"again_ms"` // a second measurement
+	Again     float64 `json:"again_ms"` // a second measurement; 0: none
 	Hits      float64 `json:"hits"`     // share of steps whose kernel has a row
 
 	families map[string][2]float64 // predicted and measured, by family
@@ -468,7 +470,10 @@ func (t *turns) file(name string, w latency.Work) error {
 // time and those of the second measurement alternate.
 func (t *turns) measure(ctx context.Context) error {
 	times := make([][2][]float64, len(t.nets))
-	rounds := 2 * t.o.Rounds
+	every, rounds := 2, 2*t.o.Rounds
+	if t.o.Once {
+		every, rounds = 1, t.o.Rounds
+	}
 	if t.o.Until > 0 {
 		rounds = min(rounds, t.o.Until)
 	}
@@ -496,7 +501,7 @@ func (t *turns) measure(ctx context.Context) error {
 		for i, n := range t.nets {
 			net := &t.v.Networks[n.net]
 			m := t.log.find(net.Name, r)
-			times[i][r%2] = append(times[i][r%2], m.Median)
+			times[i][r%every] = append(times[i][r%every], m.Median)
 			for k, s := range n.steps {
 				if r == 0 && k < len(m.Steps) {
 					f := net.families[latency.Family(s)]

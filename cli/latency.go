@@ -15,7 +15,7 @@ import (
 
 func (a *app) latency() *cobra.Command {
 	c := &cobra.Command{Use: "latency", Short: "predict times from a latency table"}
-	c.AddCommand(a.latencyPredict(), a.latencyValidate(), a.latencyAdapt(), a.latencyMeasure())
+	c.AddCommand(a.latencyPredict(), a.latencyValidate(), a.latencyCalibrate(), a.latencyAdapt(), a.latencyMeasure())
 	return c
 }
 

@@ -79,6 +79,7 @@ func (a *app) latencyValidate() *cobra.Command {
 		spaces, models []string
 		n, rounds      int
 		until          int
+		once           bool
 		seed           uint64
 		report, known  string
 		took           time.Duration
@@ -112,7 +113,7 @@ all is: after an interruption the same command goes on.`,
 					return err
 				}
 			}
-			o := nasc.ValidateOptions{Table: table, N: n, Until: until, Seed: seed, Target: t.target, Threads: t.threads, Batch: t.batch, Rounds: rounds, Measure: t.elsewhere(took)}
+			o := nasc.ValidateOptions{Table: table, N: n, Until: until, Once: once, Seed: seed, Target: t.target, Threads: t.threads, Batch: t.batch, Rounds: rounds, Measure: t.elsewhere(took)}
 			if known != "" {
 				if o.Known, err = knownNets(known, t.target, t.threads); err != nil {
 					return err
@@ -141,7 +142,7 @@ all is: after an interruption the same command goes on.`,
 				}
 				o.Models = append(o.Models, latency.Work{Name: netName(path, g), Graph: g, In: passes.RandomInputs(g, 1)})
 			}
-			o.Log = t.validationLog(took)
+			o.Log = t.validationLog(took, seed)
 			update, finish := a.progress()
 			o.Progress = func(done, total int) { update("validate", done, total) }
 			v, err := nasc.Validate(cmd.Context(), o)
@@ -173,6 +174,7 @@ all is: after an interruption the same command goes on.`,
 	f.DurationVar(&took, "time", 300*time.Millisecond, "time of a network's runs in one process")
 	f.Uint64Var(&seed, "seed", 1, "seed of the networks")
 	f.IntVar(&until, "until", 0, "measure so many of the rounds (a process each) and stop: a machine's mood lasts minutes, and rounds may be spread (0: all, and compare)")
+	f.BoolVar(&once, "once", false, "without the second measurement")
 	f.StringVar(&known, "measured", "", "what an earlier validation printed with --json: its networks' times are compared with, and nothing is measured")
 	f.StringVar(&report, "report", "", "write a page with charts here")
 	return c
@@ -195,10 +197,10 @@ func knownNets(path, target string, threads int) ([]nasc.ValidNet, error) {
 }
 
 // validationLog is where a validation keeps what it measured until it is done.
-// What decides a measurement is part of the name: networks, seeds and rounds
-// are told apart within.
-func (t *tableFlags) validationLog(took time.Duration) string {
-	id := crc32.ChecksumIEEE(fmt.Append(nil, nasc.Version(), t.target, t.threads, t.batch, took))
+// What decides a measurement is part of the name: networks and rounds are told
+// apart within.
+func (t *tableFlags) validationLog(took time.Duration, seed uint64) string {
+	id := crc32.ChecksumIEEE(fmt.Append(nil, nasc.Version(), t.target, t.threads, t.batch, took, seed))
 	return fmt.Sprintf("%s.validate-%08x.partial", t.table, id)
 }
 

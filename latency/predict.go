@@ -128,6 +128,7 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 	if out.Total > 0 {
 		h = math.Sqrt(h*h + (sameFamily*together+(1-sameFamily)*alone)/(out.Total*out.Total))
 	}
+	h *= t.width()
 	out.Lo, out.Hi = out.Total*math.Exp(-h), out.Total*math.Exp(h)
 	return out, nil
 }

@@ -49,7 +49,10 @@ func (b *bench) configurations() []configuration {
 
 // Seeds: of the networks profiled, and of those that they are judged on. Draws
 // of ten for transfers have the seeds from drawSeed on.
-const profileSeed, judgeSeed, drawSeed, draws = "1", "20261127", 31, 5
+const profileSeed, calibrateSeed, judgeSeed, drawSeed, draws = "1", "11", "20261127", 31, 5
+
+// calibrateNets of each space set the width of a table's intervals.
+const calibrateNets = 12
 
 // transfers are from one configuration's table to another's.
 var transfers = []struct{ from, to string }{
@@ -91,14 +94,26 @@ func (b *bench) steps() []step {
 				}})
 			}
 			out = append(out, step{fmt.Sprintf("measure-%s-%d", c.id(), r+1), c.round, func(ctx context.Context, name string) error {
-				return b.measure(ctx, name, c, r+1)
+				return b.measure(ctx, name, b.judging(c), r+1)
 			}})
+			if r%2 == 1 {
+				round := r/2 + 1
+				out = append(out, step{fmt.Sprintf("calibrating-%s-%d", c.id(), round), c.round*calibrateNets/34 + 4*time.Second, func(ctx context.Context, name string) error {
+					return b.measure(ctx, name, b.calibrating(c), round)
+				}})
+			}
 		}
 		if r == rounds {
 			out = append(out, repeat(repeats[1]))
 		}
 	}
 	for _, c := range b.configurations() {
+		out = append(out, step{"calibrate-" + c.id(), 8 * time.Second, func(ctx context.Context, name string) error {
+			if err := b.save(ctx, name+"-by", b.calibrating(c)...); err != nil {
+				return err
+			}
+			return b.save(ctx, name, "latency", "calibrate", "--table", b.table("profile-"+c.id()), "--by", b.file(name+"-by.json"))
+		}})
 		out = append(out, step{"validate-" + c.id(), 15 * time.Second, func(ctx context.Context, name string) error {
 			return b.validate(ctx, name, c)
 		}})
@@ -175,17 +190,24 @@ func (b *bench) profile(ctx context.Context, name, table string, c configuration
 	return b.save(ctx, name, "profile", "--target", c.target, "--threads", fmt.Sprint(c.threads), "--space", files(c.spaces), "--seed", profileSeed, "--budget", budget.String(), "-o", table)
 }
 
-// judging are the arguments that validate a configuration's table.
-func (b *bench) judging(c configuration) []string {
+// judging are the arguments that validate a configuration's table, calibrating
+// those before its intervals are set.
+func (b *bench) judging(c configuration) []string { return b.validating(c, c.n, judgeSeed) }
+
+func (b *bench) calibrating(c configuration) []string {
+	return append(b.validating(c, min(calibrateNets, c.n), calibrateSeed), "--once")
+}
+
+func (b *bench) validating(c configuration, n int, seed string) []string {
 	return []string{
-		"latency", "validate", "--table", b.table("profile-" + c.id()), "--space", files(c.spaces), "--n", fmt.Sprint(c.n),
-		"--rounds", fmt.Sprint(c.rounds), "--time", c.took, "--seed", judgeSeed,
+		"latency", "validate", "--table", b.table("profile-" + c.id()), "--space", files(c.spaces), "--n", fmt.Sprint(n),
+		"--rounds", fmt.Sprint(c.rounds), "--time", c.took, "--seed", seed,
 	}
 }
 
-// measure takes the networks' times up to a round.
-func (b *bench) measure(ctx context.Context, name string, c configuration, until int) error {
-	if err := command(ctx, b.nasc, append(b.judging(c), "--until", fmt.Sprint(until))...); err != nil {
+// measure takes networks' times up to a round.
+func (b *bench) measure(ctx context.Context, name string, validating []string, until int) error {
+	if err := command(ctx, b.nasc, append(validating, "--until", fmt.Sprint(until))...); err != nil {
 		return err
 	}
 	return os.WriteFile(b.file(name+".json"), fmt.Appendf(nil, "%d\n", until), 0o644)
