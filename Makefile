@@ -54,7 +54,7 @@ bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peer
 	bench/peers/run.sh
 
 bench-latency: ## latency tables: predicted against measured, three quarters of an hour with nothing else running (goes on where it was stopped)
-	$(GO) run ./bench/latency -within 43m -report bench/reports/latency-$$(date +%F).md -nasbench "$${NASC_SHARED:-../shared}/nasbench/nasbench201.csv.gz"
+	$(GO) run ./bench/latency -within 44m -report bench/reports/latency-$$(date +%F).md -nasbench "$${NASC_SHARED:-../shared}/nasbench/nasbench201.csv.gz"
 
 bench-train: ## training steps beside PyTorch and XLA (pip brings PyTorch)
 	@test -x .cache/torch/bin/python || { python3 -m venv .cache/torch && .cache/torch/bin/pip install --quiet torch==2.15.0; }

@@ -130,10 +130,14 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 				}
 			}
 			var whole, broken []float64
-			for begun := time.Now(); len(whole) < visitRuns && time.Since(begun) < 4*d/visits || len(whole)+len(broken) < visitRuns || time.Since(begun) < d/visits; {
+			least := visitRuns
+			for begun := time.Now(); len(whole) < least && time.Since(begun) < 4*d/visits || len(whole)+len(broken) < least || time.Since(begun) < d/visits; {
 				ms, clean, err := timedRun(ctx, r.Exec, s.in, s.out, threads, planned)
 				if err != nil {
 					return nil, err
+				}
+				if run := time.Duration(ms * 1e6); run > d/visits { // long runs are fewer
+					least = 1 + min(1, int(2*d/visits/run))
 				}
 				if clean {
 					whole = append(whole, ms)
@@ -141,7 +145,7 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 					broken = append(broken, ms)
 				}
 			}
-			if len(whole) < visitRuns {
+			if len(whole) < least {
 				whole, broken = append(whole, broken...), nil
 			}
 			s.medians = append(s.medians, medianOf(whole))
@@ -170,7 +174,7 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 	return out, nil
 }
 
-// Of a visit: how long it warms up, and runs at least.
+// Of a visit: how long it warms up, and runs at least, unless they are long.
 const visitWarm, visitRuns = 2 * time.Millisecond, 3
 
 // timedRun is one run in ms; clean says that the system gave the CPU to nobody

@@ -43,13 +43,18 @@ func (b *bench) configurations() []configuration {
 		{"cpu-f32", 1, 32 * time.Second, spaces, b.n, rounds, "80ms", 40 * time.Second},
 		{"cpu-int8", 2, 24 * time.Second, spaces, b.n, rounds, "80ms", 22 * time.Second},
 		{"cpu-f32", 2, 30 * time.Second, spaces, b.n, rounds, "80ms", 30 * time.Second},
-		{"xla-cpu", 1, 50 * time.Second, spaces, b.n, rounds, "80ms", 75 * time.Second},
+		{"xla-cpu", 1, 110 * time.Second, spaces, max(b.n/2, 1), rounds, "80ms", 105 * time.Second}, // two seconds a network: it compiles
 	}
+}
+
+// engine are the configurations whose intervals are calibrated.
+func (b *bench) engine() []configuration {
+	return slices.DeleteFunc(b.configurations(), func(c configuration) bool { return c.target == "xla-cpu" })
 }
 
 // Seeds: of the networks profiled, and of those that they are judged on. Draws
 // of ten for transfers have the seeds from drawSeed on.
-const profileSeed, calibrateSeed, judgeSeed, drawSeed, draws = "1", "11", "20261127", 31, 5
+const profileSeed, calibrateSeed, judgeSeed, drawSeed, draws = "1", "11", "20261127", 31, 3
 
 // calibrateNets of each space set the width of a table's intervals.
 const calibrateNets = 12
@@ -64,7 +69,7 @@ func transferID(from, to string, draw int) string {
 	return fmt.Sprintf("adapt-%s-to-%s-%d", from, to, draw)
 }
 
-var budgets = []string{"10s", "30s", "60s", "180s"}
+var budgets = []string{"30s", "60s", "180s"}
 
 // repeats are the same table at the start, in the middle, and at the end beside
 // a busy neighbour.
@@ -86,7 +91,7 @@ func (b *bench) steps() []step {
 	}
 	out := []step{repeat(repeats[0])}
 	for r := range 2 * rounds {
-		for _, c := range b.configurations() {
+		for _, c := range b.engine() {
 			if r%2 == 0 {
 				leg := r/2 + 1
 				out = append(out, step{fmt.Sprintf("profile-%s-%d", c.id(), leg), c.leg + 6*time.Second, func(ctx context.Context, name string) error {
@@ -98,7 +103,7 @@ func (b *bench) steps() []step {
 			}})
 			if r%2 == 1 {
 				round := r/2 + 1
-				out = append(out, step{fmt.Sprintf("calibrating-%s-%d", c.id(), round), c.round*calibrateNets/34 + 4*time.Second, func(ctx context.Context, name string) error {
+				out = append(out, step{fmt.Sprintf("calibrating-%s-%d", c.id(), round), (c.round * calibrateNets / 34).Round(time.Second) + 4*time.Second, func(ctx context.Context, name string) error {
 					return b.measure(ctx, name, b.calibrating(c), round)
 				}})
 			}
@@ -107,7 +112,7 @@ func (b *bench) steps() []step {
 			out = append(out, repeat(repeats[1]))
 		}
 	}
-	for _, c := range b.configurations() {
+	for _, c := range b.engine() {
 		out = append(out, step{"calibrate-" + c.id(), 8 * time.Second, func(ctx context.Context, name string) error {
 			if err := b.save(ctx, name+"-by", b.calibrating(c)...); err != nil {
 				return err
@@ -130,17 +135,6 @@ func (b *bench) steps() []step {
 			}})
 		}
 	}
-	out = append(out, repeat(repeats[2]))
-	for _, r := range repeats[1:] {
-		out = append(out, step{"diff-" + r, time.Second, func(ctx context.Context, name string) error {
-			return b.save(ctx, name, "profile", "diff", b.table(repeats[0]), b.table(r), "--most", "0")
-		}})
-	}
-	for _, target := range []string{"cpu-int8", "cpu-f32"} {
-		out = append(out, step{"compile-" + target, 20 * time.Second, func(ctx context.Context, name string) error {
-			return os.WriteFile(b.file(name+".json"), fmt.Appendf(nil, "%d\n", len(b.compiled(ctx, target))), 0o644)
-		}}, step{"models-" + target, 100 * time.Second, func(ctx context.Context, name string) error { return b.realModels(ctx, name, target) }})
-	}
 	for _, budget := range budgets {
 		most, err := time.ParseDuration(budget)
 		if err != nil {
@@ -157,6 +151,29 @@ func (b *bench) steps() []step {
 			}},
 		)
 	}
+	out = append(out, repeat(repeats[2]))
+	for _, r := range repeats[1:] {
+		out = append(out, step{"diff-" + r, time.Second, func(ctx context.Context, name string) error {
+			return b.save(ctx, name, "profile", "diff", b.table(repeats[0]), b.table(r), "--most", "0")
+		}})
+	}
+	for _, target := range []string{"cpu-int8", "cpu-f32"} {
+		out = append(out, step{"compile-" + target, 20 * time.Second, func(ctx context.Context, name string) error {
+			return os.WriteFile(b.file(name+".json"), fmt.Appendf(nil, "%d\n", len(b.compiled(ctx, target))), 0o644)
+		}}, step{"models-" + target, 100 * time.Second, func(ctx context.Context, name string) error { return b.realModels(ctx, name, target) }})
+	}
+	xla := b.configuration("xla-cpu-1")
+	out = append(out, step{"profile-xla-cpu-1", xla.leg + 10*time.Second, func(ctx context.Context, name string) error {
+		return b.profile(ctx, name, b.table(name), xla, xla.leg)
+	}})
+	for r := range rounds {
+		out = append(out, step{fmt.Sprintf("measure-xla-cpu-1-%d", r+1), xla.round, func(ctx context.Context, name string) error {
+			return b.measure(ctx, name, append(b.judging(xla), "--once"), r+1)
+		}})
+	}
+	out = append(out, step{"validate-xla-cpu-1", 15 * time.Second, func(ctx context.Context, name string) error {
+		return b.save(ctx, name, append(b.judging(xla), "--once", "--report", b.file(name+".html"))...)
+	}})
 	if b.nasbench != "" {
 		out = append(out, step{"nasbench", 30 * time.Second, func(ctx context.Context, name string) error {
 			text, err := exec.CommandContext(ctx, "go", "run", "./bench/nasbench", b.nasbench).Output()
