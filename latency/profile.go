@@ -171,6 +171,7 @@ const wholeRun = ""
 // of one turn is lost to a kill, so profiles of few take them one by one.
 const (
 	turnNets   = 24
+	turnsFrom  = 8       // networks of a profile
 	turnBytes  = 1 << 30 // that their runs touch
 	turnVisits = 5
 )
@@ -193,7 +194,7 @@ func (m *measure) inTurns(ctx context.Context, src Source, begun time.Time) erro
 // turn measures some networks from the given one on; next is the one after them.
 func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Time) (next int, err error) {
 	most, visits := turnNets, turnVisits
-	if src.Len() < manyNets {
+	if src.Len() < turnsFrom {
 		most, visits = 1, 1
 	}
 	var turn []visited
