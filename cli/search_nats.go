@@ -63,17 +63,19 @@ type crew struct {
 // hire starts what --nats asks for. failed hears why no worker is left.
 func (a *app) hire(ctx context.Context, r *searching, failed func(error)) (*crew, error) {
 	c := &crew{}
+	sealed, err := r.opened.Sealed()
+	if err != nil {
+		return nil, err
+	}
 	url := r.nats
 	if url == "embedded" {
-		var err error
 		if c.server, err = queue.Embed(queue.Folder(r.study.Path), r.listen, r.token); err != nil {
 			return nil, err
 		}
 		url = c.server.URL
 	}
-	var err error
 	c.Coordinator, err = queue.Coordinate(ctx, queue.Options{
-		URL: url, Study: r.study.Meta.UID, Task: r.opened.Task, Weights: r.weights, AckWait: r.ackWait, Note: a.note, Known: r.study.Known,
+		URL: url, Study: r.study.Meta.UID, Task: sealed, Weights: r.weights, AckWait: r.ackWait, Note: a.note, Known: r.study.Known,
 	})
 	if err != nil {
 		if c.server != nil {

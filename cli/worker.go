@@ -23,7 +23,7 @@ func (a *app) worker() *cobra.Command {
 		Use: "worker --nats URL", Short: "evaluate trials of searches that run elsewhere",
 		Long: "worker takes trials of the studies that a NATS server has and gives back what came of them. It waits where\n" +
 			"there are none, and for a server that comes back. A trial whose worker dies is given to another. The data and\n" +
-			"tables that the search names must be on this machine under the same names. URL is nats://HOST:PORT, with\n" +
+			"tables that the search names must be on this machine under the same names, and are compared. URL is nats://HOST:PORT, with\n" +
 			"TOKEN@ before HOST where the server wants one, or the file of a study that is searched on this machine.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -1,6 +1,9 @@
 package evaluate
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -92,6 +95,23 @@ func (s *Set) load(train, valid string, share float64, seed uint64) (*Set, error
 	}
 	s.Train, s.Valid = &part{all, rest}, &part{all, held}
 	return s, nil
+}
+
+// Digest is a hash of all samples as networks get them, and of their labels.
+func (s *Set) Digest() (string, error) {
+	h := sha256.New() // a hash does not fail
+	for _, src := range []data.Source{s.Train, s.Valid} {
+		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(src.Len())))
+		for i := range src.Len() {
+			x, err := src.Sample(i)
+			if err != nil {
+				return "", err
+			}
+			h.Write(binary.LittleEndian.AppendUint64(nil, uint64(x.Label)))
+			h.Write(x.Tensors[""].RawBytes())
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // shape finds how a sample becomes an input.

@@ -15,7 +15,7 @@ import (
 
 // Protocol is the version of the messages. Coordinator and workers have the
 // same, and the same nasc, so that a trial gives the same wherever it runs.
-const Protocol = 1
+const Protocol = 2
 
 // hello is what a worker says first, hellos where.
 type hello struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/nasc-dev/nasc/search/strategy"
 	"github.com/nasc-dev/nasc/search/study"
 	"github.com/nasc-dev/nasc/search/task"
+	"github.com/nasc-dev/nasc/train"
 )
 
 // bench writes a tabular benchmark of 64 networks and gives its task.
@@ -282,5 +283,52 @@ func TestWorkerThatCannot(t *testing.T) {
 	w := &Worker{Server: server.URL, Name: "here", Note: t.Logf}
 	if err := w.Work(t.Context()); err == nil || !strings.Contains(err.Error(), "a file whose SHA-256 is") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A worker that has other data under the search's name is refused by name and
+// digests, before it takes a job.
+func TestWorkerOfOtherData(t *testing.T) {
+	dir := t.TempDir()
+	images, labels := filepath.Join(dir, "images"), filepath.Join(dir, "labels")
+	write := func(last byte) {
+		x, y := []byte{0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 8, 0, 0, 0, 8}, []byte{0, 0, 8, 1, 0, 0, 0, 20}
+		for i := range 20 {
+			x, y = append(x, make([]byte, 64)...), append(y, byte(i%2))
+		}
+		x[len(x)-1] = last
+		for path, b := range map[string][]byte{images: x, labels: y} {
+			if err := os.WriteFile(path, b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(1)
+	space := "input = [8, 8, 1]\n[[stage]]\nblock = \"conv\"\nchannels = { choose = [4, 8] }\n[[stage]]\nblock = \"pool\"\n[[stage]]\nblock = \"dense\"\nout = 2\n"
+	k := task.Task{Space: space, File: "small.toml", Data: "idx:" + images + "," + labels, Share: 0.2, Seed: 1, Train: train.Default()}
+	o, err := k.Open(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, err = o.Sealed(); err != nil || k.Sum == "" {
+		t.Fatal(k.Sum, err)
+	}
+	if _, err := k.Open(nil, nil); err != nil {
+		t.Errorf("the same data: %v", err)
+	}
+	server := embed(t, t.TempDir())
+	defer server.Close()
+	c, err := Coordinate(t.Context(), Options{URL: server.URL, Study: "abc", Task: k, AckWait: time.Second, Note: t.Logf, Known: func(int64) bool { return false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	write(2) // one pixel of this machine's
+	w := &Worker{Server: server.URL, Name: "here", Note: t.Logf}
+	err = w.Work(t.Context())
+	for _, want := range []string{"--data idx:", " on this machine; wanted " + k.Sum + ", as the search has it"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; wanted %q", err, want)
+		}
 	}
 }

@@ -31,6 +31,7 @@ type Task struct {
 	Digest string `json:"digest"`
 
 	Data   string       `json:"data,omitempty"` // DATA to train on
+	Sum    string       `json:"sum,omitempty"`  // the digest that the data must have; "": any (Sealed)
 	Val    string       `json:"val,omitempty"`  // DATA to judge by; "": a share of Data
 	Share  float64      `json:"share,omitempty"`
 	Seed   uint64       `json:"seed"` // of the split
@@ -120,13 +121,19 @@ func (t Task) Open(store search.Store, edited func(t *search.Trial, edit string,
 		return nil, &diag.Error{Place: "--data", Found: "nothing", Wanted: "labelled DATA to train the networks on"}
 	}
 	if t.Teacher {
-		return o, o.openTeacher(store)
+		if err := o.openTeacher(store); err != nil {
+			return nil, err
+		}
+		return o, o.sameData()
 	}
 	s, err := arch.ParseSpace(t.File, []byte(t.Space))
 	if err != nil {
 		return nil, err
 	}
 	if o.Data, err = evaluate.Load(t.Data, t.Val, t.Share, t.Seed); err != nil {
+		return nil, err
+	}
+	if err := o.sameData(); err != nil {
 		return nil, err
 	}
 	e, err := evaluate.New(evaluate.Config{
@@ -138,6 +145,34 @@ func (t Task) Open(store search.Store, edited func(t *search.Trial, edit string,
 	o.Arch = e.Space // as it is for the data
 	o.Space, o.Cheap, o.Trains = search.ArchSpace{Space: e.Space}, evaluate.Cheap(e.Space), e
 	return o, nil
+}
+
+// Sealed is the task for other machines, which find the data by name: with the
+// digest that it must have there.
+func (o *Opened) Sealed() (Task, error) {
+	t := o.Task
+	if o.Data == nil {
+		return t, nil
+	}
+	var err error
+	t.Sum, err = o.Data.Digest()
+	return t, err
+}
+
+// sameData refuses data that is not the search's.
+func (o *Opened) sameData() error {
+	if o.Sum == "" {
+		return nil
+	}
+	sum, err := o.Data.Digest()
+	if err == nil && sum != o.Sum {
+		place := "--data " + o.Task.Data
+		if o.Val != "" {
+			place += " and --val " + o.Val
+		}
+		err = &diag.Error{Place: place, Found: "samples whose SHA-256 is " + sum + " on this machine", Wanted: o.Sum + ", as the search has it", Fix: "bring the search's data here, under the same name"}
+	}
+	return err
 }
 
 // Screened is the evaluator with what is known beforehand: it becomes part of
