@@ -177,6 +177,9 @@ func (r *searching) read(ctx context.Context, a *app, args []string) error {
 	if s.window == 0 && !f.Changed("window") {
 		s.window = max(s.jobs, s.workers)
 	}
+	if s.finalEpochs < -1 || s.plan < -1 {
+		return &diag.Error{Place: "--final-epochs, --plan", Found: fmt.Sprint(s.finalEpochs, ", ", s.plan), Wanted: "-1 or more"}
+	}
 	if s.window < 1 || s.finalists < 0 {
 		return &diag.Error{Place: "--window, --finalists", Found: fmt.Sprint(s.window, ", ", s.finalists), Wanted: "1 or more, and 0 or more"}
 	}
@@ -237,7 +240,11 @@ func (r *searching) prepare(ctx context.Context, a *app) error {
 	if r.opened, err = s.task.Open(r.weights, edited); err != nil {
 		return err
 	}
-	if r.meta, err = s.meta(r.cmd, r.opened.Space.Name(), r.trials); err != nil {
+	planned := r.trials
+	if s.plan >= 0 {
+		planned = s.plan
+	}
+	if r.meta, err = s.meta(r.cmd, r.opened.Space.Name(), planned); err != nil {
 		return err
 	}
 	r.meta.Nasc = nasc.Version()

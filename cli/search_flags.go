@@ -14,6 +14,7 @@ import (
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/search"
+	"github.com/nasc-dev/nasc/search/strategy"
 	"github.com/nasc-dev/nasc/search/study"
 	"github.com/nasc-dev/nasc/search/tabular"
 	"github.com/nasc-dev/nasc/search/task"
@@ -41,9 +42,11 @@ type searchFlags struct {
 	task task.Task
 	natsFlags
 
-	finalists int
-	out       string
-	report    string
+	finalists   int
+	finalEpochs int // -1: as a trial's
+	plan        int // trials that the strategy is set up for; -1: those of the budget
+	out         string
+	report      string
 }
 
 func (s *searchFlags) flags(f *pflag.FlagSet) {
@@ -52,6 +55,8 @@ func (s *searchFlags) flags(f *pflag.FlagSet) {
 	f.Float64Var(&s.task.TuneLR, "tune-lr", 0, "learning rate of networks that inherit weights (0: as --lr)")
 	f.Float64Var(&s.task.Noise, "noise", 0, "disturb inherited copies of weights by so many standard deviations before they are trained on")
 	f.IntVar(&s.finalists, "finalists", 3, "best networks that are compiled and measured at the end")
+	f.IntVar(&s.plan, "plan", -1, "trials that the strategy is set up for, where a new study's differ from --budget (-1: as --budget; 0: as with wall time)")
+	f.IntVar(&s.finalEpochs, "final-epochs", -1, "with -o: epochs that the winner, or each network of a front, is trained beyond its trial before it is written (-1: as many as --epochs)")
 	f.Lookup("table").Usage += "; or a tabular benchmark to search: " + tabular.Forms()
 	for _, m := range limited {
 		s.limits[m] = f.Float64("max-"+m, 0, limitDoc(m)+" (0: none)")
@@ -79,7 +84,7 @@ func (s *searchFlags) shared(f *pflag.FlagSet, strategy string, epochs int) {
 	f.IntVar(&s.jobs, "jobs", 1, "trials evaluated at once")
 	f.StringArrayVar(&s.tables, "table", nil, "a latency table of nasc profile, by which ms is predicted")
 	f.BoolVar(&s.foreign, "allow-foreign", false, "use a latency table of another device or version")
-	s.limits = map[string]*float64{}
+	s.limits, s.plan = map[string]*float64{}, -1
 	t := &s.task
 	f.StringVar(&t.Data, "data", "", "labelled DATA to train on: "+data.Kinds)
 	f.StringVar(&t.Val, "val", "", "labelled DATA that networks are judged by")
@@ -245,7 +250,31 @@ func command(c *cobra.Command, spacePath string, m study.Meta, trials int) strin
 			add(name, v)
 		}
 	}
+	if f := c.Flags().Lookup("allow-foreign"); f != nil && f.Value.String() == "true" {
+		args = append(args, "--allow-foreign")
+	}
 	args = append(args, "--seed", fmt.Sprint(m.Seed), "--window", fmt.Sprint(m.Window), "--budget", fmt.Sprint(trials))
+	if row, err := strategy.Lookup(m.Strategy); err == nil && row.Planned && m.Budget != trials {
+		args = append(args, "--plan", fmt.Sprint(m.Budget))
+	}
+	return strings.Join(args, " ")
+}
+
+// again is what makes a search and its result again, in a study of its own where
+// it had one.
+func again(r *searching, trials int) string {
+	args := []string{command(r.cmd, r.space, r.meta, trials)}
+	for _, name := range []string{"finalists", "final-epochs"} {
+		if f := r.cmd.Flags().Lookup(name); f.Changed {
+			args = append(args, "--"+name, f.Value.String())
+		}
+	}
+	if s := r.searchFlags.study; s != "" {
+		args = append(args, "--study", shellWord(strings.TrimSuffix(s, ".db")+"-again.db"))
+	}
+	if r.out != "" {
+		args = append(args, "-o", shellWord(r.out))
+	}
 	return strings.Join(args, " ")
 }
 

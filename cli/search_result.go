@@ -56,7 +56,7 @@ type searchResult struct {
 func (a *app) searched(ctx context.Context, r *searching, trials []*search.Trial, took time.Duration) error {
 	out := &searchResult{
 		Study: r.searchFlags.study, Space: r.opened.Space.Name(), Strategy: r.strategy, Seed: r.meta.Seed, Trials: len(trials),
-		Best: best(search.Best(trials)), Command: command(r.cmd, r.space, r.meta, len(trials)), Seconds: took.Seconds(),
+		Best: best(search.Best(trials)), Command: again(r, len(trials)), Seconds: took.Seconds(),
 	}
 	for _, t := range trials {
 		if t.CopyOf == 0 {
@@ -115,6 +115,7 @@ func (a *app) finals(ctx context.Context, r *searching, trials []*search.Trial, 
 	defer finish()
 	var won *nasc.Result
 	var winner *task.Finalist
+	var winning *search.Trial
 	for i, t := range list {
 		if i >= r.finalists && !front && winner != nil && winner.Within {
 			break
@@ -122,6 +123,11 @@ func (a *app) finals(ctx context.Context, r *searching, trials []*search.Trial, 
 		f, res, err := r.opened.Final(ctx, r.weights, t, r.goal, func(stage string, done, total int) { update(fmt.Sprintf("finalist %d: %s", i+1, stage), done, total) })
 		if err != nil {
 			return err
+		}
+		if front && r.out != "" {
+			if f, res, err = a.retrain(ctx, r, t, f, res); err != nil {
+				return err
+			}
 		}
 		out.Finalists = append(out.Finalists, f)
 		if front {
@@ -135,18 +141,51 @@ func (a *app) finals(ctx context.Context, r *searching, trials []*search.Trial, 
 			continue
 		}
 		if winner == nil || f.Within && !winner.Within {
-			won, winner = res, f
+			won, winner, winning = res, f, t
 		}
 	}
 	if winner == nil || r.out == "" {
 		return nil
 	}
+	done, won, err := a.retrain(ctx, r, winning, winner, won)
+	if err != nil {
+		return err
+	}
+	*winner = *done
 	if err := nascfile.Write(r.out, won.Module, won.Manifest); err != nil {
 		return err
 	}
 	winner.Out = r.out
 	out.Out = []string{r.out}
 	return nil
+}
+
+// retrain trains a finalist beyond its trial, and compiles and measures what came
+// of it.
+func (a *app) retrain(ctx context.Context, r *searching, t *search.Trial, f *task.Finalist, res *nasc.Result) (*task.Finalist, *nasc.Result, error) {
+	epochs := r.finalEpochs
+	if epochs < 0 {
+		epochs = r.searchFlags.task.Train.Epochs
+	}
+	if epochs == 0 {
+		return f, res, nil
+	}
+	update, end := a.progress()
+	defer end()
+	r.opened.Watch(func(_ *search.Trial, done, of int) { update(fmt.Sprintf("trial %d: final training", t.ID), done, of) })
+	defer r.opened.Watch(nil)
+	better, final, err := r.opened.Retrain(ctx, t, epochs)
+	if err != nil {
+		return nil, nil, err
+	}
+	final.Int8 = f.Accuracy
+	if better != t {
+		if f, res, err = r.opened.Final(ctx, r.weights, better, r.goal, func(string, int, int) {}); err != nil {
+			return nil, nil, err
+		}
+	}
+	f.Final = final
+	return f, res, nil
 }
 
 func searchText(w io.Writer, goal search.Goal, r *searchResult, trials []*search.Trial) {
@@ -171,6 +210,11 @@ func searchText(w io.Writer, goal search.Goal, r *searchResult, trials []*search
 			fmt.Fprintf(t, "%d\t%.2f %%\t%.2f %%\t%s\t%.4f\t%s\t%s\t\n", f.Trial, 100*f.Predicted["accuracy"], 100*f.Accuracy, ms, f.MS, bytesText(f.Bytes), map[bool]string{true: "yes", false: "no"}[f.Within])
 		}
 		t.Flush()
+		for _, f := range r.Finalists {
+			if x := f.Final; x != nil {
+				fmt.Fprintf(w, "trial %d, %d more epochs: %s; f32 %.2f to %.2f %%, %s %.2f to %.2f %%\n", f.Trial, x.Epochs, x.How, 100*x.Before, 100*x.After, f.Target, 100*x.Int8, 100*f.Accuracy)
+			}
+		}
 	}
 	for _, o := range r.Out {
 		fmt.Fprintf(w, "wrote %s; to ONNX: nasc export %s --format onnx -o %s\n", o, o, strings.TrimSuffix(filepath.Base(o), ".nasc")+".onnx")

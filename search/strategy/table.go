@@ -22,6 +22,7 @@ type Row struct {
 	Partial   bool // asks for shares of a training, and to go on with one
 	Single    bool // proposes one network and ends: nothing is learned from trials
 	Grows     bool // networks inherit their weights: needs networks that can be built, and training
+	Planned   bool // Setup.Budget changes what it proposes
 	// Compresses: its space is a trained network's students (search/shrink), which
 	// nasc compress opens; Goal's first objective is the reward. One that is also a
 	// Learner leaves what it learned.
@@ -48,7 +49,7 @@ var Table = []Row{
 		Options: []Option{{"population", "50", "networks that are alive"}, {"sample", "10", "of which the best is the parent"}},
 	},
 	{
-		Name: "nsga2", Also: []string{"nsga-ii"}, Doc: "generations sorted by fronts and crowding: several objectives", Paper: "Deb et al. 2002", New: newNSGA2, Many: true,
+		Name: "nsga2", Also: []string{"nsga-ii"}, Doc: "generations sorted by fronts and crowding: several objectives", Paper: "Deb et al. 2002", New: newNSGA2, Many: true, Planned: true,
 		Options: []Option{
 			{"population", "0", "networks in a generation; 0: a fortieth of the budget, 10 to 100"},
 			{"mutation", "0.7", "choices changed in a child, on average"},

@@ -23,6 +23,7 @@ type Finalist struct {
 	Accuracy  float64            `json:"accuracy"`  // of the compiled model on the validation data
 	Bytes     int64              `json:"bytes"`
 	Within    bool               `json:"within"` // it keeps the limits as measured
+	Final     *FinalTraining     `json:"final,omitempty"`
 	Out       string             `json:"out,omitempty"`
 }
 

@@ -108,7 +108,10 @@ func (o *Opened) Last(share float64, left func() time.Duration) func([]*search.T
 
 // Watch hears of each epoch of trainings in this process.
 func (o *Opened) Watch(epoch func(t *search.Trial, done, of int)) {
-	if e, ok := o.Trains.(*evaluate.Shrinker); ok {
+	switch e := o.Trains.(type) {
+	case *evaluate.Shrinker:
+		e.Epoch = epoch
+	case *evaluate.Evaluator:
 		e.Epoch = epoch
 	}
 }
