@@ -12,9 +12,9 @@ import (
 	"github.com/nasc-dev/nasc/passes/coupling"
 )
 
-// Criteria are the ways to rank units. Of weights, with the batch norms behind
-// them folded in: l1 and l2, the size of what makes and reads a unit, relative
-// to its layer's mean; lamp, its share of all that is as large; fpgm, its
+// Criteria are the ways to rank units. Of weights: l2, the sum of squares of what
+// makes and reads a unit, relative to its layer's mean. Of weights with the batch
+// norms behind them folded in: l1, the same of absolute values; lamp, its share of all that is as large; fpgm, its
 // distance from the other units; bn-scale, |scale| of its batch norms. Of data:
 // activation, the mean |x|; taylor, what the loss would change by to first
 // order; hessian, to second order, by the curvature's diagonal. random is the
@@ -24,13 +24,14 @@ var Criteria = []string{"l1", "l2", "lamp", "fpgm", "bn-scale", "activation", "t
 func (o *PruneOptions) scores(ctx context.Context, g *ir.Graph, an *coupling.Analysis) (map[coupling.Unit]float64, error) {
 	switch o.Criterion {
 	case "l1":
-		return bySize(weightsOf(g, an), func(v float64) float64 { return math.Abs(v) }, func(s float64) float64 { return s }), nil
+		return bySize(weightsOf(g, an, true), math.Abs), nil
 	case "l2":
-		return bySize(weightsOf(g, an), func(v float64) float64 { return v * v }, math.Sqrt), nil
+		// As they are trained: what is left is trained on with its batch norms.
+		return bySize(weightsOf(g, an, false), func(v float64) float64 { return v * v }), nil
 	case "lamp":
-		return lamp(weightsOf(g, an), an), nil
+		return lamp(weightsOf(g, an, true), an), nil
 	case "fpgm":
-		return geometricMedian(weightsOf(g, an)), nil
+		return geometricMedian(weightsOf(g, an, true)), nil
 	case "bn-scale":
 		return bnScale(an)
 	case "activation":
@@ -54,9 +55,9 @@ type member struct {
 	w []float64
 }
 
-// weightsOf lists the weights of layers, with the factors of batch norms that
-// follow them alone: without these their size says nothing.
-func weightsOf(g *ir.Graph, an *coupling.Analysis) []member {
+// weightsOf lists the weights of layers, folded ones with the factors of batch
+// norms that follow them alone.
+func weightsOf(g *ir.Graph, an *coupling.Analysis, folded bool) []member {
 	uses := g.Uses()
 	known := map[*ir.Value][]float64{}
 	var out []member
@@ -70,7 +71,7 @@ func weightsOf(g *ir.Graph, an *coupling.Analysis) []member {
 			for i := range w {
 				w[i] = m.Value.Const.At(i)
 			}
-			if b := normAfter(uses, m.Node); b != nil && len(uses[m.Value]) == 1 {
+			if b := normAfter(uses, m.Node); folded && b != nil && len(uses[m.Value]) == 1 {
 				scale, variance := b.Inputs[1].Const, b.Inputs[4].Const
 				for i := range w {
 					c := i % scale.Len()
@@ -128,14 +129,13 @@ func layerWeights(m coupling.Member) bool {
 
 // bySize averages the sizes of a unit's weights, each relative to the mean of
 // its layer, so that layers of different scale can be ranked together.
-func bySize(ms []member, f, finish func(float64) float64) map[coupling.Unit]float64 {
+func bySize(ms []member, f func(float64) float64) map[coupling.Unit]float64 {
 	sum, count := map[coupling.Unit]float64{}, map[coupling.Unit]float64{}
 	for _, m := range ms {
 		per := perUnit(m.Member, func(i int) float64 { return f(m.w[i]) })
 		mean := 0.0
-		for u, v := range per {
-			per[u] = finish(v)
-			mean += per[u] / float64(len(per))
+		for _, v := range per {
+			mean += v / float64(len(per))
 		}
 		for u, v := range per {
 			if mean > 0 {

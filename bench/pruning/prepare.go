@@ -22,10 +22,11 @@ var (
 // method is a way of pruning without labels or fine-tuning.
 type method struct {
 	name, criterion string
-	fit             bool
+	fit, inner      bool
 }
 
-var methods = []method{{"l2", "l2", false}, {"taylor", "taylor", false}, {"taylor-fit", "taylor", true}}
+// Torch-Pruning's networks are pruned inside of their blocks only, too.
+var methods = []method{{"l2", "l2", false, true}, {"taylor", "taylor", false, false}, {"taylor-fit", "taylor", true, false}, {"l2-fit", "l2", true, true}}
 
 func (b *bench) prepare(ctx context.Context) error {
 	var work []func(ctx context.Context) error
@@ -67,7 +68,7 @@ func (b *bench) prune(ctx context.Context, from, to string, m method, o nasc.Pru
 		return err
 	}
 	defer net.Close()
-	o.Criterion, o.Scope, o.PerCost, o.Correct, o.Threads, o.Seed = m.criterion, "global", m.criterion == "taylor", m.fit, 1, 1
+	o.Criterion, o.Scope, o.PerCost, o.Correct, o.Inner, o.Threads, o.Seed = m.criterion, "global", m.criterion == "taylor", m.fit, m.inner, 1, 1
 	if o.Target == "" {
 		o.Target = "cpu-f32"
 	}

@@ -108,7 +108,7 @@ func (b *bench) match(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := b.prune(ctx, b.cifarNet, "cifar-nasc-as-"+side+"-"+share, method{"taylor-fit", "taylor", true}, nasc.PruneOptions{
+			if err := b.prune(ctx, b.cifarNet, "cifar-nasc-as-"+side+"-"+share, method{"l2-fit", "l2", true, true}, nasc.PruneOptions{
 				Goal: "latency", Amount: fmt.Sprintf("%.5fms", ms[0]), Target: "cpu-int8", Data: "cifar10:" + b.cifar + "/train.bin.gz", Samples: 400,
 			}); err != nil {
 				return err

@@ -31,7 +31,7 @@ func (b *bench) train(ctx context.Context) error {
 		if path == b.cifarNet {
 			what = "cifar-whole"
 		}
-		compared := strings.HasSuffix(what, "-0.50") && what != "cifar-nasc-taylor-0.50" && what != "cifar-nasc-l2-0.50"
+		compared := strings.HasSuffix(what, "-0.50") && what != "cifar-nasc-taylor-0.50" && what != "cifar-nasc-taylor-fit-0.50"
 		seeds := min(b.curveSeeds, b.seeds)
 		if compared {
 			seeds = b.seeds
