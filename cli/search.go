@@ -180,6 +180,9 @@ func (r *searching) read(ctx context.Context, a *app, args []string) error {
 	if s.finalEpochs < -1 || s.plan < -1 {
 		return &diag.Error{Place: "--final-epochs, --plan", Found: fmt.Sprint(s.finalEpochs, ", ", s.plan), Wanted: "-1 or more"}
 	}
+	if s.task.Sample < 0 {
+		return &diag.Error{Place: "--trial-samples", Found: fmt.Sprint(s.task.Sample), Wanted: "0 or more"}
+	}
 	if s.window < 1 || s.finalists < 0 {
 		return &diag.Error{Place: "--window, --finalists", Found: fmt.Sprint(s.window, ", ", s.finalists), Wanted: "1 or more, and 0 or more"}
 	}

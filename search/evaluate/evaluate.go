@@ -132,7 +132,11 @@ func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network
 	j.Warmup = min(j.Warmup, float64(j.Epochs))
 	inputs := n.Inference(nil).Inputs
 	var err error
-	if j.Data, err = data.NewFeed(e.Data.Train, inputs, nil); err != nil {
+	source := e.Data.Train
+	if t.Note == search.LastNote {
+		source = e.Data.all()
+	}
+	if j.Data, err = data.NewFeed(source, inputs, nil); err != nil {
 		return nil, fault{err}
 	}
 	if j.Valid, err = data.NewFeed(e.Data.Valid, inputs, nil); err != nil {

@@ -206,3 +206,29 @@ func TestMemory(t *testing.T) {
 		t.Error("a file that was never put")
 	}
 }
+
+// Trials see the samples that are left to them, last trainings see all; what
+// the data is called stays the same.
+func TestShortened(t *testing.T) {
+	e := evaluator(t, "plain-cnn", Config{Weights: &Memory{}})
+	was, err := e.Data.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := e.Data.Train.Len()
+	e.Data.Shorten(all+1, 1)
+	if e.Data.Full != nil {
+		t.Error("more samples than there are shorten the data")
+	}
+	e.Data.Shorten(130, 1)
+	if now, err := e.Data.Digest(); err != nil || now != was || e.Data.Train.Len() != 130 {
+		t.Errorf("%d samples, digest %s, %v; wanted 130 and %s", e.Data.Train.Len(), now, err, was)
+	}
+	g := make(arch.Genotype, len(e.Space.Genes))
+	first := run(t, e, &search.Trial{ID: 1, Seed: 1, Proposal: search.Proposal{Genotype: g}})
+	last := run(t, e, &search.Trial{ID: 2, Seed: 1, ParentTrial: first, Proposal: search.Proposal{Genotype: g, Parent: 1, Note: search.LastNote}})
+	per := int64(e.Train.Epochs)
+	if short, whole := int64(130/e.Train.Batch)*per, int64(all/e.Train.Batch)*per; first.Steps != short || last.Steps != whole || short >= whole {
+		t.Errorf("%d and %d steps, wanted %d and %d", first.Steps, last.Steps, short, whole)
+	}
+}

@@ -18,7 +18,8 @@ import (
 // Set is labelled data, read once, in a part to train on and one to judge by.
 type Set struct {
 	Train, Valid data.Source
-	Input        []int // a sample's shape as networks take it: [H,W,C] of pictures
+	Full         data.Source // what a last training sees; nil: Train
+	Input        []int       // a sample's shape as networks take it: [H,W,C] of pictures
 	Classes      int
 	Preprocess   *nascfile.Preprocess // of pictures; nil: tensors
 }
@@ -97,10 +98,29 @@ func (s *Set) load(train, valid string, share float64, seed uint64) (*Set, error
 	return s, nil
 }
 
+// Shorten leaves n samples to train on, drawn by the seed; last trainings still
+// see all.
+func (s *Set) Shorten(n int, seed uint64) {
+	if n <= 0 || n >= s.Train.Len() {
+		return
+	}
+	index := rand.New(rand.NewPCG(seed, 0x73686f7274)).Perm(s.Train.Len())[:n]
+	slices.Sort(index)
+	s.Full, s.Train = s.Train, &part{s.Train, index}
+}
+
+// all is what there is to train on.
+func (s *Set) all() data.Source {
+	if s.Full != nil {
+		return s.Full
+	}
+	return s.Train
+}
+
 // Digest is a hash of all samples as networks get them, and of their labels.
 func (s *Set) Digest() (string, error) {
 	h := sha256.New() // a hash does not fail
-	for _, src := range []data.Source{s.Train, s.Valid} {
+	for _, src := range []data.Source{s.all(), s.Valid} {
 		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(src.Len())))
 		for i := range src.Len() {
 			x, err := src.Sample(i)

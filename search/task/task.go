@@ -30,11 +30,13 @@ type Task struct {
 	// Digest is that of Space, of the benchmark's file or of the teacher.
 	Digest string `json:"digest"`
 
-	Data   string       `json:"data,omitempty"` // DATA to train on
-	Sum    string       `json:"sum,omitempty"`  // the digest that the data must have; "": any (Sealed)
-	Val    string       `json:"val,omitempty"`  // DATA to judge by; "": a share of Data
-	Share  float64      `json:"share,omitempty"`
-	Seed   uint64       `json:"seed"` // of the split
+	Data  string  `json:"data,omitempty"` // DATA to train on
+	Sum   string  `json:"sum,omitempty"`  // the digest that the data must have; "": any (Sealed)
+	Val   string  `json:"val,omitempty"`  // DATA to judge by; "": a share of Data
+	Share float64 `json:"share,omitempty"`
+	Seed  uint64  `json:"seed"` // of the split
+	// Sample is how many samples of Data trials are trained on; 0: all.
+	Sample int          `json:"sample,omitempty"`
 	Train  train.Config `json:"train"`
 	TuneLR float64      `json:"tune_lr,omitempty"` // of inherited weights; 0: Train's
 	Noise  float64      `json:"noise,omitempty"`   // on inherited weights
@@ -136,6 +138,7 @@ func (t Task) Open(store search.Store, edited func(t *search.Trial, edit string,
 	if err := o.sameData(); err != nil {
 		return nil, err
 	}
+	o.Data.Shorten(t.Sample, t.Seed)
 	e, err := evaluate.New(evaluate.Config{
 		Space: s, Data: o.Data, Train: t.Train, TuneLR: t.TuneLR, Noise: t.Noise, Weights: store, Threads: max(1, t.Workers), Edited: edited,
 	})
