@@ -243,6 +243,13 @@ func (r *searching) prepare(ctx context.Context, a *app) error {
 	if r.opened, err = s.task.Open(r.weights, edited); err != nil {
 		return err
 	}
+	if changed, err := r.pace(a, r.opened); err != nil {
+		return err
+	} else if changed {
+		if r.opened, err = s.task.Open(r.weights, edited); err != nil {
+			return err
+		}
+	}
 	planned := r.trials
 	if s.plan >= 0 {
 		planned = s.plan

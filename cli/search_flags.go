@@ -54,10 +54,10 @@ func (s *searchFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.objective, "objective", "accuracy", "what is looked for; several, accuracy,ms, give a front")
 	f.Float64Var(&s.task.TuneLR, "tune-lr", 0, "learning rate of networks that inherit weights (0: as --lr)")
 	f.Float64Var(&s.task.Noise, "noise", 0, "disturb inherited copies of weights by so many standard deviations before they are trained on")
-	f.IntVar(&s.task.Sample, "trial-samples", 0, "train trials on so many samples of --data, drawn by the seed (0: all); last trainings see all")
+	f.IntVar(&s.task.Sample, "trial-samples", 0, "train trials on so many samples of --data, drawn by the seed, and judge them by at most as many (0: all; with --budget of wall time what lets some 40 networks fit); last trainings see all")
 	f.IntVar(&s.finalists, "finalists", 3, "best networks that are compiled and measured at the end")
 	f.IntVar(&s.plan, "plan", -1, "trials that the strategy is set up for, where a new study's differ from --budget (-1: as --budget; 0: as with wall time)")
-	f.IntVar(&s.finalEpochs, "final-epochs", -1, "with -o: epochs that the winner, or each network of a front, is trained beyond its trial before it is written (-1: as many as --epochs)")
+	f.IntVar(&s.finalEpochs, "final-epochs", -1, "with -o: epochs that the winner, or each network of a front, is trained beyond its trial before it is written (-1: as many as --epochs; with --budget of wall time at most what takes a quarter of it)")
 	f.Lookup("table").Usage += "; or a tabular benchmark to search: " + tabular.Forms()
 	for _, m := range limited {
 		s.limits[m] = f.Float64("max-"+m, 0, limitDoc(m)+" (0: none)")

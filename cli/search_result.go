@@ -165,7 +165,7 @@ func (a *app) finals(ctx context.Context, r *searching, trials []*search.Trial, 
 func (a *app) retrain(ctx context.Context, r *searching, t *search.Trial, f *task.Finalist, res *nasc.Result) (*task.Finalist, *nasc.Result, error) {
 	epochs := r.finalEpochs
 	if epochs < 0 {
-		epochs = r.searchFlags.task.Train.Epochs
+		epochs = r.lastEpochs(t)
 	}
 	if epochs == 0 {
 		return f, res, nil

@@ -134,7 +134,7 @@ func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network
 	var err error
 	source := e.Data.Train
 	if t.Note == search.LastNote {
-		source = e.Data.all()
+		source = e.Data.all()[0]
 	}
 	if j.Data, err = data.NewFeed(source, inputs, nil); err != nil {
 		return nil, fault{err}

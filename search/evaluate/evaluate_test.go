@@ -221,6 +221,9 @@ func TestShortened(t *testing.T) {
 		t.Error("more samples than there are shorten the data")
 	}
 	e.Data.Shorten(130, 1)
+	if e.Data.Judge != nil {
+		t.Error("120 samples to judge by were made fewer for 130 to train on")
+	}
 	if now, err := e.Data.Digest(); err != nil || now != was || e.Data.Train.Len() != 130 {
 		t.Errorf("%d samples, digest %s, %v; wanted 130 and %s", e.Data.Train.Len(), now, err, was)
 	}

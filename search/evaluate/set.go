@@ -18,7 +18,7 @@ import (
 // Set is labelled data, read once, in a part to train on and one to judge by.
 type Set struct {
 	Train, Valid data.Source
-	Full         data.Source // what a last training sees; nil: Train
+	Full, Judge  data.Source // before Shorten; nil: as they are
 	Input        []int       // a sample's shape as networks take it: [H,W,C] of pictures
 	Classes      int
 	Preprocess   *nascfile.Preprocess // of pictures; nil: tensors
@@ -98,29 +98,42 @@ func (s *Set) load(train, valid string, share float64, seed uint64) (*Set, error
 	return s, nil
 }
 
-// Shorten leaves n samples to train on, drawn by the seed; last trainings still
-// see all.
+// Shorten leaves n samples to train on, drawn by the seed, and as many to judge
+// by; last trainings still see all.
 func (s *Set) Shorten(n int, seed uint64) {
+	draw := func(of data.Source, salt uint64) data.Source {
+		index := rand.New(rand.NewPCG(seed, salt)).Perm(of.Len())[:n]
+		slices.Sort(index)
+		return &part{of, index}
+	}
 	if n <= 0 || n >= s.Train.Len() {
 		return
 	}
-	index := rand.New(rand.NewPCG(seed, 0x73686f7274)).Perm(s.Train.Len())[:n]
-	slices.Sort(index)
-	s.Full, s.Train = s.Train, &part{s.Train, index}
+	s.Full, s.Train = s.Train, draw(s.Train, 0x73686f7274)
+	if n < s.Valid.Len() {
+		s.Judge, s.Valid = s.Valid, draw(s.Valid, 0x6a75646765)
+	}
 }
 
-// all is what there is to train on.
-func (s *Set) all() data.Source {
+// all is what there is to train on and to judge by.
+func (s *Set) all() [2]data.Source {
+	out := [2]data.Source{s.Train, s.Valid}
 	if s.Full != nil {
-		return s.Full
+		out[0] = s.Full
 	}
-	return s.Train
+	if s.Judge != nil {
+		out[1] = s.Judge
+	}
+	return out
 }
+
+// Samples is how many samples there are to train on.
+func (s *Set) Samples() int { return s.all()[0].Len() }
 
 // Digest is a hash of all samples as networks get them, and of their labels.
 func (s *Set) Digest() (string, error) {
 	h := sha256.New() // a hash does not fail
-	for _, src := range []data.Source{s.all(), s.Valid} {
+	for _, src := range s.all() {
 		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(src.Len())))
 		for i := range src.Len() {
 			x, err := src.Sample(i)
