@@ -95,7 +95,7 @@ Both prune the same ONNX file. Torch-Pruning's networks go back into ONNX; then 
 %d epochs of the 10,000 training pictures, sgd with Nesterov momentum, learning rate %g on a cosine, weight decay 5e-4, flips and
 shifts, labels only; judged on the 2,000 test pictures, in f32 and compiled for int8 (200 pictures of calibration). Time: cpu-int8, one thread, batch 1, all
 networks in turns. Torch-Pruning 1.6.0 cannot prune the channels of the residual sums here (its networks no longer run: the
-option-A shortcuts pad them), so it prunes the inner ones; nasc was free to prune all. At 0 epochs "fine-tuned" means: batch
+option-A shortcuts pad them), so it prunes the inner ones, and nasc's l2 does too (--inner); nasc's taylor was free to prune all. At 0 epochs "fine-tuned" means: batch
 norms measured anew on 200 pictures, no training. "fit" is --correct: layers fitted to
 what they gave before, on 400 pictures, without labels, before fine-tuning. "as" are pruned to the measured time of the
 Torch-Pruning network of that name instead of to MACs.
@@ -130,7 +130,7 @@ Torch-Pruning network of that name instead of to MACs.
 			if len(theirs) == 0 {
 				continue
 			}
-			for _, ours := range []string{"cifar-nasc-taylor-fit-" + share, "cifar-nasc-" + side + "-" + share} {
+			for _, ours := range []string{"cifar-nasc-l2-fit-" + share, "cifar-nasc-taylor-fit-" + share, "cifar-nasc-" + side + "-" + share} {
 				if len(runs[ours]) > 0 {
 					fmt.Fprintf(w, "- %s of the MACs, %s less %s: %s\n", share, strings.TrimPrefix(ours, "cifar-"), "torch-"+side, against(runs[ours], theirs, tuned))
 				}
