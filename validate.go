@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -520,7 +521,8 @@ func (t *turns) measure(ctx context.Context) error {
 		net := &t.v.Networks[n.net]
 		net.Measured, net.Again = medianOf(times[i][0]), medianOf(times[i][1])
 		if t.o.Until == 0 {
-			if err := os.Remove(n.file); err != nil {
+			// Networks that are alike share a file.
+			if err := os.Remove(n.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/nasc-dev/nasc/frontend/arch"
+	"github.com/nasc-dev/nasc/latency"
 )
 
 // A validation that is stopped keeps what it measured, the next one measures the
@@ -112,5 +113,34 @@ func TestValidationByRounds(t *testing.T) {
 	}
 	if calls != 2 || len(w.Networks) != 2 || w.Networks[0].Name != v.Networks[1].Name || w.Networks[0].Measured != 11 || w.Networks[0].Predicted != v.Networks[1].Predicted {
 		t.Errorf("%d processes, and %+v", calls, w.Networks)
+	}
+}
+
+// Two models of one name (zoo's and a folder's) share a file, which goes once.
+func TestValidationOfNamesakes(t *testing.T) {
+	s, err := arch.LoadSpace("zoo/spaces/plain-cnn.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := SpaceNet{s, s.Samples(1, 9)[0]}.Graph(t.Context(), "cpu-f32", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := ValidateOptions{
+		Table: quickTable(t, s, "cpu-f32", 3), Models: []latency.Work{w, w}, Target: "cpu-f32", Threads: 1, Batch: 1, Rounds: 1,
+		Measure: func(_ context.Context, files []string) (out []*Measured, err error) {
+			for range files {
+				out = append(out, &Measured{Median: 1, Runs: 20})
+			}
+			return out, nil
+		},
+		Progress: func(int, int) {},
+	}
+	v, err := Validate(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(v.Networks) != 2 || v.Networks[1].Measured != 1 {
+		t.Errorf("found %+v", v.Networks)
 	}
 }

@@ -54,10 +54,10 @@ func (b *bench) engine() []configuration {
 
 // Seeds: of the networks profiled, and of those that they are judged on. Draws
 // of ten for transfers have the seeds from drawSeed on.
-const profileSeed, calibrateSeed, judgeSeed, drawSeed, draws = "1", "11", "20261127", 31, 3
+const profileSeed, calibrateSeed, judgeSeed, drawSeed, draws = "1", "11", "20261128", 31, 3
 
 // calibrateNets of each space set the width of a table's intervals.
-const calibrateNets = 12
+const calibrateNets = 24
 
 // transfers are from one configuration's table to another's.
 var transfers = []struct{ from, to string }{
