@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/bits"
@@ -40,7 +41,7 @@ func (r *runner) all(ctx context.Context) error {
 		return err
 	}
 	if err := r.arm("f32", func() (row, error) {
-		if err := r.train(ctx, base, f32, r.s.more, r.s.moreLR, func(*nasc.TrainOptions) {}); err != nil {
+		if err := r.train(ctx, base, f32, r.s.more, r.s.moreLR, func(o *nasc.TrainOptions) { o.EMA, o.Options.FreezeNorm = r.s.ema, r.s.freeze }); err != nil {
 			return row{}, err
 		}
 		return r.float(ctx, f32)
@@ -56,7 +57,11 @@ func (r *runner) all(ctx context.Context) error {
 		name := fmt.Sprintf("qat%d", bits)
 		out := r.path(name)
 		if err := r.arm(name, func() (row, error) {
-			if err := r.train(ctx, base, out, r.s.more, r.s.moreLR, func(o *nasc.TrainOptions) { o.Quantization, o.WeightBits = "lsq", bits }); err != nil {
+			rate := r.s.moreLR
+			if bits == 4 {
+				rate = cmp.Or(r.s.moreLR4, rate)
+			}
+			if err := r.train(ctx, base, out, r.s.more, rate, func(o *nasc.TrainOptions) { o.Quantization, o.WeightBits, o.EMA = "lsq", bits, r.s.ema }); err != nil {
 				return row{}, err
 			}
 			return r.int8(ctx, out, "")

@@ -24,7 +24,17 @@ type row struct {
 
 // key are the settings that results depend on.
 func (s *settings) key() string {
-	return fmt.Sprintf("epochs %d+%d, batch %d, lr %g, %g", s.epochs, s.more, s.batch, s.lr, s.moreLR)
+	k := fmt.Sprintf("epochs %d+%d, batch %d, lr %g, %g", s.epochs, s.more, s.batch, s.lr, s.moreLR)
+	if s.moreLR4 > 0 {
+		k += fmt.Sprintf(" (4 bits %g)", s.moreLR4)
+	}
+	if s.ema > 0 {
+		k += fmt.Sprintf(", ema %g", s.ema)
+	}
+	if s.freeze {
+		k += ", norms frozen"
+	}
+	return k
 }
 
 // journal is the file of rows.

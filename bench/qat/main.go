@@ -27,10 +27,13 @@ var net []byte
 // settings are the flags; those with a key in results decide them.
 type settings struct {
 	train, test, work, report string
+	first                     uint64
 	seeds, jobs               int
 	epochs, more              int
 	batch                     int
-	lr, moreLR                float64
+	lr, moreLR, moreLR4       float64
+	ema                       float64
+	freeze                    bool
 	dry                       bool
 }
 
@@ -40,13 +43,17 @@ func main() {
 	flag.StringVar(&s.test, "test", "cifar10:../shared/data/cifar10/test.bin.gz", "labelled DATA to judge by")
 	flag.StringVar(&s.work, "work", ".cache/qat", "folder for networks, checkpoints and results.jsonl")
 	flag.StringVar(&s.report, "report", "", "the Markdown file to write; stdout otherwise")
-	flag.IntVar(&s.seeds, "seeds", 5, "trainings, from seed 1 on")
+	flag.IntVar(&s.seeds, "seeds", 5, "trainings")
+	flag.Uint64Var(&s.first, "first", 1, "their first seed")
 	flag.IntVar(&s.jobs, "jobs", 1, "seeds at a time, each on one thread")
 	flag.IntVar(&s.epochs, "epochs", 80, "of the first training")
 	flag.IntVar(&s.more, "more", 20, "epochs that each arm goes on")
 	flag.IntVar(&s.batch, "batch", 64, "pictures a step")
 	flag.Float64Var(&s.lr, "lr", 2e-3, "of the first training")
 	flag.Float64Var(&s.moreLR, "more-lr", 5e-4, "of the arms")
+	flag.Float64Var(&s.moreLR4, "more-lr4", 0, "of the arm with weights of 4 bits (0: as the others)")
+	flag.Float64Var(&s.ema, "ema", 0, "decay of the averaged weights that every arm keeps (0: the last ones)")
+	flag.BoolVar(&s.freeze, "freeze-norm", false, "keep the batch norms' statistics in the float arm, too, as folded norms are in the others")
 	flag.BoolVar(&s.dry, "dry", false, "run nothing: report what is done")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -80,7 +87,7 @@ func run(ctx context.Context, s *settings) error {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			r := &runner{s: s, j: j, seed: uint64(i + 1), model: model}
+			r := &runner{s: s, j: j, seed: s.first + uint64(i), model: model}
 			errs[i] = r.all(ctx)
 		})
 	}

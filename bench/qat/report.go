@@ -67,7 +67,7 @@ func machine() string {
 func markdown(s *settings, all []row) (string, error) {
 	rows := map[string]map[uint64]row{}
 	for _, r := range all {
-		if r.Seed > uint64(s.seeds) {
+		if r.Seed < s.first || r.Seed >= s.first+uint64(s.seeds) {
 			continue
 		}
 		if rows[r.Arm] == nil {
@@ -81,7 +81,7 @@ func markdown(s *settings, all []row) (string, error) {
 	fmt.Fprintf(&b, "A small MobileNetV3 for 32×32 pictures (bench/qat/net.toml: its kinds of blocks, depthwise, squeeze-excite, hard swish) on the CIFAR-10 sample: %d epochs of AdamW from drawn weights at rate %g, batch %d, then %d epochs more at %g for each arm, from the same weights, in the same order of pictures. Judged once, at the end, on the test pictures; nothing was chosen by them.\n\n", s.epochs, s.lr, s.batch, s.more, s.moreLR)
 	b.WriteString("| arm | |")
 	for seed := range s.seeds {
-		fmt.Fprintf(&b, " seed %d |", seed+1)
+		fmt.Fprintf(&b, " seed %d |", s.first+uint64(seed))
 	}
 	b.WriteString(" mean | less f32, paired (95 % interval) | differing bits | MACs in int8 | constants |\n|---|---|" + strings.Repeat("---|", s.seeds+5) + "\n")
 	differ, compared := 0, 0
@@ -91,7 +91,7 @@ func markdown(s *settings, all []row) (string, error) {
 		var last row
 		d, n := 0, 0
 		for seed := range s.seeds {
-			r, ok := rows[a[0]][uint64(seed+1)]
+			r, ok := rows[a[0]][s.first+uint64(seed)]
 			if !ok {
 				b.WriteString(" |")
 				continue
