@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -38,7 +40,8 @@ func (a *app) inspect() *cobra.Command {
 				MACs   int64          `json:"macs"`
 				Bytes  int64          `json:"bytes"`
 				Ops    map[string]int `json:"ops"`
-			}{len(g.Nodes), g.Params(), g.MACs(), g.ConstBytes(), g.OpCounts()}
+				File   int64          `json:"file_bytes,omitempty"` // where constants are packed, less than theirs
+			}{len(g.Nodes), g.Params(), g.MACs(), g.ConstBytes(), g.OpCounts(), fileBytes(args[0])}
 			return a.show(v, func(w io.Writer) {
 				switch {
 				case ops:
@@ -54,6 +57,9 @@ func (a *app) inspect() *cobra.Command {
 						fmt.Fprint(w, g.Body())
 					}
 					fmt.Fprintf(w, "# %d nodes, %s parameters, %s MACs, %s of constants (batch 1)\n", v.Nodes, countText(v.Params), countText(v.MACs), bytesText(v.Bytes))
+					if v.File > 0 {
+						fmt.Fprintf(w, "# a file of %s\n", bytesText(v.File))
+					}
 				}
 			})
 		},
@@ -80,6 +86,15 @@ func opsText(w io.Writer, g *ir.Graph) {
 		fmt.Fprintf(t, "%s\t%d\tyes\t%s\n", op, counts[op], xla)
 	}
 	t.Flush()
+}
+
+// fileBytes is the size of a .nasc file, 0 of others.
+func fileBytes(path string) int64 {
+	st, err := os.Stat(path)
+	if err != nil || filepath.Ext(path) != ".nasc" {
+		return 0
+	}
+	return st.Size()
 }
 
 func nodesText(w io.Writer, g *ir.Graph) {

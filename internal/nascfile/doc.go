@@ -11,9 +11,10 @@
 package nascfile
 
 // Version is the greatest format that this package writes; files of a greater
-// one are refused. Format 2 has sparse constants; a file without them is of
-// format 1, which older readers take.
-const Version = 2
+// one are refused. Format 2 has sparse constants, format 3 constants of 4 bits; a
+// file is of the least format that has what it holds, so that older readers take
+// what they can.
+const Version = 3
 
 const (
 	manifestPart = "manifest.toml"

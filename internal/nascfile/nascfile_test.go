@@ -110,7 +110,7 @@ func TestDamage(t *testing.T) {
 func TestManifestErrors(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", "no format version"},
-		{"format = 3", "update nasc"},
+		{"format = 4", "update nasc"},
 		{"format = 0", "1 or more"},
 		{"format = 1\nlabels = 3", "a list"},
 		{"format = 1\nlabels = [1]", "a string"},

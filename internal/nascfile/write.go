@@ -56,11 +56,7 @@ func Encode(w io.Writer, m *ir.Module, man *Manifest) error {
 	if err := m.Print(&text); err != nil {
 		return err
 	}
-	tensors, sparse := packed(m.Tensors())
-	format := 1
-	if sparse {
-		format = 2
-	}
+	tensors, format := packed(m.Tensors())
 	if err := safetensors.Write(&weights, tensors); err != nil {
 		return err
 	}

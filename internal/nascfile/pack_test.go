@@ -2,6 +2,7 @@ package nascfile
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -76,17 +77,90 @@ func TestSparseDamage(t *testing.T) {
 		t.Fatal("the whole one is not read")
 	}
 	for name, break_ := range map[string]func(m map[string]*ir.Tensor){
-		"as many as":     func(m map[string]*ir.Tensor) { m["w#mask"].RawBytes()[3] = 0xff },
+		"1 values for 9": func(m map[string]*ir.Tensor) { m["w#mask"].RawBytes()[3] = 0xff },
 		"fits into":      func(m map[string]*ir.Tensor) { m["w#shape"].Set(0, -4) },
 		"fits into mem":  func(m map[string]*ir.Tensor) { m["w#shape"].Set(0, 1<<40) },
 		"form of its":    func(m map[string]*ir.Tensor) { m["w#mask"] = ir.NewTensor(ir.F32, 165) },
 		"1 values":       func(m map[string]*ir.Tensor) { m["w#mask"] = ir.NewTensor(ir.U8, 165) },
+		"1 values for":   func(m map[string]*ir.Tensor) { delete(m, "w#mask") },
 		"wanted as many": func(m map[string]*ir.Tensor) { m["w#shape"].Set(0, 41) },
 	} {
 		m := whole()
 		break_(m)
 		if err := unpack(m); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v; wanted %q", err, name)
+		}
+	}
+}
+
+// fours is a module of one s8 constant: levels of 4 bits, zero but for every so
+// many-th.
+func fours(t *testing.T, n, every int, odd int8) *ir.Module {
+	t.Helper()
+	b := ir.NewBuilder("main")
+	b.Input("x", ir.T(ir.F32, ir.Batch, 1))
+	w := ir.NewTensor(ir.S8, n, 3)
+	for i := range w.S8() {
+		if i%every == 0 {
+			w.S8()[i] = int8(i/every%16 - 8)
+		}
+	}
+	w.S8()[5] = odd
+	g, err := b.Graph(b.Op("convert", ir.Attrs{"dtype": "f32"}, b.Const("w", w)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ir.Module{Graphs: []*ir.Graph{g}}
+}
+
+// Levels of 4 bits lie two to a byte, also those that a mask leaves, and come
+// back to the bit; one level more than 4 bits hold and the constant is plain.
+func TestFourBits(t *testing.T) {
+	weights := func(m *ir.Module, format int) int {
+		t.Helper()
+		var b bytes.Buffer
+		if err := Encode(&b, m, &Manifest{Producer: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprint("format = ", format); !strings.Contains(b.String(), want) {
+			t.Errorf("the file is not of %s", want)
+		}
+		f, err := Decode("m.nasc", b.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, b := m.Constants()[0], f.Module.Constants()[0]; a.Name != b.Name || !ir.SameData(a.Const, b.Const) {
+			t.Errorf("%d elements: the constant differs", a.Const.Len())
+		}
+		return b.Len()
+	}
+	for _, n := range []int{400, 1001, 5000} { // of odd counts, too
+		plain, four := weights(fours(t, n, 1, 8), 1), weights(fours(t, n, 1, -8), 3)
+		if gain := plain - four; gain < 3*n/2-300 {
+			t.Errorf("%d levels of 4 bits: %d bytes instead of %d", 3*n, four, plain)
+		}
+		if thin := weights(fours(t, n, 4, -8), 3); thin > four-3*n/8+100 {
+			t.Errorf("a quarter of %d: %d bytes, all of them %d", 3*n, thin, four)
+		}
+	}
+	weights(fours(t, 100, 1, -8), 1) // too few to gain by it
+}
+
+// Damaged constants of 4 bits are errors.
+func TestFourBitsDamage(t *testing.T) {
+	for want, harm := range map[string]func(m map[string]*ir.Tensor){
+		"":                 func(map[string]*ir.Tensor) {},
+		"bytes of nibbles": func(m map[string]*ir.Tensor) { m["w#nibbles"] = ir.NewTensor(ir.U8, 99) },
+		"two elements to":  func(m map[string]*ir.Tensor) { m["w#nibbles"].U8()[550] |= 0x10 },
+		"form of its own":  func(m map[string]*ir.Tensor) { m["w#nibbles"] = ir.NewTensor(ir.S8, 552) },
+	} {
+		m := map[string]*ir.Tensor{}
+		for _, x := range pack(ir.NamedTensor{Name: "w", Tensor: fours(t, 367, 1, 0).Constants()[0].Const}) {
+			m[x.Name] = x.Tensor
+		}
+		harm(m)
+		if err := unpack(m); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; wanted %q", err, want)
 		}
 	}
 }
