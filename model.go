@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nasc-dev/nasc/frontend/onnx"
@@ -34,6 +35,9 @@ type Model struct {
 
 // Graph is the first graph.
 func (m *Model) Graph() *ir.Graph { return m.Module.Graphs[0] }
+
+// Masked says whether zeros among the weights are a mask's, as the file tells.
+func (m *Model) Masked() bool { return slices.Contains(m.Manifest.Passes, "mask") }
 
 // Close frees what the file holds.
 func (m *Model) Close() error {

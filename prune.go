@@ -87,6 +87,9 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if o.Correct && m.Masked() && o.Mask == "" {
+		o.Warn("--correct fits all weights of a layer: the mask of " + m.Path + " is lost where it does")
+	}
 	g := m.Graph().Clone()
 	if !m.Compiled { // batch norms stay: fine-tuning wants them
 		var err error
@@ -145,6 +148,7 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 		man.Preprocess = o.Preprocess
 	}
 	if o.Mask != "" {
+		man.Passes = append(man.Passes, "mask") // by which a later training knows
 		if res.Mask, err = o.weigh(g, small, &man); err != nil {
 			return nil, err
 		}
@@ -187,7 +191,7 @@ func (o *PruneOptions) inRounds(ctx context.Context, m *Model, g *ir.Graph, c *c
 		} else {
 			res.again(rep)
 		}
-		if next, err = o.masked(ctx, next); err != nil {
+		if next, err = o.masked(ctx, next, r); err != nil {
 			return nil, err
 		}
 		round := PruneRound{Cost: rep.After}

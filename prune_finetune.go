@@ -43,7 +43,7 @@ func (o *PruneOptions) finetune(ctx context.Context, m *Model, whole, g *ir.Grap
 		return nil, diag.At("fine-tuning", err)
 	}
 	cfg := o.Finetune.Config
-	cfg.Seed = o.Seed
+	cfg.Seed, cfg.KeepZeros = o.Seed, o.Mask != "" || m.Masked()
 	j := &train.Job{Config: cfg, Network: n, Preprocess: o.preprocess(m), Threads: max(1, o.Threads), Warn: o.Warn}
 	stage := "fine-tune"
 	if o.Rounds > 1 {

@@ -2,6 +2,9 @@ package nasc
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -16,14 +19,19 @@ type Masked struct {
 	File  [2]int64 `json:"file_bytes"` // of a .nasc before and after
 }
 
-// masked sets weights to zero where that was asked for.
-func (o *PruneOptions) masked(ctx context.Context, g *ir.Graph) (*ir.Graph, error) {
+// masked sets weights to zero where that was asked for. Of several rounds each
+// leaves the same share of what the one before left; a pattern is there from
+// the first on.
+func (o *PruneOptions) masked(ctx context.Context, g *ir.Graph, round int) (*ir.Graph, error) {
 	if o.Mask == "" {
 		return g, nil
 	}
-	arg := "share=" + o.Mask
-	if strings.Contains(o.Mask, ":") {
-		arg = "pattern=" + o.Mask
+	arg := "pattern=" + o.Mask
+	if !strings.Contains(o.Mask, ":") {
+		arg = "share=" + o.Mask
+		if share, err := strconv.ParseFloat(o.Mask, 64); err == nil && round < o.Rounds && share < 1 {
+			arg = fmt.Sprint("share=", 1-math.Pow(1-share, float64(round)/float64(o.Rounds)))
+		}
 	}
 	list, err := passes.Parse("mask(" + arg + ")")
 	if err != nil {

@@ -103,6 +103,9 @@ func adaGroup(l *Layer, scale []float32, g int, h, w []float64, q []int8, iters 
 		c1, c2 := 1-math.Pow(0.9, float64(t+1)), 1-math.Pow(0.999, float64(t+1))
 		inParallel(k, func(lo, hi int) {
 			for i := lo * ng; i < hi*ng; i++ {
+				if w[i] == 0 { // zeros stay: they may be a mask's
+					continue
+				}
 				sig := 1 / (1 + math.Exp(-float64(v[i])))
 				hv := sig*(1+2*adaGamma) - adaGamma
 				gi := 0.0

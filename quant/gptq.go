@@ -151,7 +151,10 @@ func gptqGroup(l *Layer, scale []float32, g int, u, w []float64, order []int, q 
 			er, ar, wr := e[r*ng:(r+1)*ng], acc[r*ng:(r+1)*ng], w[row*ng:(row+1)*ng]
 			qr := q[row*l.N+g*ng : row*l.N+(g+1)*ng]
 			for c := range ng {
-				v := RoundWeight(wr[c]+ar[c], sc[c])
+				v := int8(0)
+				if wr[c] != 0 { // zeros stay: they may be a mask's
+					v = RoundWeight(wr[c]+ar[c], sc[c])
+				}
 				qr[c] = v
 				er[c] = wr[c] - float64(v)*float64(sc[c])
 			}
@@ -203,7 +206,7 @@ func polish(l *Layer, scale []float32, g int, h, w []float64, q []int8, passes i
 				// A step of d levels changes the error by 2·d·s·grad + (d·s)²·h.
 				hii := h[i*k+i]
 				d := -math.Round(gc[i] / (s * hii))
-				if d == 0 {
+				if d == 0 || w[i*ng+c] == 0 {
 					continue
 				}
 				at := i*l.N + g*ng + c
