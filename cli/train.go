@@ -45,7 +45,7 @@ func (a *app) train() *cobra.Command {
 				}
 			}
 			for _, f := range []string{"distill", "distill-weight", "distill-at", "temperature"} {
-				if o.Teacher == "" && cmd.Flags().Changed(f) {
+				if o.Teacher == "" && o.Distill.Mode != "in-place" && cmd.Flags().Changed(f) {
 					return &diag.Error{Place: "--" + f, Found: "no teacher", Wanted: "--teacher MODEL"}
 				}
 			}
@@ -59,6 +59,10 @@ func (a *app) train() *cobra.Command {
 			}
 			for _, n := range m.Notes {
 				a.note("note: %s", n)
+			}
+			if !cmd.Flags().Changed("keep-zeros") && m.Masked() && !o.Reinit {
+				o.KeepZeros = true
+				a.note("note: %s has a mask: what it set to zero stays so (--keep-zeros=false trains it, too)", args[0])
 			}
 			o.Warn = func(s string) { a.note("note: %s", s) }
 			if recalibrate {
@@ -116,7 +120,7 @@ func (a *app) train() *cobra.Command {
 	f.Float64Var(&o.Augment.Mixup, "mixup", 0, "alpha of mixed pairs of pictures")
 	f.Float64Var(&o.Augment.Cutmix, "cutmix", 0, "alpha of rectangles pasted from another picture")
 	f.StringVar(&o.Teacher, "teacher", "", "a trained model, float or quantized, to learn from")
-	f.StringVar(&o.Distill.Mode, "distill", o.Distill.Mode, "what is learned from the teacher, with commas: logits, features (layers of equal resolution), blocks (each fed by the teacher)")
+	f.StringVar(&o.Distill.Mode, "distill", o.Distill.Mode, "what is learned from the teacher, with commas: logits, features (layers of equal resolution), blocks (each fed by the teacher); in-place: without --teacher, the first output teaches those of --heads")
 	f.Float64Var(&o.Distill.Weight, "distill-weight", o.Distill.Weight, "the teacher's share of the loss; at 1 no labels are needed")
 	f.Float64Var(&o.Distill.Temperature, "temperature", o.Distill.Temperature, "softens the answers that are compared; 0: squared error of the logits")
 	f.StringVar(&o.Distill.At, "distill-at", "", "pairs STUDENT=TEACHER of layers for features and blocks, with commas; without, the last of each resolution")
@@ -124,6 +128,7 @@ func (a *app) train() *cobra.Command {
 	f.StringVar(&o.Quantization, "qat", "", "train the network as int8 will run it, from quantized weights on: ste (weights), lsq (scales too) or lsq+ (zero points too); OUT compiles without --calib")
 	f.IntVar(&o.WeightBits, "weight-bits", 0, "with --qat: 8, or 4 (the first and last layer keep 8)")
 	f.StringVar(&o.Calib, "calib", "", "with --qat: DATA for the first scales; without, 128 samples of --data")
+	f.BoolVar(&o.KeepZeros, "keep-zeros", false, "weights of layers that are zero stay zero (the default for a file with a mask)")
 	f.BoolVar(&o.Reinit, "reinit", false, "draw the weights anew first; without, those of the model are trained on")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "of the order, the augmentation, the masks and --reinit")
 	f.IntVar(&o.Threads, "threads", 2, "threads of a step")

@@ -11,7 +11,9 @@ import (
 
 // Distill says what a student learns from a teacher.
 type Distill struct {
-	// Mode lists what is taken over, with commas: logits, features, blocks.
+	// Mode lists what is taken over, with commas: logits, features, blocks; or it
+	// is in-place, where the network's first output teaches the further ones, of
+	// Options.Heads, in the same step, and there is no other teacher.
 	Mode string
 	// Weight is the teacher's share of the loss; the labels have the rest. At
 	// 1 no labels are needed.
@@ -37,10 +39,7 @@ func (d *Distill) modes() ([]string, error) {
 		case !slices.Contains(DistillModes, m):
 			return nil, &diag.Error{Place: "--distill", Found: fmt.Sprintf("%q", m), Wanted: "some of " + strings.Join(DistillModes, ", ")}
 		case m == "in-place":
-			return nil, &diag.Error{
-				Place: "--distill in-place", Found: "one network", Wanted: "a supernet, whose largest net teaches the smaller ones within it",
-				Fix: "train the largest net first and give it as --teacher with --distill logits",
-			}
+			return nil, &diag.Error{Place: "--distill in-place", Found: "a teacher", Wanted: "none: the network's own first output teaches the others"}
 		}
 	}
 	if slices.Contains(list, "blocks") && slices.Contains(list, "features") {
@@ -49,13 +48,25 @@ func (d *Distill) modes() ([]string, error) {
 	return list, nil
 }
 
+// inPlace is the lesson that the network's first output gives its further ones.
+func (o *Options) inPlace(d Distill) (*lesson, error) {
+	if o.Heads == "" {
+		return nil, &diag.Error{
+			Place: "--distill in-place", Found: "no further outputs that are trained", Wanted: "--heads: the first output teaches them",
+			Fix: "of two networks, train the larger first and give it as --teacher",
+		}
+	}
+	return &lesson{d: d, inPlace: true}, nil
+}
+
 // lesson is what a teacher adds to a step: inputs that it fills, and terms of
 // the loss.
 type lesson struct {
-	d      Distill
-	logits bool
-	blocks bool
-	points []point
+	d       Distill
+	logits  bool
+	blocks  bool
+	inPlace bool // no inputs: the first output is the teacher
+	points  []point
 	// adapters are trained with the network and dropped at the end: they bring
 	// a student's layer to the width of the teacher's.
 	adapters []*Param
@@ -117,6 +128,18 @@ func (l *lesson) loss(b *ir.Builder, answers, points, adapters []*ir.Value, y *i
 		sum = b.Op("add", nil, sum, t)
 	}
 	return times(b, sum, 1/float64(len(terms)))
+}
+
+// head is the loss of a further output, y before a softmax: its own, and what it
+// is apart from the first output t, whose gradient this is not.
+func (l *lesson) head(b *ir.Builder, own, y, t *ir.Value) *ir.Value {
+	taught := times(b, l.soft(b, y, still(b, t)), l.d.Weight)
+	return b.Op("add", nil, times(b, own, 1-l.d.Weight), taught)
+}
+
+// still is x, to 2^-17, as a constant: rounding has no gradient.
+func still(b *ir.Builder, x *ir.Value) *ir.Value {
+	return times(b, b.Op("round_nearest_even", nil, times(b, x, 1<<16)), 1.0/(1<<16))
 }
 
 // soft is T²·KL(teacher ‖ student) of the softened answers, the mean over the

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nasc-dev/nasc/backends/gomlx"
 	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/internal/difftest"
 	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -150,7 +152,8 @@ func TestTeacherRefused(t *testing.T) {
 		set      func(j *Job)
 		words    string
 	}{
-		{"in-place", "", nil, "a supernet"},
+		{"in-place", "", nil, "none: the network's own first output"},
+		{"in-place", "", func(j *Job) { j.Teacher = nil }, "--heads: the first output teaches"},
 		{"logit", "", nil, "logits, features, blocks"},
 		{"features,blocks", "", nil, "not both"},
 		{"features", "nowhere=nowhere", nil, "no layer nowhere"},
@@ -163,6 +166,127 @@ func TestTeacherRefused(t *testing.T) {
 		}
 		if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("--distill %s: %v; wanted %q", c.mode, err, c.words)
+		}
+	}
+}
+
+// inPlaced is a job in which the first output teaches the second alone.
+func inPlaced(t *testing.T) *Job {
+	j := digits(t, "digits[0:400]")
+	j.Network, j.ValSplit, j.EMA, j.Smoothing, j.Augment.Crop = headed(t), 0, 0, 0, 0
+	j.Network.Init(1)
+	j.Options.Heads = "1"
+	j.Distill = Distill{Mode: "in-place", Weight: 1, Temperature: 2}
+	return j
+}
+
+// TestInPlace: the first output teaches the further ones, which come to agree
+// with it without labels, and learns nothing from that itself.
+func TestInPlace(t *testing.T) {
+	run := func(j *Job) map[string]*ir.Tensor {
+		t.Helper()
+		r, err := j.Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]*ir.Tensor{}
+		for _, v := range r.Graph.Constants() {
+			out[v.Name] = v.Const
+		}
+		return out
+	}
+	// One step: the first output's own weights move as they do without pupils.
+	one := func(heads, mode string) map[string]*ir.Tensor {
+		j := inPlaced(t)
+		j.Batch, j.Epochs, j.Optimizer, j.LR = 400, 1, "sgd", 0.1
+		j.Options.Heads, j.Distill.Mode = heads, mode
+		return run(j)
+	}
+	alone, taught := one("", "logits"), one("1", "in-place")
+	if err := difftest.Close(taught["main"], alone["main"], 1e-5, 1e-6); err != nil {
+		t.Errorf("the teacher moves with its pupil: %v", err)
+	}
+	if ir.SameData(taught["trunk"], alone["trunk"]) || ir.SameData(taught["aux"], alone["aux"]) {
+		t.Error("the pupil learns nothing, or not through the trunk")
+	}
+	j := inPlaced(t)
+	j.Epochs, j.LR = 60, 2e-2
+	w := run(j)
+	agree := 0
+	for i := range 100 {
+		x, _, err := feed(t, j.Network, "digits[1000:1100]").Labelled(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var best [2]int
+		for k, name := range []string{"main", "aux"} {
+			most := math.Inf(-1)
+			for c := range 10 {
+				sum := 0.0
+				for u := range 16 {
+					h := 0.0
+					for p := range 64 {
+						h += x[0].At(p) * w["trunk"].At(p*16+u)
+					}
+					sum += max(h, 0) * w[name].At(u*10+c)
+				}
+				if sum > most {
+					most, best[k] = sum, c
+				}
+			}
+		}
+		if best[0] == best[1] {
+			agree++
+		}
+	}
+	if agree < 85 {
+		t.Errorf("the two outputs agree on %d of 100 pictures", agree)
+	}
+}
+
+// TestInPlaceAgrees: both ways have the gradients of a step in which a network
+// teaches itself.
+func TestInPlaceAgrees(t *testing.T) {
+	target := "xla-cpu"
+	if gomlx.XLA().Available() != nil {
+		target = "go"
+	}
+	j := inPlaced(t)
+	j.Distill.Weight = 0.7
+	if err := j.Network.useHeads("1"); err != nil {
+		t.Fatal(err)
+	}
+	l, err := j.Options.inPlace(j.Distill)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := j.Network.step(4, j.Options, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := []*ir.Tensor{ir.NewTensor(ir.F32, 4, 8, 8, 1), ir.NewTensor(ir.F32, 4, 10)}
+	for i := range x[0].F32() {
+		x[0].F32()[i] = float32(i*7%17) / 17
+	}
+	for i := range 4 {
+		x[1].F32()[i*10+i] = 1
+	}
+	for _, p := range j.Network.Params {
+		x = append(x, ir.From(p.Value, p.Shape...))
+	}
+	var got [2][]*ir.Tensor
+	for i, name := range []string{"cpu-f32", target} {
+		b, err := Backends(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[i], err = gradients(b, s.graph, s.params, x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, p := range j.Network.Params {
+		if err := difftest.Close(got[1][i], got[0][i], 1e-3, 1e-5); err != nil {
+			t.Errorf("gradient of %s: %v", p.Name, err)
 		}
 	}
 }

@@ -7,11 +7,12 @@ import (
 	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/ir"
 )
 
 // room predicts the memory of the training and refuses one that this machine
 // has not, before anything is allocated.
-func (j *Job) room(s *step) error {
+func (j *Job) room(s *step, teacher *ir.Graph) error {
 	free := j.free
 	if free == 0 {
 		free = available()
@@ -19,15 +20,20 @@ func (j *Job) room(s *step) error {
 	if free == 0 {
 		return nil // the system does not say
 	}
-	need := j.predict(s)
-	if need <= free {
+	need, taught := j.predict(s), j.predictTeacher(teacher)
+	if need+taught <= free {
 		return nil
 	}
 	gb := func(n int64) string { return fmt.Sprintf("%.1f GB", float64(n)/1e9) }
-	return &diag.Error{
-		Place: "memory", Found: "this training would take about " + gb(need), Wanted: "at most " + gb(free) + ", which are free",
+	e := &diag.Error{
+		Place: "memory", Found: "this training would take about " + gb(need+taught), Wanted: "at most " + gb(free) + ", which are free",
 		Fix: fmt.Sprintf("a smaller --batch than %d", j.Batch),
 	}
+	if taught > 0 {
+		e.Found += ", " + gb(taught) + " of them the teacher"
+		e.Fix += ", or a smaller teacher"
+	}
+	return e
 }
 
 // predict counts what backward keeps of forward, the parameters with
@@ -39,7 +45,7 @@ func (j *Job) predict(s *step) int64 {
 			activations += v.Type.Bytes()
 		}
 	}
-	for _, p := range j.Network.Params {
+	for _, p := range j.trained {
 		params += 4 * int64(len(p.Value))
 	}
 	copies := int64(3 + j.opt.moments) // with the gradient and a copy for validation
@@ -53,6 +59,53 @@ func (j *Job) predict(s *step) int64 {
 		}
 	}
 	return total
+}
+
+// predictTeacher counts what a teacher's program keeps: its constants, once in
+// the graph and once as kernels want them, the results of layers that are alive
+// at a time, and its answers, as they are given and as they are kept.
+func (j *Job) predictTeacher(g *ir.Graph) int64 {
+	if g == nil {
+		return 0
+	}
+	total := 2*g.ConstBytes() + alive(g)
+	for _, v := range g.Outputs {
+		total += v.Type.Bytes()
+		if j.Teacher.Remembers(j.Config) {
+			total += v.Type.Bytes() / int64(j.Batch) * int64(len(j.train.index))
+		}
+	}
+	return total
+}
+
+// alive is the most bytes of nodes' results that are held at a time where each is
+// freed after its last reader.
+func alive(g *ir.Graph) int64 {
+	left := map[*ir.Value]int{}
+	for v, u := range g.Uses() {
+		left[v] = len(u)
+	}
+	var now, most int64
+	for _, n := range g.Nodes {
+		for _, v := range n.Outputs {
+			now += v.Type.Bytes()
+		}
+		most = max(most, now)
+		for _, v := range n.Outputs {
+			if left[v] == 0 {
+				now -= v.Type.Bytes()
+			}
+		}
+		for _, v := range n.Inputs {
+			if v == nil || v.Def == nil {
+				continue
+			}
+			if left[v]--; left[v] == 0 {
+				now -= v.Type.Bytes()
+			}
+		}
+	}
+	return most
 }
 
 // available is the memory that a program may take without swapping; 0 where

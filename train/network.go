@@ -303,10 +303,13 @@ func (n *Network) step(batch int, o Options, l *lesson) (*step, error) {
 		if i == 0 {
 			loss, y, logits = one, at, inner
 		} else {
+			if l != nil && l.inPlace {
+				one = l.head(b, one, inner, logits)
+			}
 			loss = b.Op("add", nil, loss, times(b, one, weights[i-1]))
 		}
 	}
-	if l != nil {
+	if l != nil && !l.inPlace {
 		taught := times(b, l.loss(b, answers, points, adapters, logits), l.d.Weight)
 		if l.d.Weight < 1 {
 			taught = b.Op("add", nil, times(b, loss, 1-l.d.Weight), taught)

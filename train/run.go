@@ -44,7 +44,10 @@ type Config struct {
 	// Quantization is what is trained of a network that computes on levels, one
 	// of Quantizations; "" is lsq, and nothing for a float network.
 	Quantization string
-	Target       string
+	// KeepZeros leaves the weights of convolutions and dense layers zero that are
+	// zero when it begins: a mask stays one.
+	KeepZeros bool
+	Target    string
 }
 
 // Default is a configuration that trains most small networks.
@@ -133,6 +136,7 @@ type Job struct {
 	params  []*ir.Tensor
 	grads   [][]float32
 	moments [][][]float32 // by parameter, then moment
+	zeros   [][]int       // by parameter: the elements that stay zero
 	ema     [][]float32
 	state   state
 	free    int64 // memory to assume, for tests; 0: what the system says
@@ -266,6 +270,7 @@ func (j *Job) prepare(ctx context.Context) error {
 		j.NormDecay = 0.1
 	}
 	var l *lesson
+	var teacher *ir.Graph
 	if err := j.Network.useHeads(j.Options.Heads); err != nil {
 		return err
 	}
@@ -275,15 +280,17 @@ func (j *Job) prepare(ctx context.Context) error {
 		return &diag.Error{Place: "--qat", Found: "a float network", Wanted: "one that computes on levels, as passes.Simulate makes it"}
 	}
 	j.trained = slices.Clone(j.Network.Params)
-	if j.Teacher == nil {
-		j.Distill = Distill{}
-	} else {
-		j.Distill.Digest = j.Teacher.digest()
-		if l, j.teach, err = j.Teacher.lesson(ctx, j.Network, j.Preprocess, j.Distill, j.Batch, j.Seed, max(1, j.Threads)); err != nil {
+	switch {
+	case j.Teacher == nil && j.Distill.Mode == "in-place":
+		if l, err = j.Options.inPlace(j.Distill); err != nil {
 			return err
 		}
-		for _, t := range l.types {
-			j.answers = append(j.answers, ir.NewTensor(t.DType, t.Shape...))
+	case j.Teacher == nil:
+		j.Distill = Distill{}
+	default:
+		j.Distill.Digest = j.Teacher.digest()
+		if l, teacher, err = j.Teacher.lesson(ctx, j.Network, j.Preprocess, j.Distill, j.Batch, j.Seed); err != nil {
+			return err
 		}
 		j.trained = append(j.trained, l.adapters...)
 	}
@@ -299,8 +306,16 @@ func (j *Job) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := j.room(s); err != nil {
+	if err := j.room(s, teacher); err != nil {
 		return err
+	}
+	if teacher != nil {
+		if j.teach, err = answering(teacher, max(1, j.Threads)); err != nil {
+			return err
+		}
+		for _, v := range teacher.Outputs {
+			j.answers = append(j.answers, ir.NewTensor(v.Type.DType, v.Type.Shape...))
+		}
 	}
 	for _, x := range []*samples{j.train.samples, j.valid} {
 		if x == nil {
@@ -319,6 +334,9 @@ func (j *Job) prepare(ctx context.Context) error {
 	j.state = state{Config: j.Config}
 	keep := func(name string, v []float32) {
 		j.state.tensors = append(j.state.tensors, ir.NamedTensor{Name: name, Tensor: ir.From(v, len(v))})
+	}
+	if j.KeepZeros {
+		j.zeros = j.Network.zeros()
 	}
 	for _, p := range j.trained {
 		j.params = append(j.params, ir.From(p.Value, p.Shape...))
@@ -422,6 +440,7 @@ func (j *Job) step(ctx context.Context, b batch, rate float64) error {
 	if !finite(loss) {
 		return j.broken(ctx, b.step, in, fmt.Sprintf("a loss of %v", loss))
 	}
+	j.keepZeros(j.grads)
 	norm := clip(j.grads, j.Clip)
 	if !finite(norm) {
 		return j.broken(ctx, b.step, in, "a gradient that is not finite")
@@ -446,6 +465,7 @@ func (j *Job) step(ctx context.Context, b batch, rate float64) error {
 	j.state.Sums.Steps++
 	for i, p := range j.trained {
 		j.update(i, b.step+1, rate)
+		j.keepZero(i, p.Value)
 		if j.EMA > 0 {
 			// A short memory at first: the first weights are random.
 			d := float32(min(j.EMA, float64(1+b.step)/float64(10+b.step)))

@@ -88,16 +88,15 @@ func (t *Teacher) digest() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// lesson finds what the student learns, and makes the program that answers
-// for a batch.
-func (t *Teacher) lesson(ctx context.Context, n *Network, pre *nascfile.Preprocess, d Distill, batch int, seed uint64, threads int) (*lesson, backends.Executable, error) {
+// lesson finds what the student learns, and makes the graph that answers for a
+// batch.
+func (t *Teacher) lesson(ctx context.Context, n *Network, pre *nascfile.Preprocess, d Distill, batch int, seed uint64) (*lesson, *ir.Graph, error) {
 	modes, err := d.modes()
 	if err != nil {
 		return nil, nil, err
 	}
 	l := &lesson{d: d, logits: slices.Contains(modes, "logits"), blocks: slices.Contains(modes, "blocks")}
 	g := t.Graph.Clone()
-	quantized := slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool { return n.Op.Class == ir.Quantized })
 	if err := t.adapt(g, n, pre); err != nil {
 		return nil, nil, err
 	}
@@ -113,7 +112,7 @@ func (t *Teacher) lesson(ctx context.Context, n *Network, pre *nascfile.Preproce
 		g.Outputs = append(g.Outputs, y)
 	}
 	if len(modes) > 1 || !l.logits {
-		if quantized {
+		if quantized(g) {
 			return nil, nil, &diag.Error{Place: "--teacher", Found: "a quantized network with --distill " + d.Mode, Wanted: "a float one: its layers are 8-bit levels", Fix: "--distill logits, or the float model"}
 		}
 		pairs, err := match(n.graph, g, d.At)
@@ -144,7 +143,7 @@ func (t *Teacher) lesson(ctx context.Context, n *Network, pre *nascfile.Preproce
 	if err := g.Verify(); err != nil {
 		return nil, nil, err
 	}
-	if !quantized {
+	if !quantized(g) {
 		if _, err := passes.Canonicalize(ctx, g, passes.Options{}); err != nil {
 			return nil, nil, err
 		}
@@ -158,12 +157,20 @@ func (t *Teacher) lesson(ctx context.Context, n *Network, pre *nascfile.Preproce
 		}
 		l.types = append(l.types, v.Type)
 	}
+	return l, g, nil
+}
+
+// answering compiles the graph of a lesson.
+func answering(g *ir.Graph, threads int) (backends.Executable, error) {
 	target := cpu.F32()
-	if quantized {
+	if quantized(g) {
 		target = cpu.Int8()
 	}
-	e, err := target.Compile(g, backends.Options{Threads: threads})
-	return l, e, err
+	return target.Compile(g, backends.Options{Threads: threads})
+}
+
+func quantized(g *ir.Graph) bool {
+	return slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool { return n.Op.Class == ir.Quantized })
 }
 
 // logits undoes a softmax at the end: what stands before it, or the logarithm

@@ -334,32 +334,35 @@ func TestAutoAugment(t *testing.T) {
 	}
 }
 
+// headed is a network of two outputs on one trunk.
+func headed(t *testing.T) *Network {
+	t.Helper()
+	b := ir.NewBuilder("heads")
+	x := b.Input("x", ir.T(ir.F32, ir.Batch, 8, 8, 1))
+	x = b.Op("reshape", ir.Attrs{"shape": ir.Shape{ir.Batch, 64}}, x)
+	h := b.Op("relu", nil, b.Op("dot", nil, x, b.Const("trunk", ir.NewTensor(ir.F32, 64, 16))))
+	first := b.Op("dot", nil, h, b.Const("main", ir.NewTensor(ir.F32, 16, 10)))
+	second := b.Op("softmax", nil, b.Op("dot", nil, h, b.Const("aux", ir.NewTensor(ir.F32, 16, 10))))
+	g, err := b.Graph(first, second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := New(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // TestHeads: further outputs are trained by their weights, what only they read
 // with them, and not without.
 func TestHeads(t *testing.T) {
-	build := func() *Network {
-		b := ir.NewBuilder("heads")
-		x := b.Input("x", ir.T(ir.F32, ir.Batch, 8, 8, 1))
-		x = b.Op("reshape", ir.Attrs{"shape": ir.Shape{ir.Batch, 64}}, x)
-		h := b.Op("relu", nil, b.Op("dot", nil, x, b.Const("trunk", ir.NewTensor(ir.F32, 64, 16))))
-		first := b.Op("dot", nil, h, b.Const("main", ir.NewTensor(ir.F32, 16, 10)))
-		second := b.Op("softmax", nil, b.Op("dot", nil, h, b.Const("aux", ir.NewTensor(ir.F32, 16, 10))))
-		g, err := b.Graph(first, second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := New(g)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
 	for _, c := range []struct {
 		heads string
 		moves bool
 	}{{"", false}, {"0.5", true}} {
 		j := digits(t, "digits[0:200]")
-		j.Network, j.ValSplit, j.Epochs, j.EMA = build(), 0, 1, 0
+		j.Network, j.ValSplit, j.Epochs, j.EMA = headed(t), 0, 1, 0
 		j.Network.Init(1)
 		clear(j.Network.aside[0].Value)
 		j.Options.Heads = c.heads
@@ -378,7 +381,7 @@ func TestHeads(t *testing.T) {
 	}
 	for heads, words := range map[string]string{"0.5,1": "one for each output after the first: 1", "x": "a number from 0"} {
 		j := digits(t, "digits[0:200]")
-		j.Network, j.Options.Heads = build(), heads
+		j.Network, j.Options.Heads = headed(t), heads
 		if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("heads %q: %v", heads, err)
 		}
