@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -77,7 +78,8 @@ func markdown(s *settings, all []row) (string, error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Quantization-aware training, %s\n\n", time.Now().Format("2006-01-02"))
-	fmt.Fprintf(&b, "`go run ./bench/qat -seeds %d -epochs %d -more %d` on %s, one thread a seed.\n\n", s.seeds, s.epochs, s.more, machine())
+	fmt.Fprintf(&b, "`go run ./bench/qat -first %d -seeds %d -epochs %d -more %d -more-lr %g -more-lr4 %g -ema %g -freeze-norm=%v -train %s -test %s` on %s, one thread a seed.\n\n",
+		s.first, s.seeds, s.epochs, s.more, s.moreLR, s.moreLR4, s.ema, s.freeze, filepath.Base(s.train), filepath.Base(s.test), machine())
 	fmt.Fprintf(&b, "A small MobileNetV3 for 32×32 pictures (bench/qat/net.toml: its kinds of blocks, depthwise, squeeze-excite, hard swish) on the CIFAR-10 sample: %d epochs of AdamW from drawn weights at rate %g, batch %d, then %d epochs more at %g for each arm, from the same weights, in the same order of pictures. Judged once, at the end, on the test pictures; nothing was chosen by them.\n\n", s.epochs, s.lr, s.batch, s.more, s.moreLR)
 	b.WriteString("| arm | |")
 	for seed := range s.seeds {
