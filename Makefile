@@ -3,7 +3,7 @@ GO ?= go
 PKGS ?= ./...
 FUZZTIME ?= 10m
 
-.PHONY: bench-search bench-nsga2 help build demo test test-arm64 check fmt xla bench bench-peers bench-latency fuzz models generate agreement qdq quality transforms soak peak grow pruning bench-train qat faults
+.PHONY: bench-search bench-nsga2 help build demo test test-zoo test-arm64 check fmt xla bench bench-peers bench-latency fuzz models generate agreement qdq quality transforms soak peak grow pruning bench-train qat faults
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,9 @@ demo: ## the main job: the digits network to int8, proven and measured
 
 test: xla ## every test, with the real XLA where pip can bring it
 	$(GO) test $(PKGS)
+
+test-zoo: xla ## every network of the zoo and of .cache/models, large ones too: pruned by every criterion and a table, trained on both ways (an hour)
+	NASC_EXHAUSTIVE=1 $(GO) test -timeout 2h -v -run 'TestPrune(Zoo|Models|ByTable)|TestZooSteps' . ./train
 
 test-arm64: ## the kernels of arm64, through qemu-user where this machine is another
 	.ci/arm64.sh
