@@ -64,6 +64,7 @@ type Pruned struct {
 	Before    float64 `json:"cost_before"`
 	After     float64 `json:"cost_after"`
 	Share     float64 `json:"share"` // of the ranked units that went
+	biases    float64 // what new biases cost
 }
 
 // PrunedGroup is what became of one group.
@@ -94,6 +95,18 @@ func Prune(ctx context.Context, g *ir.Graph, o PruneOptions) (*ir.Graph, *Pruned
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
+	limit := o.Target
+	small, rep, err := o.once(ctx, g)
+	// New biases cost bytes and parameters: where they are too many, room is made
+	// for them.
+	if err == nil && rep.After > limit {
+		o.Target = limit - rep.biases
+		small, rep, err = o.once(ctx, g)
+	}
+	return small, rep, err
+}
+
+func (o PruneOptions) once(ctx context.Context, g *ir.Graph) (*ir.Graph, *Pruned, error) {
 	rep := &Pruned{}
 	before, err := o.Cost(ctx, g)
 	if err != nil {
@@ -133,6 +146,7 @@ func Prune(ctx context.Context, g *ir.Graph, o PruneOptions) (*ir.Graph, *Pruned
 	if _, err := an.Rewrite(plan); err != nil {
 		return nil, nil, err
 	}
+	size := g.ConstBytes()
 	rep.Absorbed = left.absorb(g)
 	g.RemoveDead()
 	if err := g.Verify(); err != nil {
@@ -142,6 +156,13 @@ func Prune(ctx context.Context, g *ir.Graph, o PruneOptions) (*ir.Graph, *Pruned
 		return nil, nil, err
 	}
 	g.TidyNames()
+	if g.ConstBytes() > size {
+		planned := cost
+		if cost, err = o.Cost(ctx, g); err != nil {
+			return nil, nil, err
+		}
+		rep.biases = cost - planned
+	}
 	gone, all := 0, 0
 	for _, x := range groups {
 		is := 0

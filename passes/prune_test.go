@@ -136,6 +136,38 @@ graph @main(%x: f32[N,1]) {
 	}
 }
 
+// What a removed channel left behind goes into a new bias, which counts.
+func TestNewBiasesCount(t *testing.T) {
+	g, err := ir.ParseGraph("t.ir", `const @w: f32[2,6] = normal(1,1)
+const @b: f32[6] = [9,8,7,6,5,4]
+const @v: f32[6,4] = normal(2,1)
+graph @main(%x: f32[N,2]) {
+  %a = dot %x @w @b
+  %r = relu %a
+  %y = dot %r @v
+  return %y
+}`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := func(_ context.Context, g *ir.Graph) (float64, error) { return float64(g.Params()), nil }
+	one, _ := ir.Specialize(g, 1)
+	for limit := 15.0; limit < 42; limit++ {
+		p, rep, err := Prune(context.Background(), g, PruneOptions{
+			Cost: params, Target: limit, Criterion: "l2", Scope: "global", Real: true, Samples: [][]*ir.Tensor{RandomInputs(one, 1), RandomInputs(one, 2)},
+		})
+		if err != nil {
+			if !strings.Contains(err.Error(), "where all that can go is gone") {
+				t.Error(err)
+			}
+			continue
+		}
+		if n := float64(p.Params()); n != rep.After || n > limit {
+			t.Errorf("%g parameters, reported %g, wanted at most %g", n, rep.After, limit)
+		}
+	}
+}
+
 func TestPruneRefuses(t *testing.T) {
 	g, _ := graphgen.Network(1)
 	for want, o := range map[string]PruneOptions{
