@@ -12,6 +12,9 @@ import (
 // maxCombinations bounds the look-ups of one slot.
 const maxCombinations = 1 << 16
 
+// maxStates bounds them over the states that shared choices may lead to.
+const maxStates = 1 << 20
+
 // SpaceBlocks is a space as a row of slots, each of which may hold a block, with
 // states between them that say what shape comes out: what networks cost and are
 // worth adds up along it (see latency.Chain).
@@ -84,6 +87,16 @@ func (p *SpaceBlocks) walk() error {
 			if slices.Contains(slices.Concat(genes[i:]...), gene) {
 				shared[i] = append(shared[i], gene)
 			}
+		}
+	}
+	// Choices that slots share multiply, here with themselves.
+	for i, among := range shared[:len(genes)] {
+		n := float64(p.Slots[i].Size)
+		for _, gene := range among {
+			n *= float64(options(gene))
+		}
+		if n > maxStates {
+			return &diag.Error{Place: "space " + p.Space.Name, Found: fmt.Sprintf("blocks that share choices with earlier ones: %.3g combinations of states and blocks", n), Wanted: fmt.Sprintf("at most %d", maxStates), Fix: "predict its networks one by one"}
 		}
 	}
 	// state numbers what comes before slot i; one that is new keeps its network.

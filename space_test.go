@@ -63,6 +63,33 @@ block = "pool"
 block = "dense"
 out = 2
 `,
+	"shared": `input = [8, 8, 3]
+[choices]
+edge0-1 = ["none", "skip", "conv1x1"]
+edge0-2 = ["none", "avg_pool3x3"]
+edge1-2 = ["skip", "conv3x3"]
+depth = [1, 2]
+[[stage]]
+block = "cell"
+name = "a"
+repeat = { choose = "depth" }
+edges = [{ choose = "edge0-1" }, { choose = "edge0-2" }, { choose = "edge1-2" }]
+[[stage]]
+block = "reduction"
+name = "half"
+channels = 8
+stride = 2
+[[stage]]
+block = "cell"
+name = "b"
+repeat = { choose = "depth" }
+edges = [{ choose = "edge0-1" }, { choose = "edge0-2" }, { choose = "edge1-2" }]
+[[stage]]
+block = "pool"
+[[stage]]
+block = "dense"
+out = 2
+`,
 }
 
 // A space counts as many networks as there are different ones among all
@@ -107,9 +134,9 @@ func TestSpacesCountAndCompile(t *testing.T) {
 
 // Networks drawn from the spaces of the zoo compile and run.
 func TestSampledNetworksCompile(t *testing.T) {
-	for name, n := range map[string]int{"m2k-cnn": 24, "m2k-resnet": 16, "plain-cnn": 6, "densenet": 1, "resnet": 1, "mobilenetv3": 1, "vit": 1} {
+	for name, n := range map[string]int{"m2k-cnn": 24, "m2k-resnet": 16, "plain-cnn": 6, "densenet": 1, "resnet": 1, "mobilenetv3": 1, "vit": 1, "nasbench201": 3} {
 		t.Run(name, func(t *testing.T) {
-			if testing.Short() && n == 1 {
+			if testing.Short() && n <= 3 {
 				t.Skip("large networks")
 			}
 			s, err := arch.LoadSpace("zoo/spaces/" + name + ".toml")

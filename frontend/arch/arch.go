@@ -80,6 +80,9 @@ func parse(file string, text []byte, open func(name string) ([]byte, error), hol
 	}
 	var errs diag.List
 	at := scan(file, string(text))
+	if doc["choices"] != nil {
+		return nil, nil, &diag.Error{Place: at.place("choices", ""), Found: "[choices]: the file is a search space", Wanted: "one network", Fix: "draw networks with nasc space sample"}
+	}
 	root := &params{m: doc, table: "", at: at, errs: &errs}
 	info := &Info{Labels: root.strings("labels")}
 	for _, k := range []string{"name", "doc"} { // for people

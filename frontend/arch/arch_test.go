@@ -22,7 +22,7 @@ func trained(g *ir.Graph) int {
 	n := 0
 	for _, c := range g.Constants() {
 		switch c.Name[strings.LastIndex(c.Name, ".")+1:] {
-		case "mean", "variance", "one", "far", "least":
+		case "mean", "variance", "one", "zero", "far", "least":
 			continue
 		}
 		n += c.Type.Shape.Elems()

@@ -25,7 +25,7 @@ var convKeys = []string{"kernel", "stride", "padding", "act", "epsilon"}
 
 var blocks []block
 
-func init() { blocks = slices.Concat(pictureBlocks, tokenBlocks) }
+func init() { blocks = slices.Concat(pictureBlocks, cellBlocks, tokenBlocks) }
 
 var pictureBlocks = []block{
 	{"conv", "a convolution with batch norm (norm = false: with a bias)", append([]string{"channels", "groups", "dilation", "norm"}, convKeys...), buildConv},

@@ -65,6 +65,9 @@ func (s *Space) Check(g Genotype) error {
 // Active calls f for each gene that decides something, in the order of the
 // file: whether one is active depends on earlier ones only. f may set its value.
 func (s *Space) Active(g Genotype, f func(gene int)) {
+	for _, gene := range s.named {
+		f(gene)
+	}
 	for i := range s.root {
 		visit(s.root[i].val, g, f)
 	}
@@ -99,13 +102,10 @@ func (p *part) times(g Genotype) int {
 	if !p.when.holds(g) {
 		return 0
 	}
-	switch r := p.repeat.(type) {
-	case leaf:
-		return int(r.v.(int64))
-	case *choice:
-		return int(r.options[r.taken(g)].(leaf).v.(int64))
+	if p.repeat == nil {
+		return 1
 	}
-	return 1
+	return int(resolve(p.repeat, g).(int64))
 }
 
 // taken is the option that a network has: the first where the choice decides

@@ -93,6 +93,8 @@ func allGenes(n node, out []int) []int {
 		for _, e := range n {
 			out = allGenes(e.val, out)
 		}
+	case shared:
+		out = append(out, n.gene)
 	case *choice:
 		out = append(n.when.genes(out), n.gene)
 		for _, o := range n.options {

@@ -21,6 +21,7 @@ type Space struct {
 	Genes     []Gene
 
 	file  string
+	named []int   // the genes of [choices], which come first
 	root  []field // keys outside of stages, [preprocess] among them
 	parts []part
 }
@@ -38,7 +39,7 @@ type field struct {
 	val node
 }
 
-// node is a value that may vary: leaf, array, fields, or *choice.
+// node is a value that may vary: leaf, array, fields, *choice or shared.
 type node any
 
 type (
@@ -94,14 +95,16 @@ func LoadSpaceFS(fsys fs.FS, name, shown string) (*Space, error) {
 // network. All faults are reported, each with its line.
 func ParseSpace(file string, text []byte) (*Space, error) {
 	var doc map[string]any
-	if _, err := toml.Decode(string(text), &doc); err != nil {
+	order, err := toml.Decode(string(text), &doc)
+	if err != nil {
 		return nil, tomlError(file, err)
 	}
 	var errs diag.List
 	r := &spaceReader{s: &Space{file: file}, at: scan(file, string(text)), errs: &errs}
 	root := &params{m: doc, at: r.at, errs: &errs}
 	r.s.Name, r.s.Doc = root.str("name", strings.TrimSuffix(filepath.Base(file), ".toml")), root.str("doc", "")
-	root.refuseOthers(rootKeys)
+	root.refuseOthers(append(slices.Clone(rootKeys), "choices"))
+	r.choices(doc["choices"], order.Keys())
 	for _, key := range rootKeys {
 		v, ok := doc[key]
 		if !ok || key == "stage" || key == "name" || key == "doc" {
@@ -121,6 +124,7 @@ func ParseSpace(file string, text []byte) (*Space, error) {
 		r.table = fmt.Sprintf("stage#%d", i)
 		r.s.parts = append(r.s.parts, r.part(m, fmt.Sprintf("stage%d", i+1), 0))
 	}
+	r.everywhere()
 	if len(errs) > 0 {
 		return nil, dedupe(errs)
 	}
@@ -136,6 +140,7 @@ type spaceReader struct {
 	at    *lines
 	errs  *diag.List
 	table string // for the lines in messages
+	named map[string]shared
 }
 
 func (r *spaceReader) fail(key string, e *diag.Error) {
@@ -221,6 +226,9 @@ func (r *spaceReader) choice(key, name string, opts any, m map[string]any, depth
 	if _, ok := m["each"]; ok && depth > 0 {
 		r.fail(key, &diag.Error{Found: "each = true within " + key, Wanted: "each beside the choose of a stage's key"})
 	}
+	if n, ok := opts.(string); ok {
+		return r.refer(key, n, m)
+	}
 	list := r.options(key, opts)
 	if list == nil {
 		return leaf{int64(0)}
@@ -274,9 +282,8 @@ func (r *spaceReader) part(m map[string]any, name string, depth int) part {
 		}
 		p.shared = append(p.shared, field{k, r.node(k, p.name+"."+k, m[k], 0)})
 	}
-	if _, chosen := p.repeat.(*choice); chosen || len(each) > 0 {
-		p.alone = true
-	}
+	_, fixed := p.repeat.(leaf)
+	p.alone = p.repeat != nil && !fixed || len(each) > 0
 	if len(each) == 0 {
 		return p
 	}
@@ -312,7 +319,10 @@ func (r *spaceReader) repeat(p *part, m map[string]any) {
 	}
 	n := r.node("repeat", p.name+".repeat", v, 0)
 	all, least := []node{n}, int64(1)
-	if c, ok := n.(*choice); ok {
+	switch c := n.(type) {
+	case *choice:
+		all, least = c.options, 0
+	case shared:
 		all, least = c.options, 0
 	}
 	for _, o := range all {
@@ -325,6 +335,28 @@ func (r *spaceReader) repeat(p *part, m map[string]any) {
 		p.most = max(p.most, int(k))
 	}
 	p.repeat = n
+}
+
+// depths are the repetitions that a stage may have.
+func (p *part) depths() []int64 {
+	var options []node
+	switch r := p.repeat.(type) {
+	case leaf:
+		options = []node{r}
+	case *choice:
+		options = r.options
+	case shared:
+		options = r.options
+	}
+	out := []int64{}
+	for _, o := range options {
+		if l, ok := o.(leaf); ok {
+			if k, ok := l.v.(int64); ok {
+				out = append(out, k)
+			}
+		}
+	}
+	return out
 }
 
 // alternatives reads a stage that is one of several lists of stages; an empty

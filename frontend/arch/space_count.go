@@ -18,6 +18,11 @@ func (s *Space) Count() *big.Int {
 	sum := new(big.Int)
 	for {
 		n := big.NewInt(1)
+		for _, gene := range s.named {
+			if c.fixed[gene] == free {
+				n.Mul(n, big.NewInt(int64(len(s.Genes[gene].Options))))
+			}
+		}
 		for _, f := range s.root {
 			n.Mul(n, c.node(f.val))
 		}
@@ -136,6 +141,8 @@ func (c *counter) part(p *part) *big.Int {
 	switch r := p.repeat.(type) {
 	case leaf:
 		return times(int(r.v.(int64)))
+	case shared:
+		return times(int(r.options[c.fixed[r.gene]].(leaf).v.(int64)))
 	case *choice:
 		if !r.when.holds(c.fixed) {
 			one := c.gone([]int{r.gene})

@@ -207,6 +207,7 @@ func TestSpaceErrors(t *testing.T) {
 
 func FuzzParseSpace(f *testing.F) {
 	f.Add([]byte(smallSpace), uint64(1))
+	f.Add([]byte(sharedSpace), uint64(1))
 	for _, name := range []string{"mobilenetv3", "vit", "plain-cnn"} {
 		b, err := zoo.FS.ReadFile("spaces/" + name + ".toml")
 		if err != nil {

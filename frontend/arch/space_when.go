@@ -82,7 +82,7 @@ func (r *spaceReader) when(key string, m map[string]any) when {
 	return out
 }
 
-// asked lists the choices that conditions ask, in order.
+// asked lists the choices that conditions and shared depths ask, in order.
 func (s *Space) asked() []int {
 	var out []int
 	var inNode func(n node)
@@ -112,6 +112,9 @@ func (s *Space) asked() []int {
 				inParts(a)
 			}
 			inNode(p.repeat)
+			if n, ok := p.repeat.(shared); ok { // what else the stage chooses depends on it
+				out = append(out, n.gene)
+			}
 			inNode(p.shared)
 			for _, e := range p.each {
 				inNode(fields(e))

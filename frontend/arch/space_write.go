@@ -98,6 +98,8 @@ func resolve(n node, g Genotype) any {
 		return out
 	case *choice:
 		return resolve(n.options[n.taken(g)], g)
+	case shared:
+		return resolve(n.options[g[n.gene]], g)
 	}
 	panic(fmt.Sprintf("BUG: a space with a %T", n))
 }
