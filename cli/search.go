@@ -258,6 +258,11 @@ func (r *searching) prepare(ctx context.Context, a *app) error {
 		return err
 	}
 	r.meta.Nasc = nasc.Version()
+	if r.opened.Data != nil {
+		if r.meta.Settings[study.DataDigest], err = r.opened.Data.Digest(); err != nil {
+			return err
+		}
+	}
 	if path := r.meta.Options["policy"]; path != "" {
 		b, err := os.ReadFile(path)
 		if err != nil {

@@ -137,6 +137,7 @@ func (s *searchFlags) resume(c *cobra.Command, m study.Meta) error {
 	delete(values, "table")
 	delete(values, "table-digest")
 	delete(values, "policy-digest")
+	delete(values, study.DataDigest)
 	if f.Lookup("objective") != nil {
 		values["objective"] = m.Objective
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,7 +66,7 @@ func run(ctx context.Context, t *testing.T, k task.Task, path, url string, budge
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &search.Loop{Space: o.Space, Goal: goal, Strategy: x, Journal: s, Seed: m.Seed, Window: m.Window, Budget: budget, Evaluator: o.Table}
+	l := &search.Loop{Space: o.Space, Goal: goal, Strategy: x, Journal: s, Seed: m.Seed, Window: m.Window, Budget: budget, Evaluator: Local(o)}
 	if url != "" {
 		c, err := Coordinate(ctx, Options{
 			URL: url, Study: s.Meta.UID, Task: k, Weights: study.Weights(path), AckWait: time.Second, Note: t.Logf,
@@ -286,12 +288,13 @@ func TestWorkerThatCannot(t *testing.T) {
 	}
 }
 
-// A worker that has other data under the search's name is refused by name and
-// digests, before it takes a job.
-func TestWorkerOfOtherData(t *testing.T) {
+// small is a task that trains networks of a few weights, on 20 samples. write
+// makes these anew, with another last pixel.
+func small(t *testing.T) (k task.Task, write func(last byte)) {
+	t.Helper()
 	dir := t.TempDir()
 	images, labels := filepath.Join(dir, "images"), filepath.Join(dir, "labels")
-	write := func(last byte) {
+	write = func(last byte) {
 		x, y := []byte{0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 8, 0, 0, 0, 8}, []byte{0, 0, 8, 1, 0, 0, 0, 20}
 		for i := range 20 {
 			x, y = append(x, make([]byte, 64)...), append(y, byte(i%2))
@@ -304,8 +307,63 @@ func TestWorkerOfOtherData(t *testing.T) {
 		}
 	}
 	write(1)
-	space := "input = [8, 8, 1]\n[[stage]]\nblock = \"conv\"\nchannels = { choose = [4, 8] }\n[[stage]]\nblock = \"pool\"\n[[stage]]\nblock = \"dense\"\nout = 2\n"
-	k := task.Task{Space: space, File: "small.toml", Data: "idx:" + images + "," + labels, Share: 0.2, Seed: 1, Train: train.Default()}
+	space := "input = [8, 8, 1]\n[[stage]]\nblock = \"conv\"\nchannels = { choose = [4, 6, 8] }\nkernel = { choose = [1, 3] }\n[[stage]]\nblock = \"pool\"\n[[stage]]\nblock = \"dense\"\nout = 2\n"
+	k = task.Task{Space: space, File: "small.toml", Data: "idx:" + images + "," + labels, Share: 0.2, Seed: 1, Train: train.Default()}
+	k.Train.Epochs, k.Train.Batch = 1, 8
+	return k, write
+}
+
+// full is a store on a disk without room.
+type full struct{ search.Store }
+
+func (full) Put([]byte) (string, error) {
+	return "", &fs.PathError{Op: "write", Path: "weights/.partial-1", Err: syscall.ENOSPC}
+}
+
+// A worker whose disk is full says so and ends. Its trial goes to the next
+// worker, and the study has what it would have had without.
+func TestWorkerOfFullDisk(t *testing.T) {
+	k, _ := small(t)
+	dir := t.TempDir()
+	want, err := run(t.Context(), t, k, filepath.Join(dir, "alone.db"), "", 5)
+	if err != nil || len(want) != 5 {
+		t.Fatalf("%d trials, %v", len(want), err)
+	}
+	server := embed(t, t.TempDir())
+	defer server.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer stop()
+	workers.Go(func() {
+		w := &Worker{Server: server.URL, Name: "full", Note: t.Logf, through: func(s search.Store) search.Store { return full{s} }}
+		err := w.Work(ctx)
+		for _, part := range []string{"worker full: trial ", "no space left on device", "make room and start it again; the trial goes to another worker"} {
+			if err == nil || !strings.Contains(err.Error(), part) {
+				t.Errorf("%v; wanted %q", err, part)
+			}
+		}
+		next := &Worker{Server: server.URL, Name: "next", Note: t.Logf}
+		if err := next.Work(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	path := filepath.Join(dir, "s.db")
+	got, err := run(ctx, t, k, path, server.URL, 5)
+	if err != nil || !slices.Equal(text(got), text(want)) {
+		t.Errorf("%v\n%v\nwanted\n%v", err, strings.Join(text(got), "\n"), strings.Join(text(want), "\n"))
+	}
+	for _, x := range got {
+		if x.Fault != "" || x.Weights == "" || !study.Weights(path).Has(x.Weights) {
+			t.Errorf("trial %d: fault %q, weights %q", x.ID, x.Fault, x.Weights)
+		}
+	}
+}
+
+// A worker that has other data under the search's name is refused by name and
+// digests, before it takes a job.
+func TestWorkerOfOtherData(t *testing.T) {
+	k, write := small(t)
 	o, err := k.Open(nil, nil)
 	if err != nil {
 		t.Fatal(err)

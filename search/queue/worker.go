@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/search"
 	"github.com/nasc-dev/nasc/search/task"
 )
 
@@ -32,6 +34,9 @@ type Worker struct {
 	js     jetstream.JetStream
 	opened map[string]*task.Opened // by task
 	hello  hello
+	// through is what trained files pass on their way to the store; nil: nothing.
+	// Tests make it fail.
+	through func(search.Store) search.Store
 }
 
 // mostDeliveries is how often a job may lose its worker before it is a fault.
@@ -122,7 +127,11 @@ func (w *Worker) session(ctx context.Context) error {
 	}
 	o := w.opened[string(key)]
 	if o == nil {
-		if o, err = wel.Task.Open(blobs{ctx, store}, nil); err != nil {
+		var weights search.Store = blobs{ctx, store}
+		if w.through != nil {
+			weights = w.through(weights)
+		}
+		if o, err = wel.Task.Open(weights, nil); err != nil {
 			return err
 		}
 		clear(w.opened) // one task at a time is kept
@@ -237,7 +246,11 @@ func (w *Worker) job(ctx context.Context, wel welcome, o *task.Opened, m jetstre
 			if ctx.Err() != nil {
 				return nil
 			}
-			return place(j.Trial.ID, err)
+			err = place(j.Trial.ID, err)
+			if errors.Is(err, syscall.ENOSPC) {
+				err = &diag.Error{Place: "worker " + w.Name, Err: err, Fix: "make room and start it again; the trial goes to another worker"}
+			}
+			return err
 		}
 	}
 	r.Outcome.Clean()

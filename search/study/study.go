@@ -210,9 +210,17 @@ func (s *Study) begin(ctx context.Context, version string) error {
 	return err
 }
 
+// DataDigest is the setting that says which samples trials were given: the
+// name alone does not.
+const DataDigest = "data-digest"
+
 // same refuses to go on with a study of something else.
 func (s *Study) same(m Meta) error {
 	was := s.Meta
+	a, b := maps.Clone(was.Settings), maps.Clone(m.Settings)
+	before, here := a[DataDigest], b[DataDigest]
+	delete(a, DataDigest)
+	delete(b, DataDigest)
 	for _, f := range []struct{ name, was, now string }{
 		{"space", was.Space + " (" + short(was.SpaceDigest) + ")", m.Space + " (" + short(m.SpaceDigest) + ")"},
 		{"strategy", was.Strategy, m.Strategy},
@@ -221,11 +229,14 @@ func (s *Study) same(m Meta) error {
 		{"limits", toJSON(was.Limits), toJSON(m.Limits)},
 		{"seed", fmt.Sprint(was.Seed), fmt.Sprint(m.Seed)},
 		{"data", was.Data, m.Data},
-		{"settings", toJSON(was.Settings), toJSON(m.Settings)},
+		{"settings", toJSON(a), toJSON(b)},
 	} {
 		if f.was != f.now {
 			return &diag.Error{Place: s.Path, Found: "a study with " + f.name + " " + f.was, Wanted: f.now + ", which this search has", Fix: "go on with what the study has, or name another file"}
 		}
+	}
+	if before != "" && before != here { // studies of an earlier nasc have none
+		return &diag.Error{Place: s.Path, Found: "trials on samples whose SHA-256 is " + before + ", and " + here + " under --data " + m.Data + " now", Wanted: "the same data throughout a study", Fix: "bring the data back as it was, or name another file"}
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func space(t *testing.T) search.Space {
 func meta() study.Meta {
 	return study.Meta{
 		Space: "small", SpaceText: spaceText, SpaceDigest: "abc", Strategy: "random", Objective: "accuracy,ms", Limits: map[string]float64{"ms": 3.5},
-		Seed: 1 << 63, Window: 3, Budget: 40, Data: "none", Settings: map[string]string{"epochs": "3"}, Nasc: "test", Command: "nasc search",
+		Seed: 1 << 63, Window: 3, Budget: 40, Data: "none", Settings: map[string]string{"epochs": "3", study.DataDigest: "d0"}, Nasc: "test", Command: "nasc search",
 	}
 }
 
@@ -199,6 +199,7 @@ func TestRefused(t *testing.T) {
 		"another strategy": {good, func(m *study.Meta) { m.Strategy = "best" }, "a study with strategy random; wanted best"},
 		"another seed":     {good, func(m *study.Meta) { m.Seed = 5 }, "a study with seed"},
 		"other settings":   {good, func(m *study.Meta) { m.Settings = nil }, "a study with settings"},
+		"other data":       {changed(`"data-digest":"d0"`, `"data-digest":"d1"`), nil, "trials on samples whose SHA-256 is d1, and d0 under --data "},
 		"newer":            {newer, nil, "a study of format 9; wanted 1 or older; use a newer nasc"},
 		"no study":         {other, nil, "a SQLite file that is no study"},
 		"a text":           {[]byte(strings.Repeat("# no study\n", 1000)), nil, "file is not a database"},
