@@ -26,12 +26,12 @@ func Backends(target string) (Backend, error) {
 			return cpu.F32().Compile(d, backends.Options{Threads: threads, ISA: isa})
 		}, nil
 	case "xla-cpu":
-		return func(g *ir.Graph, wrt []*ir.Value, _ int) (backends.Executable, error) {
-			return gomlx.XLA().(gomlx.Differentiator).CompileGradient(g, wrt)
+		return func(g *ir.Graph, wrt []*ir.Value, threads int) (backends.Executable, error) {
+			return gomlx.XLA().(gomlx.Differentiator).CompileGradient(g, wrt, threads)
 		}, nil
 	case "go":
-		return func(g *ir.Graph, wrt []*ir.Value, _ int) (backends.Executable, error) {
-			return gomlx.Go().(gomlx.Differentiator).CompileGradient(g, wrt)
+		return func(g *ir.Graph, wrt []*ir.Value, threads int) (backends.Executable, error) {
+			return gomlx.Go().(gomlx.Differentiator).CompileGradient(g, wrt, threads)
 		}, nil
 	}
 	return nil, &diag.Error{Place: "target " + target, Found: "a target that does not train", Wanted: "cpu-f32, or xla-cpu or go, which let gomlx differentiate"}

@@ -16,15 +16,15 @@ import (
 type Differentiator interface {
 	// CompileGradient makes an executable whose outputs are g's, then the
 	// gradients of g's first output, a scalar, for wrt, which are inputs of g.
-	CompileGradient(g *ir.Graph, wrt []*ir.Value) (backends.Executable, error)
+	CompileGradient(g *ir.Graph, wrt []*ir.Value, threads int) (backends.Executable, error)
 }
 
 // CompileGradient lowers g and lets gomlx differentiate it.
-func (t target) CompileGradient(g *ir.Graph, wrt []*ir.Value) (backends.Executable, error) {
+func (t target) CompileGradient(g *ir.Graph, wrt []*ir.Value, threads int) (backends.Executable, error) {
 	if err := backends.CheckStatic(g); err != nil {
 		return nil, err
 	}
-	b, err := t.open()
+	b, err := t.open(threads)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,6 @@ import (
 	"github.com/nasc-dev/nasc/internal/diag"
 )
 
-func openXLA() (compute.Backend, error) {
+func openXLA(int) (compute.Backend, error) {
 	return nil, &diag.Error{Place: "xla-cpu", Found: "a build without cgo", Fix: "build with CGO_ENABLED=1 and without the tag noxla"}
 }

@@ -21,9 +21,10 @@ import (
 
 // Go is the target go: gomlx's backend in pure Go.
 func Go() backends.Target {
+	open := sync.OnceValues(func() (compute.Backend, error) { return gobackend.New("") })
 	return target{
 		name: "go", doc: "gomlx's backend in pure Go (f32)", slices: true,
-		open: sync.OnceValues(func() (compute.Backend, error) { return gobackend.New("") }),
+		open: func(int) (compute.Backend, error) { return open() },
 	}
 }
 
@@ -34,7 +35,7 @@ func XLA() backends.Target {
 
 type target struct {
 	name, doc string
-	open      func() (compute.Backend, error)
+	open      func(threads int) (compute.Backend, error)
 	slices    bool // windows as slices, convolutions as matrix products
 }
 
@@ -42,12 +43,12 @@ func (t target) Name() string { return t.name }
 func (t target) Doc() string  { return t.doc }
 
 func (t target) Available() error {
-	_, err := t.open()
+	_, err := t.open(1)
 	return err
 }
 
-// Compile lowers and compiles a static float graph. Threads are the backend's
-// own: gomlx and the plugin take no count.
+// Compile lowers and compiles a static float graph. The Go backend's threads are
+// its own: it takes no count.
 func (t target) Compile(g *ir.Graph, o backends.Options) (backends.Executable, error) {
 	if o.ISA != "" {
 		return nil, &diag.Error{Place: t.name + "@" + o.ISA, Found: "an ISA", Wanted: "none: " + t.name + " chooses its own"}
@@ -55,7 +56,7 @@ func (t target) Compile(g *ir.Graph, o backends.Options) (backends.Executable, e
 	if err := backends.CheckStatic(g); err != nil {
 		return nil, err
 	}
-	b, err := t.open()
+	b, err := t.open(o.Threads)
 	if err != nil {
 		return nil, err
 	}

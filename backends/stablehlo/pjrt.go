@@ -5,12 +5,10 @@ package stablehlo
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/go-xla/pjrt"
 
-	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/xlaplugin"
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -20,38 +18,34 @@ var pjrtTypes = map[ir.DType]dtypes.DType{
 	ir.U8: dtypes.Uint8, ir.S8: dtypes.Int8, ir.Bool: dtypes.Bool, ir.F16: dtypes.Float16, ir.BF16: dtypes.BFloat16,
 }
 
-// client is one per process: making it starts XLA's threads.
-var client = sync.OnceValues(func() (*pjrt.Client, error) {
-	path, err := xlaplugin.Find()
-	if err != nil {
-		return nil, err
-	}
-	var c *pjrt.Client
-	pjrt.SuppressAbseilLoggingHack(func() {
-		var p *pjrt.Plugin
-		if p, err = pjrt.GetPlugin(path); err == nil {
-			c, err = p.NewClient(nil)
-		}
+var clients xlaplugin.Clients[*pjrt.Client]
+
+func client(threads int) (*pjrt.Client, error) {
+	return clients.Get(threads, func(path string) (c *pjrt.Client, err error) {
+		pjrt.SuppressAbseilLoggingHack(func() {
+			var p *pjrt.Plugin
+			if p, err = pjrt.GetPlugin(path); err == nil {
+				c, err = p.NewClient(nil)
+			}
+		})
+		return c, err
 	})
-	if err != nil {
-		return nil, &diag.Error{Place: "XLA plugin " + path, Found: "it does not load", Err: err, Fix: "`make xla` brings one that does"}
-	}
-	return c, nil
-})
+}
 
 func available() error {
-	_, err := client()
+	_, err := client(1)
 	return err
 }
 
 // program is a compiled module. PJRT executables are safe for concurrent runs.
 type program struct {
+	client  *pjrt.Client
 	exec    *pjrt.LoadedExecutable
 	in, out []ir.Type
 }
 
-func compile(text string, g *ir.Graph) (*program, error) {
-	c, err := client()
+func compile(text string, g *ir.Graph, threads int) (*program, error) {
+	c, err := client(threads)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +53,7 @@ func compile(text string, g *ir.Graph) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("XLA refused the module: %w", err)
 	}
-	p := &program{exec: exec}
+	p := &program{client: c, exec: exec}
 	for _, v := range g.Inputs {
 		p.in = append(p.in, v.Type)
 	}
@@ -75,14 +69,11 @@ func (p *program) Run(ctx context.Context, in, out []*ir.Tensor) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c, err := client()
-	if err != nil {
-		return err
-	}
+	var err error
 	bufs := make([]*pjrt.Buffer, len(in))
 	defer destroy(bufs)
 	for i, t := range in {
-		if bufs[i], err = c.BufferFromHost().FromRawData(t.RawBytes(), pjrtTypes[t.DType], t.Shape).Done(); err != nil {
+		if bufs[i], err = p.client.BufferFromHost().FromRawData(t.RawBytes(), pjrtTypes[t.DType], t.Shape).Done(); err != nil {
 			return fmt.Errorf("input %d to XLA: %w", i, err)
 		}
 	}

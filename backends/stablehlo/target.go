@@ -22,8 +22,8 @@ func (Target) Doc() string { return "integer StableHLO on XLA's CPU backend, thr
 // Available says why XLA cannot run here.
 func (Target) Available() error { return available() }
 
-// Compile writes the module and has XLA compile it. Threads and ISA are XLA's
-// own choice; asking for an ISA is refused.
+// Compile writes the module and has XLA compile it. The ISA is XLA's own choice;
+// asking for one is refused.
 func (t Target) Compile(g *ir.Graph, o backends.Options) (backends.Executable, error) {
 	if o.ISA != "" {
 		return nil, &diag.Error{Place: t.Name() + "@" + o.ISA, Found: "an ISA", Wanted: "none: XLA chooses its own"}
@@ -38,7 +38,7 @@ func (t Target) Compile(g *ir.Graph, o backends.Options) (backends.Executable, e
 	if err != nil {
 		return nil, err
 	}
-	p, err := compile(text, g)
+	p, err := compile(text, g, o.Threads)
 	if err != nil {
 		return nil, diag.At(t.Name(), err)
 	}
