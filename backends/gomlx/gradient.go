@@ -28,7 +28,7 @@ func (t target) CompileGradient(g *ir.Graph, wrt []*ir.Value, threads int) (back
 	if err != nil {
 		return nil, err
 	}
-	p := &program{g: g, wrt: wrt}
+	p := &program{g: g, wrt: wrt, on: t.on(threads)}
 	if caughtErr := caught(func() { err = p.build(b, t.slices) }); caughtErr != nil {
 		err = caughtErr
 	}

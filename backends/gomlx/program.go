@@ -45,7 +45,8 @@ type program struct {
 	g       *ir.Graph
 	graph   *graph.Graph
 	weights []*tensors.Tensor
-	wrt     []*ir.Value // inputs for which the first output is differentiated
+	wrt     []*ir.Value  // inputs for which the first output is differentiated
+	on      func(func()) // runs what is to keep to the threads asked for
 }
 
 func shapeOf(t ir.Type) (shapes.Shape, error) {
@@ -67,8 +68,8 @@ func toTensor(t *ir.Tensor) (*tensors.Tensor, error) {
 	return x, err
 }
 
-func compile(b compute.Backend, g *ir.Graph, slices bool) (*program, error) {
-	p := &program{g: g}
+func compile(b compute.Backend, g *ir.Graph, slices bool, on func(func())) (*program, error) {
+	p := &program{g: g, on: on}
 	var err error
 	if caughtErr := caught(func() { err = p.build(b, slices) }); caughtErr != nil {
 		err = caughtErr
@@ -150,16 +151,22 @@ func (p *program) Run(ctx context.Context, in, out []*ir.Tensor) error {
 		args = append(args, w)
 	}
 	var results []*tensors.Tensor
-	if err := caught(func() { results = p.graph.Run(args...) }); err != nil {
-		return err
-	}
-	for i, r := range results {
-		defer free(r)
-		if err := r.ConstBytes(func(b []byte) { copy(out[i].RawBytes(), b) }); err != nil {
-			return fmt.Errorf("output %d: %w", i, err)
+	var err error
+	p.on(func() {
+		if err = caught(func() { results = p.graph.Run(args...) }); err != nil {
+			return
 		}
+		for i, r := range results { // XLA may still be at them
+			if err = r.ConstBytes(func(b []byte) { copy(out[i].RawBytes(), b) }); err != nil {
+				err = fmt.Errorf("output %d: %w", i, err)
+				return
+			}
+		}
+	})
+	for _, r := range results {
+		free(r)
 	}
-	return nil
+	return err
 }
 
 func free(t *tensors.Tensor) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/xlaplugin"
 	"github.com/nasc-dev/nasc/ir"
 )
 
@@ -23,7 +24,7 @@ import (
 func Go() backends.Target {
 	open := sync.OnceValues(func() (compute.Backend, error) { return gobackend.New("") })
 	return target{
-		name: "go", doc: "gomlx's backend in pure Go (f32)", slices: true,
+		name: "go", doc: "gomlx's backend in pure Go (f32)", slices: true, own: true,
 		open: func(int) (compute.Backend, error) { return open() },
 	}
 }
@@ -37,6 +38,15 @@ type target struct {
 	name, doc string
 	open      func(threads int) (compute.Backend, error)
 	slices    bool // windows as slices, convolutions as matrix products
+	own       bool // makes threads as it likes
+}
+
+// on gives what runs keep to a count of threads with.
+func (t target) on(threads int) func(func()) {
+	if t.own {
+		return func(f func()) { f() }
+	}
+	return func(f func()) { xlaplugin.OnProcessors(max(threads, 1), f) }
 }
 
 func (t target) Name() string { return t.name }
@@ -60,7 +70,7 @@ func (t target) Compile(g *ir.Graph, o backends.Options) (backends.Executable, e
 	if err != nil {
 		return nil, err
 	}
-	p, err := compile(b, g, t.slices)
+	p, err := compile(b, g, t.slices, t.on(o.Threads))
 	if err != nil {
 		return nil, diag.At(t.name, err)
 	}

@@ -40,6 +40,7 @@ func available() error {
 // program is a compiled module. PJRT executables are safe for concurrent runs.
 type program struct {
 	client  *pjrt.Client
+	threads int
 	exec    *pjrt.LoadedExecutable
 	in, out []ir.Type
 }
@@ -53,7 +54,7 @@ func compile(text string, g *ir.Graph, threads int) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("XLA refused the module: %w", err)
 	}
-	p := &program{client: c, exec: exec}
+	p := &program{client: c, threads: max(threads, 1), exec: exec}
 	for _, v := range g.Inputs {
 		p.in = append(p.in, v.Type)
 	}
@@ -66,10 +67,14 @@ func compile(text string, g *ir.Graph, threads int) (*program, error) {
 // Run copies the inputs in, executes, and copies the results out. The buffers
 // are destroyed here: Go's collector does not see their memory.
 func (p *program) Run(ctx context.Context, in, out []*ir.Tensor) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	err := ctx.Err()
+	if err == nil {
+		xlaplugin.OnProcessors(p.threads, func() { err = p.run(in, out) })
 	}
-	var err error
+	return err
+}
+
+func (p *program) run(in, out []*ir.Tensor) (err error) {
 	bufs := make([]*pjrt.Buffer, len(in))
 	defer destroy(bufs)
 	for i, t := range in {

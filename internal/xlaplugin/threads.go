@@ -6,8 +6,9 @@ import (
 	"github.com/nasc-dev/nasc/internal/diag"
 )
 
-// Clients are XLA clients by how many threads they have: a client starts its
-// threads when it is made.
+// Clients are XLA clients by how many threads run at once. A client starts its
+// threads when it is made: on so many processors, which runs keep to with
+// OnProcessors.
 type Clients[C any] struct {
 	mu   sync.Mutex
 	made map[int]client[C]
@@ -29,7 +30,7 @@ func (s *Clients[C]) Get(threads int, make func(path string) (C, error)) (C, err
 	var c client[C]
 	path, err := Find()
 	if c.err = err; err == nil {
-		withProcessors(threads, func() { c.c, err = make(path) })
+		OnProcessors(threads, func() { c.c, err = make(path) })
 		if err != nil {
 			c.err = &diag.Error{Place: "XLA plugin " + path, Found: "it does not load", Err: err, Fix: "`make xla` brings one that does"}
 		}

@@ -17,9 +17,9 @@ func processors(t *testing.T, id int) int {
 	return s.Count()
 }
 
-// What is started sees as many processors as threads are wanted; afterwards its
-// threads may use all.
-func TestWithProcessors(t *testing.T) {
+// The thread has as many processors as are asked for meanwhile, and all of them
+// afterwards, as threads that Go starts have all the time.
+func TestOnProcessors(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	all := processors(t, 0)
@@ -28,18 +28,18 @@ func TestWithProcessors(t *testing.T) {
 	}
 	for _, n := range []int{1, 2, all, all + 3} {
 		ids, stop := make(chan int), make(chan struct{})
-		withProcessors(n, func() {
+		OnProcessors(n, func() {
 			if got := processors(t, 0); got != min(n, all) {
 				t.Errorf("for %d threads there are %d processors of %d", n, got, all)
 			}
-			go func() { // on a thread that this one has started
+			go func() {
 				runtime.LockOSThread()
 				ids <- unix.Gettid()
 				<-stop
 			}()
 		})
 		if got := processors(t, <-ids); got != all {
-			t.Errorf("a thread is left with %d processors of %d", got, all)
+			t.Errorf("a thread of Go's has %d processors of %d", got, all)
 		}
 		close(stop)
 		if got := processors(t, 0); got != all {

@@ -2,6 +2,6 @@
 
 package xlaplugin
 
-// withProcessors calls start. XLA takes no count of threads: it has as many as
-// the machine has processors here.
-func withProcessors(_ int, start func()) { start() }
+// OnProcessors calls f. XLA takes no count of threads: it has as many as it makes
+// here.
+func OnProcessors(_ int, f func()) { f() }
