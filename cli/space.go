@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -37,14 +38,30 @@ func (a *app) spaceCount() *cobra.Command {
 				Genes int      `json:"genes"`
 			}{s.Name, n, len(s.Genes)}
 			return a.show(v, func(w io.Writer) {
-				fmt.Fprintf(w, "%s: %v networks (%s), %d choices\n", s.Name, n, power(n), len(s.Genes))
+				fmt.Fprintf(w, "%s: %s, %s\n", s.Name, networksText(n), counted(len(s.Genes), "choice"))
 			})
 		},
 	}
 }
 
-// power writes a large number as 1.23e45.
-func power(n *big.Int) string { return new(big.Float).SetInt(n).Text('g', 3) }
+// networksText writes how many networks there are, and a large number as 1.23e45
+// too.
+func networksText(n *big.Int) string {
+	if n.IsInt64() && n.Int64() < 1_000_000 {
+		return counted(int(n.Int64()), "network")
+	}
+	return fmt.Sprintf("%v networks (%s)", n, new(big.Float).SetInt(n).Text('g', 3))
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// rowWidth is how long a line of options may be.
+const rowWidth = 120
 
 func (a *app) spaceShow() *cobra.Command {
 	return &cobra.Command{
@@ -61,13 +78,20 @@ func (a *app) spaceShow() *cobra.Command {
 				Genes []arch.Gene `json:"genes"`
 			}{s.Name, s.Doc, s.Count(), s.Genes}
 			return a.show(v, func(w io.Writer) {
-				fmt.Fprintf(w, "%s: %s\n%v networks\n", s.Name, s.Doc, v.Count)
+				fmt.Fprintf(w, "%s: %s\n%s\n", s.Name, s.Doc, networksText(v.Count))
 				for i, g := range s.Genes {
-					fmt.Fprintf(w, "%4d  %-28s", i, g.Name)
-					for _, o := range g.Options {
-						fmt.Fprintf(w, " %s", o)
+					row := strings.Join(g.Options, " ")
+					if len(row) <= rowWidth {
+						fmt.Fprintf(w, "%4d  %-28s %s\n", i, g.Name, row)
+						continue
 					}
-					fmt.Fprintln(w)
+					fmt.Fprintf(w, "%4d  %s\n", i, g.Name)
+					for k, o := range g.Options { // with the numbers that genotypes have
+						if o == "[]" {
+							o = "nothing"
+						}
+						fmt.Fprintf(w, "        %d: %s\n", k, o)
+					}
 				}
 			})
 		},

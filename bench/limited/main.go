@@ -3,10 +3,11 @@
 // fronts of accuracy and latency, against fronts that take MACs for latency.
 //
 // Accuracies come from a tabular benchmark of really trained networks (nasc
-// search table), latencies from a table of measured kernels (nasc profile
-// --space). What a search chooses is then trained, compiled and measured. It has
-// three phases, so that the short one that measures can be given a quiet
-// machine:
+// search table, or NAS-Bench-201), latencies from a table of measured kernels
+// (nasc profile --space). What a search chooses is then compiled and measured:
+// trained, where nasc trained the benchmark's networks, and otherwise with random
+// weights. It has three phases, so that the one that measures can be given a
+// quiet machine, by pieces (-for 60s; it goes on):
 //
 //	go run ./bench/limited -phase search  -data DIR -device device.csv   # searches; trains and compiles what they chose
 //	go run ./bench/limited -phase measure -data DIR -device device.csv   # measures these, a few seconds
@@ -22,6 +23,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/frontend/arch"
@@ -36,7 +39,12 @@ type config struct {
 	space, bench, device, dir, state string
 	strategy                         string
 	budget, front, seeds, finalists  int
+	piece                            time.Duration
 }
+
+// own is whether the benchmark is one of nasc's, which tells of its networks
+// what this command would otherwise have to find out.
+func (c *config) own() bool { return strings.HasPrefix(c.bench, "table:") }
 
 func main() {
 	var c config
@@ -50,6 +58,7 @@ func main() {
 	flag.IntVar(&c.front, "front", 60, "networks that a search for a front may look at")
 	flag.IntVar(&c.seeds, "seeds", 5, "searches of each kind")
 	flag.IntVar(&c.finalists, "finalists", 5, "best networks of a search that are compiled and measured")
+	flag.DurationVar(&c.piece, "for", 0, "how long to measure this time; 0: till all is measured")
 	phase := flag.String("phase", "search", "search, measure or report")
 	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
 	flag.Parse()
@@ -120,14 +129,20 @@ type searched struct {
 	Off      float64 `json:"off"` // median of |predicted/measured - 1|
 	// MACsSpearman is the MACs' rank correlation with measured ms.
 	MACsSpearman float64 `json:"macs_spearman"`
+	// Sample are networks drawn at random, by which the prediction is judged where
+	// the benchmark has no times of this device.
+	Sample []chosen `json:"sample,omitempty"`
+	// Slowest is the longest time predicted for any network.
+	Slowest float64 `json:"slowest"`
 }
 
 // known is the space with everything that a search may ask.
 type known struct {
 	space search.ArchSpace
 	table *tabular.Table
-	chain *latency.Chain
 	cpu   string
+	// cheaply is by genotype.
+	cheaply map[string]predicted
 }
 
 func (c *config) open(ctx context.Context) (*known, error) {
@@ -147,8 +162,7 @@ func (c *config) open(ctx context.Context) (*known, error) {
 		return nil, fmt.Errorf("%s: %w", c.device, err)
 	}
 	k.cpu = t.Fact("cpu")
-	k.chain, err = nasc.PrepareSpace(ctx, s, t, nasc.PrepareOptions{Target: target, Threads: 1, Batch: 1, Seed: 1})
-	return k, err
+	return k, c.predict(ctx, k, t)
 }
 
 func (k *known) look(g search.Genotype) (chosen, error) {
@@ -156,7 +170,7 @@ func (k *known) look(g search.Genotype) (chosen, error) {
 	if err != nil {
 		return chosen{}, err
 	}
-	ms, ok := k.chain.Predict(g)
+	p, ok := k.cheaply[g.String()]
 	if !ok {
 		return chosen{}, fmt.Errorf("no prediction for %v", g)
 	}
@@ -164,7 +178,7 @@ func (k *known) look(g search.Genotype) (chosen, error) {
 	for _, x := range r.Val {
 		v += x / float64(len(r.Val))
 	}
-	return chosen{Genotype: g.String(), Val: v, Test: r.Test, Predicted: ms, MACs: r.Metrics["macs"]}, nil
+	return chosen{Genotype: g.String(), Val: v, Test: r.Test, Predicted: p.MS, MACs: p.MACs}, nil
 }
 
 // cheap is what is known of a network before it is trained.

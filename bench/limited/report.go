@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nasc-dev/nasc/bench/paired"
+	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/search"
 	"github.com/nasc-dev/nasc/search/tabular"
 )
@@ -30,11 +31,20 @@ func (c *config) report() (string, error) {
 	var b strings.Builder
 	p := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
 	p("# Searches under latency limits, and fronts, on %s\n", target)
-	p("%s, %s, one thread, batch 1. `make limited`: space %s (%d networks), accuracies from %s, a search sees the mean validation accuracy of the table's seeds; it is judged on the mean test accuracy. Latency is predicted from a table of measured kernels: rank correlation with the measured times of all networks %.3f, median error %.1f %% (MACs: rank correlation %.3f).\n",
-		time.Now().Format("2006-01-02"), s.Device, c.space, len(table.Rows), c.bench, s.Spearman, 100*s.Off, s.MACsSpearman)
+	among := "all networks"
+	if !c.own() {
+		among = fmt.Sprintf("%d networks drawn at random", len(s.Sample))
+		s.compare(times)
+	}
+	p("%s, %s, one thread, batch 1. Space %s (%d networks), accuracies from %s, a search sees the mean validation accuracy of the table's seeds; it is judged on the mean test accuracy. Latency is predicted from a table of measured kernels: rank correlation with the measured times of %s %.3f, median error %.1f %% (MACs: rank correlation %.3f).\n",
+		time.Now().Format("2006-01-02"), s.Device, c.space, len(table.Rows), table.Name, among, s.Spearman, 100*s.Off, s.MACsSpearman)
+	made := "trained, compiled"
+	if !c.own() {
+		made = "compiled with random weights"
+	}
 	p("## Under a limit\n")
-	p("%s with %d trials against the best of %d random networks under the limit, chosen by validation accuracy too. The %d best networks of a search that keep the limit by prediction are trained, compiled and measured (median of %d rounds); the result is the best of those that keep it, and is then measured again (median of %d rounds): that is the figure here.\n",
-		s.Strategy, s.Budget, s.Budget, c.finalists, rounds, rounds)
+	p("%s with %d trials against the best of %d random networks under the limit, chosen by validation accuracy too. The %d best networks of a search that keep the limit by prediction are %s and measured (median of %d rounds); the result is the best of those that keep it, and is then measured again (median of %d rounds): that is the figure here.\n",
+		s.Strategy, s.Budget, s.Budget, c.finalists, made, rounds, rounds)
 	p("| limit, ms | seed | predicted | measured | of the limit | test top-1 | int8, compiled | best of random | difference | trials that broke the limit |")
 	p("|---|---|---|---|---|---|---|---|---|---|")
 	kept := 0
@@ -42,9 +52,13 @@ func (c *config) report() (string, error) {
 	for _, r := range s.Runs {
 		x := pick(r, times)
 		ms := median(times[x.Genotype].Hold)
-		int8, err := load[float64](c.file(x.Genotype + ".json"))
-		if err != nil {
-			return "", err
+		int8 := "not trained"
+		if c.own() {
+			v, err := load[float64](c.file(x.Genotype + ".json"))
+			if err != nil {
+				return "", err
+			}
+			int8 = fmt.Sprintf("%.2f %%", 100*v)
 		}
 		if ms <= tolerance*r.Limit {
 			kept++
@@ -52,7 +66,7 @@ func (c *config) report() (string, error) {
 		d := 100 * (x.Test - r.Random.Test)
 		bySeed[r.Seed] += d / float64(len(s.Limits))
 		byLimit[r.Limit] = append(byLimit[r.Limit], d)
-		p("| %.4g | %d | %.5f | %.5f | %.1f %% | %.2f %% | %.2f %% | %.2f %% | %+.2f | %d of %d |", r.Limit, r.Seed, x.Predicted, ms, 100*ms/r.Limit, 100*x.Test, 100*int8, 100*r.Random.Test, d, r.Broke, r.Trials)
+		p("| %.4g | %d | %.5f | %.5f | %.1f %% | %.2f %% | %s | %.2f %% | %+.2f | %d of %d |", r.Limit, r.Seed, x.Predicted, ms, 100*ms/r.Limit, 100*x.Test, int8, 100*r.Random.Test, d, r.Broke, r.Trials)
 	}
 	p("\nMeasured at most %.2f times the limit: %d of %d runs.\n", tolerance, kept, len(s.Runs))
 	for i, l := range s.Limits {
@@ -64,7 +78,7 @@ func (c *config) report() (string, error) {
 	}
 	p("- mean over the limits, by seed: %s.\n", paired.Judge(means))
 	p("## Fronts\n")
-	if err := s.fronts(p, table); err != nil {
+	if err := c.fronts(p, s, table, times); err != nil {
 		return "", err
 	}
 	return b.String(), nil
@@ -92,11 +106,8 @@ func pick(r limited, times map[string]measured) chosen {
 // floor is the accuracy below which a front's point adds nothing.
 const floor = 0.8
 
-func (s *searched) fronts(p func(string, ...any), table *tabular.Table) error {
-	slowest := 0.0
-	for i := range table.Rows {
-		slowest = max(slowest, table.Rows[i].Metrics["ms"])
-	}
+func (c *config) fronts(p func(string, ...any), s searched, table *tabular.Table, times map[string]measured) error {
+	slowest := s.Slowest
 	volume := func(front []chosen) (float64, error) {
 		var points [][]float64
 		for _, x := range front {
@@ -104,7 +115,11 @@ func (s *searched) fronts(p func(string, ...any), table *tabular.Table) error {
 			if err != nil {
 				return 0, err
 			}
-			points = append(points, []float64{r.Test, -r.Metrics["ms"]})
+			ms := r.Metrics["ms"]
+			if !c.own() {
+				ms = median(times[x.Genotype].Pick)
+			}
+			points = append(points, []float64{r.Test, -ms})
 		}
 		return search.Hypervolume(points, []float64{floor, -slowest}) / ((1 - floor) * slowest), nil
 	}
@@ -129,6 +144,16 @@ func (s *searched) fronts(p func(string, ...any), table *tabular.Table) error {
 		return fmt.Errorf("no hypervolume")
 	}
 	return nil
+}
+
+// compare judges the prediction by the sample.
+func (s *searched) compare(times map[string]measured) {
+	var predicted, measured, macs, off []float64
+	for _, x := range s.Sample {
+		ms := median(times[x.Genotype].Pick)
+		predicted, measured, macs, off = append(predicted, x.Predicted), append(measured, ms), append(macs, x.MACs), append(off, math.Abs(x.Predicted/ms-1))
+	}
+	s.Spearman, s.MACsSpearman, s.Off = latency.Compare(predicted, measured).Spearman, latency.Compare(macs, measured).Spearman, median(off)
 }
 
 func genotype(text string) search.Genotype {

@@ -24,6 +24,9 @@ import (
 // limitsAt are the shares of the space's networks that keep the limits.
 var limitsAt = []float64{0.3, 0.5, 0.7}
 
+// sampled is how many networks judge the prediction.
+const sampled = 40
+
 func (c *config) search(ctx context.Context) error {
 	if err := os.MkdirAll(c.state, 0o755); err != nil {
 		return err
@@ -33,7 +36,7 @@ func (c *config) search(ctx context.Context) error {
 		return err
 	}
 	out := &searched{Device: k.cpu, Strategy: c.strategy, Budget: c.budget, Front: c.front}
-	if err := k.limits(out); err != nil {
+	if err := c.limits(k, out); err != nil {
 		return err
 	}
 	for _, limit := range out.Limits {
@@ -58,6 +61,9 @@ func (c *config) search(ctx context.Context) error {
 	if err := save(c.file("searched.json"), out); err != nil {
 		return err
 	}
+	if !c.own() {
+		return nil // it is not known how they were trained: they are timed with random weights
+	}
 	for _, r := range out.Runs {
 		for _, x := range r.Finalists {
 			if err := c.build(ctx, k, x.Genotype); err != nil {
@@ -69,8 +75,8 @@ func (c *config) search(ctx context.Context) error {
 }
 
 // limits sets them at quantiles of the predicted times, and compares these with
-// the measured ones.
-func (k *known) limits(out *searched) error {
+// the measured ones where the benchmark has them.
+func (c *config) limits(k *known, out *searched) error {
 	var predicted, measured, macs, off []float64
 	var all []chosen
 	for i := range k.table.Rows {
@@ -83,7 +89,18 @@ func (k *known) limits(out *searched) error {
 		predicted, measured, macs = append(predicted, x.Predicted), append(measured, r.Metrics["ms"]), append(macs, x.MACs)
 		off = append(off, math.Abs(x.Predicted/r.Metrics["ms"]-1))
 	}
-	out.Spearman, out.MACsSpearman, out.Off = latency.Compare(predicted, measured).Spearman, latency.Compare(macs, measured).Spearman, median(off)
+	out.Slowest = slices.Max(predicted)
+	if !c.own() {
+		rng := rand.New(rand.NewPCG(1, 0x73616d706c65))
+		for len(out.Sample) < sampled {
+			if x := all[rng.IntN(len(all))]; !slices.Contains(out.Sample, x) {
+				out.Sample = append(out.Sample, x)
+			}
+		}
+	} else {
+		out.Slowest = slices.Max(measured)
+		out.Spearman, out.MACsSpearman, out.Off = latency.Compare(predicted, measured).Spearman, latency.Compare(macs, measured).Spearman, median(off)
+	}
 	sorted := slices.Sorted(slices.Values(predicted))
 	for _, q := range limitsAt {
 		l := sorted[int(q*float64(len(sorted)))]

@@ -300,7 +300,7 @@ func TestErrors(t *testing.T) {
 		{"idx:" + iy + "," + ix, "no idx header of pictures"},
 		{"idx:" + ix + "," + ix, "no idx header of labels"},
 		{"idx:" + short + "," + iy, "as many bytes and labels"},
-		{"mnist:" + dir, "train-images-idx3-ubyte: no such file"},
+		{"mnist:" + dir, "train-images-idx3-ubyte: no such file or directory; wanted a folder of MNIST's four files"},
 		{"cifar10:" + ix, "wanted records of 3073"},
 		{"cifar10:" + gz, "bad.bin.gz: unexpected EOF"},
 		{"images:" + tsv, "l.tsv:2: "},

@@ -10,6 +10,7 @@ import (
 	_ "image/jpeg" // decoders that folders of pictures need
 	_ "image/png"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -164,7 +165,11 @@ func mnistPart(dir, part string) (*bytesSet, error) {
 		}
 		return filepath.Join(dir, name)
 	}
-	return idx(find(part+"-images-idx3-ubyte"), find(part+"-labels-idx1-ubyte"))
+	s, err := idx(find(part+"-images-idx3-ubyte"), find(part+"-labels-idx1-ubyte"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &diag.Error{Err: err, Wanted: "a folder of MNIST's four files, train- and t10k-images-idx3-ubyte and -labels-idx1-ubyte, packed (.gz) or not"}
+	}
+	return s, err
 }
 
 // imageSet reads pictures when they are asked for.

@@ -107,7 +107,11 @@ func feed(flag, arg string, in []*ir.Value) (*data.Feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return data.NewFeed(s, in, data.Assume(in[0].Type))
+	f, err := data.NewFeed(s, in, data.Assume(in[0].Type))
+	if err != nil {
+		return nil, &diag.Error{Place: flag + " " + arg, Err: err, Fix: "give data of the space's input, or write the data's shape into a copy of the space"}
+	}
+	return f, nil
 }
 
 // trainingText says what a training does, for the header: two tables with the

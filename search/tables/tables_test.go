@@ -186,6 +186,10 @@ func TestRefusals(t *testing.T) {
 	if _, err := small(t, nil).Run(ctx, Options{Out: out, MeasureOnly: true, Rounds: 1}); err == nil || !strings.Contains(err.Error(), "times of another device") {
 		t.Errorf("another device: %v", err)
 	}
+	small8 := Setup{SpaceFile: "../../zoo/spaces/m2k-cnn.toml", Data: "digits", Test: "digits", Seeds: 1, Config: train.Config{ValSplit: 0.1}}
+	if _, err := New(small8); err == nil || !strings.HasPrefix(err.Error(), "--data digits: ") || !strings.Contains(err.Error(), "[8,8,1]; wanted [N,14,14,1]; give data of the space's input") {
+		t.Errorf("data of another shape: %v", err)
+	}
 	for _, s := range []Setup{
 		{SpaceFile: "../../zoo/spaces/mobilenetv3.toml", Data: "digits", Test: "digits", Seeds: 1},
 		{SpaceFile: "../../zoo/spaces/m2k-cnn.toml", Data: "digits", Test: "digits", Config: train.Config{ValSplit: 0.1}},
