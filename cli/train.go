@@ -96,6 +96,7 @@ func (a *app) train() *cobra.Command {
 	f.StringVarP(&o.Out, "output", "o", "", "the .nasc file to write")
 	f.StringVar(&o.Target, "target", "cpu-f32", "what runs the steps: cpu-f32, or xla-cpu or go, where gomlx differentiates")
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the data")
+	f.IntVar(&o.Steps, "steps", 0, "stop after so many steps, also within an epoch (0: when the epochs are over)")
 	f.IntVar(&o.Batch, "batch", o.Batch, "samples a step")
 	f.Float64Var(&o.LR, "lr", 0, "highest learning rate (0: the optimizer's own)")
 	f.StringVar(&o.Optimizer, "optimizer", o.Optimizer, strings.Join(train.Optimizers(), ", "))

@@ -25,6 +25,7 @@ import (
 // and the target.
 type Config struct {
 	Epochs    int
+	Steps     int // where less than Epochs: the training ends after so many; 0: any
 	Batch     int
 	LR        float64 // 0: the optimizer's own
 	Optimizer string
@@ -72,6 +73,8 @@ func (c *Config) check() error {
 	switch {
 	case c.Epochs < 1 || c.Epochs > 1<<20:
 		return bad("--epochs", c.Epochs, "1 or more")
+	case c.Steps < 0:
+		return bad("--steps", c.Steps, "0 or more")
 	case c.Batch < 1 || c.Batch > 1<<20:
 		return bad("--batch", c.Batch, "1 or more")
 	}
@@ -158,7 +161,10 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	}
 	per := j.train.perEpoch()
 	total := per * j.Epochs
-	warmup := int(j.Warmup * float64(per))
+	if j.Steps > 0 {
+		total = min(total, j.Steps)
+	}
+	warmup := min(int(j.Warmup*float64(per)), total)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	saved := time.Now()
@@ -179,7 +185,7 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 		if j.Progress != nil {
 			j.Progress(j.state.Step, total)
 		}
-		done := j.state.Step%per == 0
+		done := j.state.Step%per == 0 || j.state.Step == total
 		if done {
 			d := time.Since(mark)
 			took += d

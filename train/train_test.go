@@ -112,6 +112,58 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A training of so many steps ends within an epoch, with its rate down, and is
+// judged there; a stop before goes on to the same bits.
+func TestSteps(t *testing.T) {
+	job := func() *Job {
+		j := digits(t, "digits[0:250]")
+		j.Steps, j.Warmup = 7, 4 // longer than all there is
+		j.Valid = feed(t, j.Network, "digits[1200:1300]")
+		return j
+	}
+	per := 250 / job().Batch
+	whole, err := job().Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := whole.Epochs[len(whole.Epochs)-1]
+	if whole.Steps != 7 || len(whole.Epochs) != (7+per-1)/per || 7%per == 0 || !last.Valid {
+		t.Fatalf("%d steps, epochs %+v, %d steps each", whole.Steps, whole.Epochs, per)
+	}
+	path := filepath.Join(t.TempDir(), "state")
+	j := job()
+	ctx, cancel := context.WithCancel(context.Background())
+	j.Checkpoint, j.Every = path, 1
+	j.Progress = func(done, total int) {
+		if total != 7 {
+			t.Errorf("%d steps of %d", done, total)
+		}
+		if done == 4 {
+			cancel()
+		}
+	}
+	if _, err := j.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	j = job()
+	j.Checkpoint, j.Resume = path, true
+	again, err := j.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := whole.Graph.Constants(), again.Graph.Constants()
+	for i := range a {
+		if !ir.SameData(a[i].Const, b[i].Const) {
+			t.Errorf("%s differs", a[i].Name)
+		}
+	}
+	j = job()
+	j.Steps = -1
+	if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "--steps") {
+		t.Error(err)
+	}
+}
+
 // constant is a source of one picture with a label.
 type constant struct {
 	n, label int

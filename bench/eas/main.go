@@ -41,16 +41,18 @@ type setting struct {
 	lr      float64 // learning rate of the start and from scratch
 	tune    float64 // of networks that inherit weights
 	batch   int
+	limit   float64           // MACs of a network; 0: what the last training can see twice
+	goal    string            // by which networks are judged: accuracy or loss
 	options map[string]string // of the strategies
 }
 
 var settings = []setting{
-	{"plain-cnn", 1.3e11, 0.35, 20, 5e-3, 5e-4, 32, map[string]string{"nets": "3", "wider": "3", "deeper": "1", "share": "0.05", "stage": "0", "rate": "0.05", "clip": "0.99"}},
-	{"densenet", 1e12, 0.5, 10, 1e-3, 1e-3, 64, map[string]string{"nets": "6", "wider": "2", "deeper": "1", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
+	{"plain-cnn", 1.3e11, 0.35, 20, 5e-3, 5e-4, 32, 0, "loss", map[string]string{"nets": "3", "wider": "3", "deeper": "1", "share": "0.05", "stage": "0", "rate": "0.05", "clip": "0.99"}},
+	{"densenet", 1e12, 0.5, 10, 1e-3, 1e-3, 64, 0, "loss", map[string]string{"nets": "6", "wider": "2", "deeper": "1", "share": "0.5", "stage": "2", "rate": "0.02", "clip": "0.99"}},
 }
 
 func (s setting) String() string {
-	return fmt.Sprintf("cost %g final %g epochs %d lr %g tune %g batch %d %v", s.cost, s.final, s.epochs, s.lr, s.tune, s.batch, s.options)
+	return fmt.Sprintf("cost %g final %g epochs %d lr %g tune %g batch %d limit %g by %s %v", s.cost, s.final, s.epochs, s.lr, s.tune, s.batch, s.limit, s.goal, s.options)
 }
 
 // override changes the settings.
@@ -64,7 +66,7 @@ func override(text string) error {
 			return fmt.Errorf("-try %s: wanted NAME=VALUE", part)
 		}
 		f, err := strconv.ParseFloat(v, 64)
-		if err != nil {
+		if err != nil && k != "goal" {
 			return fmt.Errorf("-try %s: %w", part, err)
 		}
 		for i := range settings {
@@ -81,6 +83,10 @@ func override(text string) error {
 				s.tune = f
 			case "batch":
 				s.batch = int(f)
+			case "goal":
+				s.goal = v
+			case "limit":
+				s.limit = f
 			default:
 				s.options[k] = v
 			}
@@ -253,7 +259,7 @@ func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64) (*r
 
 // grow runs a strategy until what is left of the cost is the final training's.
 func (b *bench) grow(ctx context.Context, e *evaluate.Evaluator, s setting, arm string, seed uint64, r *run) (*search.Trial, error) {
-	goal, err := search.ParseGoal("accuracy")
+	goal, err := search.ParseGoal(s.goal)
 	if err != nil {
 		return nil, err
 	}
@@ -268,25 +274,30 @@ func (b *bench) grow(ctx context.Context, e *evaluate.Evaluator, s setting, arm 
 		}
 	}
 	space, cheap := search.ArchSpace{Space: e.Space}, evaluate.Cheap(e.Space)
+	per := e.Data.Train.Len() / s.batch
+	epoch := stepMACs * float64(per*s.batch)
 	// Nothing grows beyond what the end can train for two epochs.
-	epoch := stepMACs * float64(e.Data.Train.Len()/s.batch*s.batch)
+	limit := s.limit
+	if limit == 0 {
+		limit = s.cost * s.final / epoch / 2
+	}
 	macs, err := search.FindMetric("macs")
 	if err != nil {
 		return nil, err
 	}
 	limited := goal
-	limited.Limits = append(limited.Limits, search.Limit{Metric: macs, Bound: s.cost * s.final / epoch / 2})
+	limited.Limits = append(limited.Limits, search.Limit{Metric: macs, Bound: limit})
 	x, err := strategy.Find(arm, search.Setup{Space: space, Goal: limited, Seed: seed, Options: options, Cheap: cheap})
 	if err != nil {
 		return nil, err
 	}
 	paid := &costly{Strategy: x, left: s.cost * (1 - s.final), price: func(p search.Proposal) (float64, error) {
 		m, err := cheap(p.Genotype)
-		epochs := float64(s.epochs)
+		steps := float64(s.epochs * per)
 		if p.Budget > 0 {
-			epochs = max(1, math.Round(p.Budget*epochs))
+			steps = max(1, math.Round(p.Budget*steps))
 		}
-		return m["macs"] * epoch * epochs, err
+		return m["macs"] * stepMACs * float64(s.batch) * steps, err
 	}}
 	l := search.Loop{Space: space, Goal: goal, Strategy: paid, Evaluator: e, Seed: seed, Window: 1}
 	trials, err := l.Run(ctx)
@@ -338,16 +349,15 @@ func (c *costly) Tell(ctx context.Context, t *search.Trial) error {
 	return c.Strategy.Tell(ctx, t)
 }
 
-// train trains a network, from scratch or on, for as many whole epochs as the
-// cost pays.
+// train trains a network, from scratch or on, for as many steps as the cost pays.
 func (b *bench) train(ctx context.Context, e *evaluate.Evaluator, t *search.Trial, macs, cost float64, r *run) error {
-	steps := e.Data.Train.Len() / e.Train.Batch
-	epochs := int(cost / (stepMACs * macs * float64(steps*e.Train.Batch)))
-	if epochs < 1 {
-		return fmt.Errorf("the cost does not pay an epoch of %s", t.Genotype)
+	per := e.Data.Train.Len() / e.Train.Batch
+	steps := int(cost / (stepMACs * macs * float64(e.Train.Batch)))
+	if steps < 1 {
+		return fmt.Errorf("the cost does not pay a step of %s", t.Genotype)
 	}
 	full := *e
-	full.Train.Epochs = epochs
+	full.Train.Steps, full.Train.Epochs = steps, (steps+per-1)/per
 	o, err := full.Evaluate(ctx, t)
 	if err != nil {
 		return err

@@ -24,14 +24,15 @@ func (b *bench) markdown(spaces string, from uint64, seeds int) string {
 reported is the accuracy on all 10,000 test pictures, which nothing was chosen by. Every arm of a seed has the same cost of
 training: the sum over all its trainings of steps × batch × multiplications of a sample × 3. Growth by chance takes EAS's
 steps with EAS's settings, each layer wider with a chance of one half, places and kernels equally likely. Both end with their
-best network (by the 400) trained on with what is left; from scratch has all of the cost for the network that EAS ended with.
-All trainings: AdamW, one cosine each, pictures shifted by up to a pixel; half an epoch of warm-up where weights are inherited.
+best network (by the loss or the accuracy on the 400) trained on with what is left; from scratch has all of the cost for the network that EAS ended with.
+All trainings: AdamW, one cosine each, pictures shifted by up to a pixel; where weights are inherited, half an epoch of warm-up, at
+most a quarter of the steps.
 `)
 	for _, s := range settings {
 		if !strings.Contains(","+spaces+",", ","+s.space+",") {
 			continue
 		}
-		fmt.Fprintf(&w, "\n## %s\n\nCost of an arm %.3g multiplications, %.0f %% of it kept for the last training. Settings: epochs of the start %d, batch %d, learning rate %g there and from scratch, %g of those that inherit; %s.\n\n", s.space, s.cost, 100*s.final, s.epochs, s.batch, s.lr, s.tune, strings.TrimPrefix(fmt.Sprint(s.options), "map"))
+		fmt.Fprintf(&w, "\n## %s\n\nCost of an arm %.3g multiplications, %.0f %% of it kept for the last training. Settings: epochs of the start %d, batch %d, learning rate %g there and from scratch, %g of those that inherit, judged by %s; %s.\n\n", s.space, s.cost, 100*s.final, s.epochs, s.batch, s.lr, s.tune, s.goal, strings.TrimPrefix(fmt.Sprint(s.options), "map"))
 		fmt.Fprintln(&w, "| seed | arm | test % | judged by % | parameters | MACs | networks | actions | greatest ∣Δ∣ | cost | s |\n|---|---|---|---|---|---|---|---|---|---|---|")
 		test := map[string][]float64{}
 		for seed := range seeds {

@@ -20,7 +20,7 @@ import (
 type Config struct {
 	Space *arch.Space // it is adapted to the data's input and classes
 	Data  *Set
-	Train train.Config // of a full training; a proposal's budget is a share of its epochs
+	Train train.Config // of a full training; a proposal's budget is a share of its steps
 	// TuneLR is the learning rate of networks that inherit weights; 0: Train's.
 	TuneLR float64
 	// Noise disturbs copied weights after the proof that the function stayed, by
@@ -120,8 +120,10 @@ func (e *Evaluator) evaluate(ctx context.Context, t *search.Trial, o *search.Out
 func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network, rate float64, o *search.Outcome) (*ir.Graph, error) {
 	j := &train.Job{Config: e.Train, Network: n, Teacher: e.Teacher, Preprocess: e.Data.Preprocess, Threads: e.Threads}
 	j.Seed = t.Seed
+	per := max(1, e.Data.Train.Len()/j.Batch)
 	if t.Budget > 0 {
-		j.Epochs = max(1, int(math.Round(t.Budget*float64(j.Epochs))))
+		j.Steps = max(1, int(math.Round(t.Budget*float64(j.Epochs*per))))
+		j.Epochs = (j.Steps + per - 1) / per
 	}
 	if rate > 0 {
 		j.LR = rate
@@ -129,7 +131,14 @@ func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network
 	if t.Parent != 0 && j.Warmup == 0 { // Adam's first steps are as long as its rate, whatever the gradient
 		j.Warmup = 0.5
 	}
-	j.Warmup = min(j.Warmup, float64(j.Epochs))
+	whole := float64(j.Epochs)
+	if j.Steps > 0 {
+		whole = min(whole, float64(j.Steps)/float64(per))
+	}
+	if t.Parent != 0 {
+		j.Warmup = min(j.Warmup, whole/4) // what is short must fall, too
+	}
+	j.Warmup = min(j.Warmup, whole)
 	inputs := n.Inference(nil).Inputs
 	var err error
 	source := e.Data.Train

@@ -117,6 +117,21 @@ func TestInherits(t *testing.T) {
 	}
 }
 
+// A budget below an epoch is so many steps.
+func TestBudgetInSteps(t *testing.T) {
+	e := evaluator(t, "plain-cnn", Config{Weights: &Memory{}})
+	g := make(arch.Genotype, len(e.Space.Genes))
+	per := e.Data.Train.Len() / e.Train.Batch
+	start := run(t, e, &search.Trial{ID: 1, Seed: 1, Proposal: search.Proposal{Genotype: g, Budget: 3 / float64(4*per)}})
+	next := run(t, e, &search.Trial{ID: 2, Seed: 2, ParentTrial: start, Proposal: search.Proposal{Genotype: g, Parent: 1, Budget: 1 / float64(4*per)}})
+	if per < 4 || start.Steps != 3 || next.Steps != 1 || len(start.Curve) != 1 {
+		t.Errorf("%d and %d steps, %d in an epoch, curve %v", start.Steps, next.Steps, per, start.Curve)
+	}
+	if want := 3 * float64(e.Train.Batch) * stepMACs * start.Metrics["macs"]; start.Metrics["train_macs"] != want {
+		t.Errorf("cost %g, wanted %g", start.Metrics["train_macs"], want)
+	}
+}
+
 func TestFaults(t *testing.T) {
 	e := evaluator(t, "plain-cnn", Config{Weights: &Memory{}})
 	g := make(arch.Genotype, len(e.Space.Genes))

@@ -210,13 +210,23 @@ func (x *eas) Tell(_ context.Context, t *search.Trial) error {
 	return x.learn()
 }
 
-// reward is tan(accuracy·π/2): near 1, a little more counts for much. Networks
-// beyond a limit count for less.
+// reward is tan(accuracy·π/2): near 1, a little more counts for much. Where the
+// loss is the objective, the true class's probability e^−loss, its geometric mean
+// over samples, takes the place of the accuracy: a few hundred samples tell
+// networks apart by it that get as many of them right. Networks beyond a limit
+// count for less.
 func (x *eas) reward(t *search.Trial) float64 {
 	if t.Fault != "" {
 		return 0
 	}
-	a := min(t.Metrics["accuracy"], x.clip) / (1 + t.Violation)
+	a := t.Metrics["accuracy"]
+	if x.setup.Goal.Objectives[0].Name == "loss" {
+		loss, ok := t.Metrics["loss"]
+		if a = 0; ok {
+			a = math.Exp(-loss)
+		}
+	}
+	a = min(a, x.clip) / (1 + t.Violation)
 	return math.Tan(a * math.Pi / 2)
 }
 

@@ -154,6 +154,18 @@ func TestEASEdits(t *testing.T) {
 	}
 }
 
+// By loss, less is better, and what has none is worth nothing.
+func TestEASByLoss(t *testing.T) {
+	x := &eas{ground: &ground{setup: search.Setup{Goal: goal(t, "loss", 0)}}, clip: 0.99}
+	worth := func(m map[string]float64) float64 {
+		return x.reward(&search.Trial{Outcome: search.Outcome{Metrics: m}})
+	}
+	good, bad := worth(map[string]float64{"loss": 0.1, "accuracy": 0.9}), worth(map[string]float64{"loss": 0.2, "accuracy": 0.95})
+	if !(good > bad && bad > 0) || worth(map[string]float64{"accuracy": 0.9}) != 0 || worth(map[string]float64{"loss": 0}) > 64 {
+		t.Errorf("%v for a loss of 0.1, %v for 0.2", good, bad)
+	}
+}
+
 func TestEASRefuses(t *testing.T) {
 	one, err := arch.ParseSpace("one.toml", []byte("input = [8, 8, 1]\n[[stage]]\nblock = \"flatten\"\n[[stage]]\nblock = \"dense\"\nout = 10\n"))
 	if err != nil {
