@@ -86,6 +86,8 @@ type group struct {
 	step  int     // of the width in channels; 0: any
 	least int     // units that stay
 	cost  float64 // of a unit
+	// relative is where scores compare units within the group alone.
+	relative bool
 }
 
 // Prune gives a smaller copy of a float graph: units of channels are removed,
@@ -239,7 +241,7 @@ func (o *PruneOptions) groups(net *ir.Graph, an *coupling.Analysis, score map[co
 		}
 		s := g.Producers[0].Out().Type.Shape
 		n := len(g.Units)
-		x := &group{Group: g, name: name, each: max(1, s[len(s)-1]/n), score: score, order: slices.Clone(g.Units), step: o.Round, cost: 1}
+		x := &group{Group: g, name: name, each: max(1, s[len(s)-1]/n), score: score, order: slices.Clone(g.Units), step: o.Round, cost: 1, relative: slices.Contains(relative, o.Criterion)}
 		x.least = min(n, max(1, int(math.Ceil(o.Keep*float64(n)))))
 		slices.SortStableFunc(x.order, func(a, b coupling.Unit) int { return cmp.Compare(score[a], score[b]) })
 		out = append(out, x)

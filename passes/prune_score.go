@@ -13,13 +13,19 @@ import (
 )
 
 // Criteria are the ways to rank units. Of weights: l2, the sum of squares of what
-// makes and reads a unit, relative to its layer's mean. Of weights with the batch
+// makes and reads a unit, relative to the mean of those that are left. Of weights with the batch
 // norms behind them folded in: l1, the same of absolute values; lamp, its share of all that is as large; fpgm, its
 // distance from the other units; bn-scale, |scale| of its batch norms. Of data:
 // activation, the mean |x|; taylor, what the loss would change by to first
 // order; hessian, to second order, by the curvature's diagonal. random is the
 // baseline.
 var Criteria = []string{"l1", "l2", "lamp", "fpgm", "bn-scale", "activation", "taylor", "hessian", "random"}
+
+// relative are the criteria of sizes, which compare units within a group alone:
+// between groups a size counts beside the mean of those that are left, anew for
+// each unit that goes, as in Fang et al. 2023 (DepGraph) where a network is pruned
+// in many small steps.
+var relative = []string{"l1", "l2", "fpgm", "activation"}
 
 func (o *PruneOptions) scores(ctx context.Context, g *ir.Graph, an *coupling.Analysis) (map[coupling.Unit]float64, error) {
 	switch o.Criterion {

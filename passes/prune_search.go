@@ -1,7 +1,6 @@
 package passes
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,6 +16,7 @@ type finder struct {
 	g      *ir.Graph
 	an     *coupling.Analysis
 	groups []*group
+	order  [][]*group // in which they lose units, where not all lose the same share
 }
 
 // steps finds for each group in which steps its width costs less.
@@ -64,6 +64,9 @@ func (f *finder) find(ctx context.Context) (keep []int, cost float64, err error)
 	whole := cost
 	if err := f.slopes(ctx, cost); err != nil {
 		return nil, 0, err
+	}
+	if f.Scope != "local" {
+		f.order = f.sequences()
 	}
 	lo, hi := 0.0, 1.0
 	least := f.widths(hi)
@@ -118,40 +121,83 @@ func (f *finder) slopes(ctx context.Context, whole float64) error {
 	return nil
 }
 
-// worth is what ranks a unit.
-func (x *group) worth(u coupling.Unit) float64 { return x.score[u] / x.cost }
+// worth ranks the unit of a group that goes next, where so many are left, among
+// those of other groups.
+func (x *group) worth(left int) float64 {
+	next := x.order[len(x.order)-left:]
+	w := x.score[next[0]] / x.cost
+	if !x.relative {
+		return w
+	}
+	mean := 0.0
+	for _, u := range next {
+		mean += x.score[u] / float64(left)
+	}
+	if mean > 0 {
+		w /= mean
+	}
+	return w
+}
 
-// widths removes the given share of the ranked units.
+// sequence is the order in which groups lose units, one at a time, until each
+// has the least it may have.
+func sequence(groups []*group) []*group {
+	left := make([]int, len(groups))
+	worth := make([]float64, len(groups))
+	for i, x := range groups {
+		left[i] = len(x.Units)
+		worth[i] = x.worth(left[i])
+	}
+	var out []*group
+	for {
+		low := -1
+		for i, x := range groups {
+			if left[i] > x.least && (low < 0 || worth[i] < worth[low]) {
+				low = i
+			}
+		}
+		if low < 0 {
+			return out
+		}
+		x := groups[low]
+		out = append(out, x)
+		left[low]--
+		worth[low] = x.worth(left[low])
+	}
+}
+
+// sequences are those of the groups that are ranked together.
+func (f *finder) sequences() [][]*group {
+	var classes []string
+	of := map[string][]*group{}
+	for _, x := range f.groups {
+		class := ""
+		if f.Scope == "alike" {
+			class = fmt.Sprintf("%s %d %v", x.Producers[0].Op.Name, len(x.Units), len(x.Producers))
+		}
+		if of[class] == nil {
+			classes = append(classes, class)
+		}
+		of[class] = append(of[class], x)
+	}
+	var out [][]*group
+	for _, c := range classes {
+		out = append(out, sequence(of[c]))
+	}
+	return out
+}
+
+// widths removes the given share of what can go.
 func (f *finder) widths(share float64) []int {
 	removed := map[*group]int{}
 	if f.Scope == "local" {
 		for _, x := range f.groups {
 			removed[x] = int(share * float64(len(x.Units)))
 		}
-	} else {
-		classes := map[string][]*group{}
-		for _, x := range f.groups {
-			class := ""
-			if f.Scope == "alike" {
-				class = fmt.Sprintf("%s %d %v", x.Producers[0].Op.Name, len(x.Units), len(x.Producers))
-			}
-			classes[class] = append(classes[class], x)
-		}
-		for _, list := range classes {
-			type ranked struct {
-				x     *group
-				worth float64
-			}
-			var all []ranked
-			for _, x := range list {
-				for _, u := range x.order {
-					all = append(all, ranked{x, x.worth(u)})
-				}
-			}
-			slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Compare(a.worth, b.worth) })
-			for _, r := range all[:int(share*float64(len(all)))] {
-				removed[r.x]++
-			}
+	}
+	for _, s := range f.order {
+		for _, x := range s[:int(share*float64(len(s)))] {
+			removed[x]++
 		}
 	}
 	keep := make([]int, len(f.groups))
@@ -176,7 +222,7 @@ func (f *finder) refill(ctx context.Context, keep []int, cost float64) ([]int, f
 			if tight[i] || keep[i] >= n {
 				continue
 			}
-			if w := x.worth(x.order[n-keep[i]-1]); best < 0 || w > most {
+			if w := x.worth(keep[i] + 1); best < 0 || w > most {
 				best, most = i, w
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nasc-dev/nasc/internal/graphgen"
 	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/passes/coupling"
 )
 
 func macs(_ context.Context, g *ir.Graph) (float64, error) { return float64(g.MACs()), nil }
@@ -164,6 +165,39 @@ graph @main(%x: f32[N,2]) {
 		}
 		if n := float64(p.Params()); n != rep.After || n > limit {
 			t.Errorf("%g parameters, reported %g, wanted at most %g", n, rep.After, limit)
+		}
+	}
+}
+
+// Sizes count beside the mean of those that are left, so that a layer of uneven
+// units loses its small ones in a row: each that goes leaves a higher mean. Scores
+// of the loss are compared as they are, and what must stay stays.
+func TestSequence(t *testing.T) {
+	layer := func(name string, relative bool, least int, sizes ...float64) *group {
+		x := &group{Group: &coupling.Group{}, name: name, score: map[coupling.Unit]float64{}, cost: 1, least: least, relative: relative}
+		for i, s := range sizes {
+			u := coupling.Unit(i)
+			x.score[u] = s
+			x.order, x.Units = append(x.order, u), append(x.Units, u)
+		}
+		return x
+	}
+	for _, c := range []struct {
+		relative bool
+		least    int
+		want     string
+	}{
+		// a: 1/3.75, 2/4.67, 4/6; b: 3/3.75, 3/4, 4/4.5.
+		{true, 1, "aaabbb"},
+		{false, 1, "aabbab"},
+		{true, 2, "aabb"},
+	} {
+		var got strings.Builder
+		for _, x := range sequence([]*group{layer("a", c.relative, c.least, 1, 2, 4, 8), layer("b", c.relative, c.least, 3, 3, 4, 5)}) {
+			got.WriteString(x.name)
+		}
+		if got.String() != c.want {
+			t.Errorf("relative %v, at least %d: %s, wanted %s", c.relative, c.least, got.String(), c.want)
 		}
 	}
 }
