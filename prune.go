@@ -98,6 +98,7 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 		}
 	}
 	c := &costs{o: &o}
+	defer c.close()
 	cost, err := c.of()
 	if err != nil {
 		return nil, err

@@ -46,6 +46,7 @@ type costs struct {
 	o      *PruneOptions
 	table  string         // where latency comes from rows
 	stairs map[string]int // by layer
+	first  *timed         // what others are timed beside
 }
 
 func (c *costs) of() (func(context.Context, *ir.Graph) (float64, error), error) {
@@ -107,34 +108,6 @@ func (c *costs) runnable(g *ir.Graph) (*ir.Graph, error) {
 	}
 	_, err = passes.Run(context.Background(), q, afterQuantize, passes.Options{})
 	return q, err
-}
-
-// pruneRuns is how often a candidate is timed.
-const pruneRuns = 25
-
-// measured is the least of several medians in ms: what else runs on the device
-// only adds.
-func (c *costs) measured(ctx context.Context, g *ir.Graph) (float64, error) {
-	r, err := c.runnable(g)
-	if err != nil {
-		return 0, err
-	}
-	e, s, err := Start(r, c.o.Target, 1, max(1, c.o.Threads))
-	if err != nil {
-		return 0, err
-	}
-	defer e.Close()
-	best := 0.0
-	for i := range 3 {
-		t, err := Bench(ctx, e, s, passes.RandomInputs(s, 1), pruneRuns, 20*time.Millisecond)
-		if err != nil {
-			return 0, err
-		}
-		if i == 0 || t.Median < best {
-			best = t.Median
-		}
-	}
-	return best, nil
 }
 
 // rowBudget is the time to measure what the table lacks of one candidate.
