@@ -32,6 +32,7 @@ type bench struct {
 	seeds, curveSeeds, splits, epochs, jobs int
 	distillEpochs, tenfoldEpochs            int
 	only                                    *regexp.Regexp
+	held                                    int // training pictures that judge instead of the test pictures
 	lr, distillLR                           float64
 	runs                                    *paired.Runs[run]
 }
@@ -72,6 +73,7 @@ func main() {
 	flag.IntVar(&b.jobs, "jobs", 1, "pieces of work at a time, one thread each")
 	flag.Float64Var(&b.lr, "lr", 0.01, "of fine-tuning: sgd, cosine")
 	flag.Float64Var(&b.distillLR, "distill-lr", 2e-4, "of distillation: adamw, cosine")
+	flag.IntVar(&b.held, "held", 0, "judge on so many of the training pictures, kept out of fine-tuning, instead of the test pictures: for choosing settings")
 	only := flag.String("only", "", "regular expression of the work to do")
 	flag.Parse()
 	steps := map[string]func(context.Context) error{"prepare": b.prepare, "match": b.match, "train": b.train, "time": b.time, "report": b.writeReport}

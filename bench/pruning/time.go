@@ -91,10 +91,20 @@ func (b *bench) time(ctx context.Context) error {
 	return nil
 }
 
-// match prunes to the measured int8 time of the other side's networks.
+// match prunes to the other side's networks' share of the whole one's int8 time,
+// measured in turns.
 func (b *bench) match(ctx context.Context) error {
+	whole, err := b.int8(ctx, b.cifarNet)
+	if err != nil {
+		return err
+	}
+	defer whole.e.Close()
 	for _, share := range cifarShares {
 		for _, side := range []string{"l2", "taylor"} {
+			to := "cifar-nasc-as-" + side + "-" + share
+			if !b.only.MatchString(to) {
+				continue
+			}
 			paths := b.models("cifar-torch-" + side + "-" + share)
 			if len(paths) != 1 {
 				return fmt.Errorf("no cifar-torch-%s-%s in %s", side, share, b.dir)
@@ -103,13 +113,14 @@ func (b *bench) match(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			ms, err := turns(ctx, []*int8Net{n})
+			ms, err := turns(ctx, []*int8Net{whole, n})
 			_ = n.e.Close()
 			if err != nil {
 				return err
 			}
-			if err := b.prune(ctx, b.cifarNet, "cifar-nasc-as-"+side+"-"+share, method{"l2-fit", "l2", true, true}, nasc.PruneOptions{
-				Goal: "latency", Amount: fmt.Sprintf("%.5fms", ms[0]), Target: "cpu-int8", Data: "cifar10:" + b.cifar + "/train.bin.gz", Samples: 400,
+			fmt.Fprintf(os.Stderr, "%s: %.4f ms, the whole one %.4f ms\n", name(paths[0]), ms[1], ms[0])
+			if err := b.prune(ctx, b.cifarNet, to, method{"l2", "l2", false, true}, nasc.PruneOptions{
+				Goal: "latency", Amount: fmt.Sprintf("%.4fx", ms[1]/ms[0]), Target: "cpu-int8", Data: "cifar10:" + b.cifar + "/train.bin.gz", Samples: 400,
 			}); err != nil {
 				return err
 			}

@@ -25,6 +25,10 @@ import (
 func (b *bench) train(ctx context.Context) error {
 	var second, last []task
 	first := make([][]task, b.seeds) // by seed, so that what is done at any time can be compared
+	held := ""
+	if b.held > 0 {
+		held = fmt.Sprint(" held ", b.held)
+	}
 	nets := append([]string{b.cifarNet}, b.models("cifar-")...)
 	for _, path := range nets {
 		what := name(path)
@@ -37,7 +41,7 @@ func (b *bench) train(ctx context.Context) error {
 			seeds = b.seeds
 		}
 		for seed := 1; seed <= seeds; seed++ {
-			t := task{fmt.Sprintf("%s epochs %d lr %g seed %d", what, b.epochs, b.lr, seed), func(ctx context.Context) (*run, error) {
+			t := task{fmt.Sprintf("%s epochs %d lr %g%s seed %d", what, b.epochs, b.lr, held, seed), func(ctx context.Context) (*run, error) {
 				return b.finetune(ctx, path, what, seed)
 			}}
 			if compared {
@@ -98,6 +102,16 @@ func (o *opened) scored(ctx context.Context, g *ir.Graph, arg string) (*nasc.Sco
 	return nasc.Evaluate(ctx, g, "cpu-f32", f, true, nil)
 }
 
+// cifarData is what is fine-tuned on and what judges.
+func (b *bench) cifarData() (train, test string) {
+	train, test = "cifar10:"+b.cifar+"/train.bin.gz", "cifar10:"+b.cifar+"/test.bin.gz"
+	if b.held == 0 {
+		return train, test
+	}
+	const pictures = 10000
+	return fmt.Sprintf("%s[0:%d]", train, pictures-b.held), fmt.Sprintf("%s[%d:%d]", train, pictures-b.held, pictures)
+}
+
 // recipe is the fine-tuning on CIFAR, the same for every network.
 func (b *bench) recipe(seed int) train.Config {
 	c := train.Default()
@@ -113,7 +127,7 @@ func (b *bench) finetune(ctx context.Context, path, what string, seed int) (*run
 	if err != nil {
 		return nil, err
 	}
-	test := "cifar10:" + b.cifar + "/test.bin.gz"
+	train, test := b.cifarData()
 	was, err := o.scored(ctx, o.g, test)
 	if err != nil {
 		return nil, err
@@ -122,7 +136,7 @@ func (b *bench) finetune(ctx context.Context, path, what string, seed int) (*run
 	if b.epochs == 0 {
 		g, err = o.recalibrated(ctx, "cifar10:"+b.cifar+"/train.bin.gz[0:200]")
 	} else {
-		g, err = o.trained(ctx, "cifar10:"+b.cifar+"/train.bin.gz", b.recipe(seed), nil)
+		g, err = o.trained(ctx, train, b.recipe(seed), nil)
 	}
 	if err != nil {
 		return nil, err
