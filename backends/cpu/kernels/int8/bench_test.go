@@ -202,6 +202,9 @@ func BenchmarkElementwise(b *testing.B) {
 		{"max_pool", func(l isa.Level) (Kernel, error) {
 			return MaxPool(PoolSpec{N: 1, H: 28, W: 28, C: 128, OH: 14, OW: 14, KH: 3, KW: 3, SH: 2, SW: 2, DH: 1, DW: 1, PT: 1, PL: 1}, l)
 		}},
+		{"average_pool", func(l isa.Level) (Kernel, error) {
+			return AveragePool(PoolSpec{N: 1, H: 32, W: 32, C: 16, OH: 32, OW: 32, KH: 3, KW: 3, SH: 1, SW: 1, DH: 1, DW: 1, PT: 1, PL: 1, XZero: 3, Mults: make([]float32, 10)}, l)
+		}},
 		{"softmax", func(l isa.Level) (Kernel, error) {
 			t := make([]int32, 256)
 			t[0] = 1000

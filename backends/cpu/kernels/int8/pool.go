@@ -87,21 +87,30 @@ func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
 				continue
 			}
 			*w = s.window(base(y), a.X, n, oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW, y1-y0, x1-x0, flip)
-			// Pixels with the whole width of the window go together, a few so that
-			// the call stays short.
 			w.xMove, w.yMove = s.SW*s.C, s.C
-			for x1-x0 == s.KW && w.count < 64 && ox+w.count < s.OW {
-				if a, b := span(ox+w.count, s.SW, s.PL, s.DW, s.KW, s.W); b-a != s.KW {
-					break
-				}
-				w.count++
-			}
+			w.count = s.alike(ox, x1-x0, windowPixels)
 			ox += w.count
 			k.run(w)
 		}
 		*w = windowArgs{}
 		windowPool.Put(w)
 	}), nil
+}
+
+// windowPixels is how many pixels go together, so that a call stays short.
+const windowPixels = 64
+
+// alike is how many pixels from ox on, up to most, go together: those with the
+// whole width of the window.
+func (s *PoolSpec) alike(ox, taps, most int) int {
+	n := 1
+	for taps == s.KW && n < most && ox+n < s.OW {
+		if a, b := span(ox+n, s.SW, s.PL, s.DW, s.KW, s.W); b-a != s.KW {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // windowArgs is the argument block of the kernels that go through ny·nx vectors
@@ -179,35 +188,45 @@ func AveragePool(s PoolSpec, l isa.Level) (Kernel, error) {
 		fins[i] = newFinisher(s.Out, repeat(m, s.C), float64(m)*float64(s.KH*s.KW)*255, nil, nil, l)
 	}
 	flip, zero := xored(s.XSigned), s.XZero+offset(s.XSigned)
-	return s.op(name+"_"+sum.name, s.C*4+sumSlack, 0.1, func(r int, a *Args) {
+	most := max(1, min(windowPixels, s.OW, poolSums/s.C))
+	return s.op(name+"_"+sum.name, most*s.C*4+sumSlack, 0.1, func(r int, a *Args) {
 		n, oy := r/s.OH, r%s.OH
 		ca := convPool.Get().(*convArgs)
 		y0, y1 := span(oy, s.SH, s.PT, s.DH, s.KH, s.H)
-		sums := words[int32](a.Scratch)[:s.C]
-		for ox := range s.OW {
+		scratch := words[int32](a.Scratch)
+		for ox := 0; ox < s.OW; {
 			x0, x1 := span(ox, s.SW, s.PL, s.DW, s.KW, s.W)
 			taps := (y1 - y0) * (x1 - x0)
+			count, pixels := max(taps, 1), s.alike(ox, x1-x0, most)
+			sums := scratch[:pixels*s.C]
 			fill32(sums, -zero*int32(taps))
 			if taps > 0 {
-				iy, ix := oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW
-				ca.window = s.window(base(sums), a.X, n, iy, ix, y1-y0, x1-x0, flip)
+				ca.window = s.window(base(sums), a.X, n, oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW, y1-y0, x1-x0, flip)
+				ca.window.count, ca.window.xMove, ca.window.yMove = pixels, s.SW*s.C, s.C*4
 				sum.run(&ca.window)
 			}
-			count := max(taps, 1)
 			if s.CountIncludePad {
 				count = s.KH * s.KW
 			}
 			f := &fins[count]
-			f.apply(&ca.finish, base(sums), 0, 1, s.C, 0, unsafe.Add(base(a.Y), (r*s.OW+ox)*s.C*f.out.bytes()), nil, s.C)
+			f.apply(&ca.finish, base(sums), uintptr(s.C*4), pixels, s.C, 0, unsafe.Add(base(a.Y), (r*s.OW+ox)*s.C*f.out.bytes()), nil, s.C)
+			ox += pixels
 		}
 		*ca = convArgs{}
 		convPool.Put(ca)
 	}), nil
 }
 
+// poolSums is how many sums are kept before they are finished.
+const poolSums = 4096
+
 func fill32(s []int32, v int32) {
-	for i := range s {
+	n := min(16, len(s))
+	for i := range n {
 		s[i] = v
+	}
+	for ; n < len(s); n *= 2 { // copying is faster than a loop that sets
+		copy(s[n:], s[:n])
 	}
 }
 
