@@ -48,6 +48,9 @@ var layers = []layer{
 	{"mobilenet_dw3_7x960", 7, 960, 960, 3, 1, 960, false, false},
 	{"efficientnet_dw5_28x240", 28, 240, 240, 5, 1, 240, false, false},
 	{"efficientnet_dw5s2_56x144", 56, 144, 144, 5, 2, 144, false, false},
+	{"mobilenetv3_1x1_14x40x240_table", 14, 40, 240, 1, 1, 1, false, true},
+	{"mobilenetv3_1x1_28x24x96_table", 28, 24, 96, 1, 1, 1, false, true},
+	{"mobilenetv3_dw5_14x240_table", 14, 240, 240, 5, 1, 240, false, true},
 	{"resnext_3x3_28x256g32", 28, 256, 256, 3, 1, 32, false, false},
 }
 
@@ -65,6 +68,9 @@ func (v layer) spec(r rng) ConvSpec {
 	s.Out.Zero = 128
 	if v.residual {
 		s.Residual = &Residual{Zero: 7, A: 1 << 14, B: 9000, Mult: 1.0 / (1 << 14), Out: Out{Zero: 100}}
+	}
+	if v.tabulate {
+		s.Table = r.table()
 	}
 	return s
 }

@@ -108,7 +108,7 @@ func (c *input) copyChannels(a *Args, b *band, c0, c1 int) {
 			case iy < 0 || iy >= c.H || ix < 0 || ix >= c.W:
 				fill(to, pad)
 			case flip == 0:
-				copy(to, a.X[(row+ix)*c.C+c0:])
+				move(to, a.X[(row+ix)*c.C+c0:])
 			default:
 				flipInto(to, a.X[(row+ix)*c.C+c0:][:c1-c0])
 			}
@@ -116,14 +116,40 @@ func (c *input) copyChannels(a *Args, b *band, c0, c1 int) {
 	}
 }
 
+// shortBytes is up to where a loop of 16 bytes is faster than a call.
+const shortBytes = 128
+
 // fill sets all bytes: a few, then what is done again and again.
 func fill(b []byte, v byte) {
-	n := min(len(b), 16)
-	for i := range b[:n] {
+	if len(b) >= 16 {
+		var p [16]byte
+		binary.LittleEndian.PutUint64(p[:], uint64(v)*0x0101010101010101)
+		binary.LittleEndian.PutUint64(p[8:], uint64(v)*0x0101010101010101)
+		n := 0
+		for ; n+16 <= len(b) && n < shortBytes; n += 16 {
+			*(*[16]byte)(b[n:]) = p
+		}
+		for n < len(b) {
+			n += copy(b[n:], b[:n])
+		}
+		return
+	}
+	for i := range b {
 		b[i] = v
 	}
-	for n < len(b) {
-		n += copy(b[n:], b[:n])
+}
+
+// move copies as many bytes as dst has.
+func move(dst, src []byte) {
+	src = src[:len(dst)]
+	i := 0
+	if len(dst) <= shortBytes {
+		for ; i+16 <= len(dst); i += 16 {
+			*(*[16]byte)(dst[i:]) = *(*[16]byte)(src[i:])
+		}
+	}
+	if i < len(dst) {
+		copy(dst[i:], src[i:])
 	}
 }
 

@@ -69,9 +69,9 @@ func vectorDepthwiseLines() []dwLineKernel {
 func vectorLookup() []lookupKernel {
 	var rows []lookupKernel
 	if isa.HasVBMI() {
-		rows = append(rows, lookupKernel{kernel{"avx512vbmi", isa.VNNI}, lookupVBMI})
+		rows = append(rows, lookupKernel{kernel{"avx512vbmi", isa.VNNI}, lookupVBMI, 1})
 	}
-	return append(rows, lookupKernel{kernel{"avx2", isa.AVX2}, lookupWholeAVX2})
+	return append(rows, lookupKernel{kernel{"avx2", isa.AVX2}, lookupWholeAVX2, 64})
 }
 
 func lookupVBMI(dst, src []byte, table *[256]uint8) {

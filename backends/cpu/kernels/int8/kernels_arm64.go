@@ -45,7 +45,7 @@ func vectorDepthwise() []dwKernel {
 func vectorDepthwiseLines() []dwLineKernel { return nil }
 
 func vectorLookup() []lookupKernel {
-	return []lookupKernel{{kernel{"neon", isa.NEON}, lookupWholeNEON}}
+	return []lookupKernel{{kernel{"neon", isa.NEON}, lookupWholeNEON, 16}}
 }
 
 func lookupWholeNEON(dst, src []byte, table *[256]uint8) {

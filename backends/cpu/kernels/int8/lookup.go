@@ -2,6 +2,7 @@ package int8
 
 import (
 	"fmt"
+	"sync"
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
@@ -53,13 +54,11 @@ func elementwise(name string, n int, cost float64, f func(lo, hi int, a *Args)) 
 // lookupTable is a table of bytes indexed by stored bytes.
 type lookupTable struct {
 	table [256]uint8
-	run   func(dst, src []byte, table *[256]uint8)
-	name  string
+	lookupKernel
 }
 
 func newLookupTable(table *[256]uint8, signed bool, l isa.Level) *lookupTable {
-	k := pick(lookupKernels, l)
-	t := &lookupTable{run: k.run, name: k.name}
+	t := &lookupTable{lookupKernel: pick(lookupKernels, l)}
 	flip := xored(signed)
 	for i := range t.table {
 		t.table[i] = table[uint8(i)^flip]
@@ -69,13 +68,50 @@ func newLookupTable(table *[256]uint8, signed bool, l isa.Level) *lookupTable {
 
 // rows maps rows of cols bytes that lie step apart, in place.
 func (t *lookupTable) rows(y unsafe.Pointer, step, rows, cols int) {
-	if step == cols {
-		rows, cols = 1, rows*cols
-	}
-	for r := range rows {
-		b := view[byte](unsafe.Add(y, r*step), cols)
+	switch {
+	case step == cols:
+		b := view[byte](y, rows*cols)
 		t.run(b, b, &t.table)
+	case cols < t.vector: // no row has a whole vector: those of many have
+		t.together(y, step, rows, cols)
+	default:
+		for r := range rows {
+			b := view[byte](unsafe.Add(y, r*step), cols)
+			t.run(b, b, &t.table)
+		}
 	}
+}
+
+// togetherBytes is how many bytes of rows are mapped together.
+const togetherBytes = 2048
+
+var togetherPool = sync.Pool{New: func() any { return new([togetherBytes]byte) }}
+
+// together brings short rows beside each other, maps them and takes them back.
+func (t *lookupTable) together(y unsafe.Pointer, step, rows, cols int) {
+	buf := togetherPool.Get().(*[togetherBytes]byte)
+	for first, most := 0, togetherBytes/cols; first < rows; first += most {
+		n := min(most, rows-first)
+		at := unsafe.Add(y, first*step)
+		// The commonest width without a look at its length.
+		for r := range n {
+			if row := unsafe.Add(at, r*step); cols == 16 {
+				*(*[16]byte)(buf[16*r:]) = *(*[16]byte)(row)
+			} else {
+				move(buf[r*cols:(r+1)*cols], view[byte](row, cols))
+			}
+		}
+		b := buf[:min(togetherBytes, (n*cols+t.vector-1)/t.vector*t.vector)] // what follows the rows is nobody's
+		t.run(b, b, &t.table)
+		for r := range n {
+			if row := unsafe.Add(at, r*step); cols == 16 {
+				*(*[16]byte)(row) = *(*[16]byte)(buf[16*r:])
+			} else {
+				move(view[byte](row, cols), buf[r*cols:(r+1)*cols])
+			}
+		}
+	}
+	togetherPool.Put(buf)
 }
 
 // lookupArgs is the argument block of the lookup kernels. gen/ knows this
@@ -88,7 +124,8 @@ type lookupArgs struct {
 
 type lookupKernel struct {
 	kernel
-	run func(dst, src []byte, table *[256]uint8)
+	run    func(dst, src []byte, table *[256]uint8)
+	vector int // bytes; what is left of them is mapped one by one
 }
 
 func lookupPortable(dst, src []byte, table *[256]uint8) {
