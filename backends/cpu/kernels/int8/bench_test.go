@@ -197,6 +197,9 @@ func BenchmarkElementwise(b *testing.B) {
 		{"multiply_channels", func(l isa.Level) (Kernel, error) {
 			return Multiply(PairSpec{AShape: sh, BShape: []int{1, 1, 128}, Mult: 1e-2}, l)
 		}},
+		{"multiply_pairs", func(l isa.Level) (Kernel, error) {
+			return Multiply(PairSpec{AShape: []int{28 * 28, 64, 2}, BShape: []int{64, 1}, Mult: 1e-2}, l)
+		}},
 		{"lookup", func(l isa.Level) (Kernel, error) { return Lookup(LookupSpec{Len: n, Table: r.table()}, l) }},
 		{"quantize", func(l isa.Level) (Kernel, error) { return Quantize(QuantizeSpec{Len: n, Inv: 3}, l) }},
 		{"dequantize", func(l isa.Level) (Kernel, error) {

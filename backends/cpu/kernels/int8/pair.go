@@ -56,6 +56,23 @@ func Multiply(s PairSpec, l isa.Level) (Kernel, error) {
 // repeatedBytes is how much a repeated row fills: well within the first level cache.
 const repeatedBytes = 2048
 
+// leastRow is below which rows with one value of an operand go together.
+const leastRow = 64
+
+// spreadValues writes each of rows values, step bytes apart, n times.
+func spreadValues(dst []byte, values unsafe.Pointer, step, rows, n int) {
+	if n == 2 {
+		for r := range rows {
+			v := *(*byte)(unsafe.Add(values, r*step))
+			dst[2*r], dst[2*r+1] = v, v
+		}
+		return
+	}
+	for r := range rows {
+		fill(dst[r*n:(r+1)*n], *(*byte)(unsafe.Add(values, r*step)))
+	}
+}
+
 // repeatRow fills dst, a multiple of row's length, with copies of row.
 func repeatRow(dst, row []byte) {
 	for n := copy(dst, row); n < len(dst); {
@@ -151,7 +168,20 @@ func newPair(name string, s PairSpec, table [][]pairKernel, l isa.Level) (Kernel
 		p.aZero, p.bZero = p.bZero, p.aZero
 		p.pair = p.pair>>16 | p.pair<<16
 	}
-	if last.a == 0 || last.b == 0 {
+	one := last.a == 0 || last.b == 0 // value of the second for a row
+	spread := false
+	if one && len(axes) > 1 && last.n < leastRow {
+		if stripe = axes[len(axes)-2]; swap {
+			stripe.a, stripe.b = stripe.b, stripe.a
+		}
+		// Rows of a few go several at a time, against their values spread out.
+		if spread = stripe.a == last.n && stripe.b != 0; spread {
+			copies = min(stripe.n, repeatedBytes/last.n)
+			one = copies == 1
+			spread = !one
+		}
+	}
+	if one {
 		p.scalarB = 1
 	}
 	kind := 0
@@ -204,7 +234,11 @@ func newPair(name string, s PairSpec, table [][]pairKernel, l isa.Level) (Kernel
 				if swap {
 					q.a, q.b = q.b, q.a
 				}
-				if n > 1 {
+				switch {
+				case spread:
+					spreadValues(a.Scratch, q.b, stripe.b, n, last.n)
+					q.b = base(a.Scratch)
+				case n > 1:
 					if row := r / stripe.n; row != repeated {
 						repeatRow(a.Scratch[:copies*last.n], view[byte](q.b, last.n))
 						repeated = row
