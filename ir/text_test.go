@@ -75,6 +75,16 @@ func TestSpecialize(t *testing.T) {
 	}
 }
 
+// A batch whose tensors no machine holds is refused before their sizes overflow.
+func TestSpecializeRefusesTooMuch(t *testing.T) {
+	g := parse(t, small).Graphs[0]
+	for _, n := range []int{1 << 34, 1 << 61} {
+		if _, err := ir.Specialize(g, n); err == nil || !strings.Contains(err.Error(), "wanted at most 17179869184 elements") {
+			t.Errorf("a batch of %d: %v", n, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(small)
 	f.Add("graph @main(%x: f32[N]) {\n return %x\n}\n")

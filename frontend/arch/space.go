@@ -107,7 +107,7 @@ func ParseSpace(file string, text []byte) (*Space, error) {
 	r.choices(doc["choices"], order.Keys())
 	for _, key := range rootKeys {
 		v, ok := doc[key]
-		if !ok || key == "stage" || key == "name" || key == "doc" {
+		if !ok || slices.Contains([]string{"stage", "name", "doc", "weights"}, key) { // a space's networks have no weights yet
 			continue
 		}
 		r.table = ""

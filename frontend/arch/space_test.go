@@ -112,6 +112,22 @@ name = "stage3"
 	}
 }
 
+// A trained architecture is a space of one network, without its weights: profile
+// and validate draw from it.
+func TestSpaceOfOneNetworkHasNoWeights(t *testing.T) {
+	s, err := LoadSpaceFS(zoo.FS, "digits-cnn.toml", "digits-cnn.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := s.Instance(s.Sample(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, info, err := Parse("sample.toml", []byte(text), nil); err != nil || !info.Random {
+		t.Errorf("%v in\n%s", err, text)
+	}
+}
+
 func TestSamplesRepeat(t *testing.T) {
 	for _, name := range []string{"mobilenetv3", "resnet", "vit", "plain-cnn", "densenet"} {
 		s, err := LoadSpaceFS(zoo.FS, "spaces/"+name+".toml", name)
