@@ -6,10 +6,12 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/nascfile"
@@ -77,6 +79,7 @@ type Result struct {
 	// By --tune: layers with another kernel than the engine's own choice, and the
 	// network's time by that and by these.
 	Kernels      []TunedKernel `json:"kernels,omitempty"`
+	KernelsTuned bool          `json:"-"` // they were measured, whether or not others are faster
 	OwnKernelsMS float64       `json:"own_kernels_ms,omitempty"`
 	KernelsMS    float64       `json:"kernels_ms,omitempty"`
 
@@ -105,9 +108,12 @@ func Version() string {
 // model and writes the file.
 func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 	start := time.Now()
-	t, _, err := Target(o.Target)
+	t, level, err := Target(o.Target)
 	if err != nil {
 		return nil, err
+	}
+	if l, err := isa.Parse(level); err == nil && !slices.Contains(isa.Available(), l) { // measuring would find out, after calibration
+		return nil, &diag.Error{Place: "--target " + o.Target, Found: "an instruction set that this CPU does not have", Wanted: fmt.Sprintf("one of %v", isa.Available()), Fix: "leave the choice to nasc, or take portable"}
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
@@ -124,6 +130,11 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 		o.Warn(n)
 	}
 	res := &Result{Target: o.Target, Module: &ir.Module{}, Manifest: &man, Out: o.Out}
+	if o.Eval != "" { // a fault there shows before hours of calibration
+		if _, err := o.feed(o.Eval, m.Graph(), &man); err != nil {
+			return nil, err
+		}
+	}
 	int8 := strings.HasSuffix(t.Name(), "int8")
 	for i, g := range m.Module.Graphs {
 		g = g.Clone()
@@ -149,7 +160,11 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 				}
 			}
 		}
-		if i == 0 && !Quantized(g) {
+		if i == 0 && Quantized(g) {
+			if err := o.quantizedAlready(m.Path, int8); err != nil {
+				return nil, err
+			}
+		} else if i == 0 {
 			res.Float = g
 		}
 		if int8 && !Quantized(g) {
@@ -171,6 +186,11 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 	}
 	res.CompileMS = float64(time.Since(start).Microseconds()) / 1e3
 	res.count()
+	if o.Tune && res.Quant == nil { // its layers' types are decided; their kernels are not
+		if err := o.tuneKernels(ctx, res.Module.Graphs[0], max(1, o.Threads), &man, res); err != nil {
+			return nil, err
+		}
+	}
 	if err := o.measure(ctx, m, res); err != nil {
 		return nil, err
 	}
@@ -186,6 +206,20 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 	}
 	res.Bytes = st.Size()
 	return res, nil
+}
+
+// quantizedAlready says what cannot be asked of a model that computes in int8 as
+// it comes.
+func (o *CompileOptions) quantizedAlready(path string, int8 bool) error {
+	switch {
+	case o.MaxDrop > 0 || o.Table != nil || o.Policy.Default != "" || len(o.Policy.Layers) > 0:
+		return &diag.Error{Place: path, Found: "a model that is quantized already", Wanted: "a float model for --policy, --table and --max-drop, which choose types of layers", Fix: "compile the model that it was made of"}
+	case !int8:
+		o.Warn(fmt.Sprintf("%s is quantized: it stays int8 on %s; for f32 compile the model that it was made of", path, o.Target))
+	case o.Calib != "" || o.Method != "" || o.Rounding != "":
+		o.Warn(path + " is quantized already: its scales are kept, and calibration is left out")
+	}
+	return nil
 }
 
 // afterQuantize are the passes that clean up a quantized graph.
@@ -314,11 +348,11 @@ func (o *CompileOptions) feed(arg string, g *ir.Graph, man *nascfile.Manifest) (
 // Runner runs calibration on nasc's own engine.
 func Runner(ctx context.Context, threads int) passes.Runner {
 	return func(g *ir.Graph) (func([]*ir.Tensor) ([]*ir.Tensor, error), func(), error) {
-		t, isa, err := Target(engineFor(g))
+		t, level, err := Target(engineFor(g))
 		if err != nil {
 			return nil, nil, err
 		}
-		e, err := t.Compile(g, backends.Options{Threads: threads, ISA: isa})
+		e, err := t.Compile(g, backends.Options{Threads: threads, ISA: level})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -403,7 +437,7 @@ func (o *CompileOptions) measure(ctx context.Context, m *Model, r *Result) error
 		o.Progress("measure "+v.target, 0, 1)
 		opts := backends.Options{Threads: max(1, o.Threads)}
 		if v.g == g && r.Manifest != nil {
-			opts.Kernels = r.Manifest.Tuned.Kernels
+			opts.Kernels = r.Manifest.Tuned.On(isa.Processor())
 		}
 		e, s, err := startWith(v.g, v.target, 1, opts)
 		if err != nil {

@@ -6,6 +6,7 @@ package nasc
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,16 +49,19 @@ func (m *Model) Close() error {
 }
 
 // Open reads .onnx, .toml or .nasc. shapes are sets of input shapes, each of
-// which becomes a graph; none stands for the file's own.
+// which becomes a graph; none stands for the file's own. Of a .nasc file, which has
+// its graphs, they choose.
 func Open(path string, shapes []map[string]ir.Shape) (*Model, error) {
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".nasc":
-		if len(shapes) > 0 {
-			return nil, &diag.Error{Place: "--shape", Found: "a compiled model", Wanted: "an .onnx file: shapes are chosen when it is compiled"}
-		}
 		f, err := nascfile.Open(path)
 		if err != nil {
 			return nil, err
+		}
+		if len(shapes) > 0 {
+			if err := choose(f.Module, shapes); err != nil {
+				return nil, errors.Join(diag.At(path, err), f.Close())
+			}
 		}
 		return &Model{Path: path, Module: f.Module, Manifest: f.Manifest, Compiled: f.Manifest.Target != "", close: f.Close}, nil
 	case ".onnx":
@@ -67,6 +71,34 @@ func Open(path string, shapes []map[string]ir.Shape) (*Model, error) {
 	default:
 		return nil, &diag.Error{Place: path, Found: "a file of type " + ext, Wanted: ".onnx, .toml or .nasc"}
 	}
+}
+
+// choose leaves those sets of shapes in a compiled module that are named.
+func choose(m *ir.Module, shapes []map[string]ir.Shape) error {
+	var chosen []*ir.Graph
+	for _, set := range shapes {
+		i := slices.IndexFunc(m.Graphs, func(g *ir.Graph) bool {
+			n := 0
+			for _, v := range g.Inputs {
+				if s, ok := set[v.Name]; ok && s.Equal(v.Type.Shape) {
+					n++
+				}
+			}
+			return n == len(set)
+		})
+		if i < 0 {
+			var have []string
+			for _, g := range m.Graphs {
+				for _, v := range g.Inputs {
+					have = append(have, "--shape "+v.Name+"="+strings.ReplaceAll(strings.Trim(v.Type.Shape.String(), "[]"), ",", "x"))
+				}
+			}
+			return &diag.Error{Found: "no set of these shapes in the file", Wanted: strings.Join(have, ", "), Fix: "shapes are chosen when a model is compiled; others take the .onnx file"}
+		}
+		chosen = append(chosen, m.Graphs[i])
+	}
+	m.Graphs = chosen
+	return nil
 }
 
 func openONNX(path string, shapes []map[string]ir.Shape) (*Model, error) {

@@ -40,6 +40,10 @@ func (o *CompileOptions) tuneKernels(ctx context.Context, g *ir.Graph, threads i
 	if !ok {
 		return e.Close()
 	}
+	res.KernelsTuned = true
+	if man.Tuned.Device == isa.Processor() {
+		man.Tuned = nascfile.Tuned{} // of an earlier compile: what is measured now counts
+	}
 	choices := t.Choices()
 	if err := e.Close(); err != nil {
 		return err

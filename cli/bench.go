@@ -33,12 +33,25 @@ func (a *app) bench() *cobra.Command {
 				return err
 			}
 			defer m.Close()
+			if err := freeBatch(args[0], m.Graph(), batch); err != nil {
+				return err
+			}
+			if picture != "" {
+				if err := writable("--roofline", picture); err != nil {
+					return err
+				}
+			}
 			name := targetOf(target, m)
+			a.noteType(args[0], m, name)
 			e, s, err := m.Start(name, batch, threads)
 			if err != nil {
 				return err
 			}
 			defer e.Close()
+			p, planned := e.(backends.Planned)
+			if (perOp || picture != "") && !planned {
+				return &diag.Error{Place: "--per-op, --roofline", Found: "target " + name, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
+			}
 			in := passes.RandomInputs(s, seed)
 			t, err := nasc.Bench(cmd.Context(), e, s, in, runs, time.Second)
 			if err != nil {
@@ -49,10 +62,6 @@ func (a *app) bench() *cobra.Command {
 				return a.show(t, func(w io.Writer) {
 					fmt.Fprintf(w, "%s, %d thread(s), batch %d: median %.4f ms (p10 %.4f, p90 %.4f) of %d runs\n", t.Target, t.Threads, t.Batch, t.Median, t.P10, t.P90, t.Runs)
 				})
-			}
-			p, ok := e.(backends.Planned)
-			if !ok {
-				return &diag.Error{Place: "--per-op, --roofline", Found: "target " + name, Wanted: "cpu-int8 or cpu-f32, which run steps of their own"}
 			}
 			return a.perOp(cmd, p, s, t, runs, seed, args[0], picture)
 		},

@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/internal/diag"
 )
 
 // Exit codes.
@@ -53,6 +55,9 @@ func Main(ctx context.Context, args []string, out, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object on stdout and nothing else there")
 	root.AddCommand(a.targets(), a.compile(), a.run(), a.eval(), a.bench(), a.verify(), a.inspect(), a.opt(), a.export(), a.profile(), a.latency(), a.space(), a.design(), a.train(), a.prune(), a.compress(), a.search(), a.study(), a.worker())
+	for _, c := range root.Commands() {
+		explain(c)
+	}
 	err := root.ExecuteContext(ctx)
 	var unmet errUnmet
 	switch {
@@ -69,6 +74,48 @@ func Main(ctx context.Context, args []string, out, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "nasc:", strings.TrimRight(line, "\n"))
 	}
 	return exitBad
+}
+
+// explain makes a command say which arguments it takes where others are given, and
+// a group of commands refuse a name that it does not have, instead of printing help
+// as if all were well.
+func explain(c *cobra.Command) {
+	subs := c.Commands()
+	for _, s := range subs {
+		explain(s)
+	}
+	use := strings.TrimSuffix(c.CommandPath(), c.Name()) + c.Use
+	for _, s := range subs {
+		if !s.Hidden {
+			use += ", or " + s.CommandPath()
+		}
+	}
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if check(cmd, args) == nil {
+				return nil
+			}
+			found := "no arguments"
+			if len(args) > 0 {
+				found = "arguments " + strings.Join(args, " ")
+			}
+			return &diag.Error{Place: cmd.Name(), Found: found, Wanted: use, Fix: cmd.CommandPath() + " --help says more"}
+		}
+	}
+	if c.RunE == nil && len(subs) > 0 {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			var names []string
+			for _, s := range subs {
+				if !s.Hidden {
+					names = append(names, s.Name())
+				}
+			}
+			return &diag.Error{Place: cmd.Name(), Found: "unknown command " + strconv.Quote(args[0]), Wanted: "one of " + strings.Join(names, ", ")}
+		}
+	}
 }
 
 // show prints v as JSON where asked for, and by text otherwise.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"text/tabwriter"
@@ -36,14 +37,16 @@ func (a *app) compile() *cobra.Command {
 		Example: "  nasc compile net.onnx --target cpu-int8 --calib images:labels.tsv[0:100] --eval images:labels.tsv[100:] -o net.nasc",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.compileNumbers(cmd, &o, disable); err != nil {
+				return err
+			}
 			debug.SetGCPercent(50) // calibration makes much short-lived memory: a smaller peak for some time
 			m, err := nasc.Open(args[0], shapes.sets)
 			if err != nil {
 				return err
 			}
 			defer m.Close()
-			pictures := strings.HasPrefix(o.Calib, "images") || strings.HasPrefix(o.Eval, "images") || strings.HasPrefix(o.Calib, "cifar") || strings.HasPrefix(o.Eval, "cifar")
-			if o.Preprocess, err = pre.apply(a, m.Manifest.Preprocess, pictures); err != nil {
+			if o.Preprocess, err = pre.apply(a, m.Manifest.Preprocess, pictureData(o.Calib) || pictureData(o.Eval)); err != nil {
 				return err
 			}
 			if o.Policy, err = readPolicy(policy); err != nil {
@@ -82,6 +85,9 @@ func (a *app) compile() *cobra.Command {
 				if err := writable(f[0], f[1]); err != nil {
 					return err
 				}
+			}
+			if err := nascName("-o", o.Out); err != nil {
+				return err
 			}
 			r, err := nasc.Compile(cmd.Context(), m, o)
 			finish()
@@ -125,6 +131,54 @@ func (a *app) compile() *cobra.Command {
 	f.BoolVar(&verifyEach, "verify-each", false, "run the interpreter before and after each pass")
 	f.StringVar(&report, "report", "", "write a page with graph, errors and times here")
 	return c
+}
+
+// calibrating are the flags that say how a float model becomes int8.
+var calibrating = []string{"calib", "policy", "max-drop", "method", "rounding", "smooth", "activations"}
+
+// compileNumbers refuses values that cannot be meant, and says which flags a
+// target has no use of.
+func (a *app) compileNumbers(cmd *cobra.Command, o *nasc.CompileOptions, disable []string) error {
+	switch {
+	case o.Threads < 1:
+		return &diag.Error{Place: "--threads", Found: fmt.Sprint(o.Threads), Wanted: "1 or more"}
+	case !(o.MaxDrop >= 0 && o.MaxDrop <= 100):
+		return &diag.Error{Place: "--max-drop", Found: fmt.Sprint(o.MaxDrop), Wanted: "points of top-1, 0 (off) to 100"}
+	}
+	for _, name := range disable {
+		if passes.Lookup(name) == nil {
+			return &diag.Error{Place: "--disable-pass", Found: name, Wanted: "one of the default pipeline: " + passNames(passes.Default())}
+		}
+	}
+	if base, _ := backends.SplitName(o.Target); strings.HasSuffix(base, "int8") {
+		return nil
+	}
+	var idle []string
+	for _, name := range calibrating {
+		if cmd.Flags().Changed(name) {
+			idle = append(idle, "--"+name)
+		}
+	}
+	if len(idle) > 0 {
+		a.note("note: without effect on %s, which keeps the model's type: %s", o.Target, strings.Join(idle, ", "))
+	}
+	return nil
+}
+
+func passNames(list []passes.Pass) string {
+	var names []string
+	for _, p := range list {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// nascName refuses a name by which the file could not be opened again.
+func nascName(flag, path string) error {
+	if path == "" || strings.EqualFold(filepath.Ext(path), ".nasc") {
+		return nil
+	}
+	return &diag.Error{Place: flag + " " + path, Found: fmt.Sprintf("a name that ends in %q", filepath.Ext(path)), Wanted: "one that ends in .nasc: commands tell files apart by it"}
 }
 
 // readTables reads tables of one device into one: the rows of the first of each
@@ -207,9 +261,11 @@ func compileText(w io.Writer, m *nasc.Model, r *nasc.Result) {
 			where = "by the " + r.Manifest.Notes["tune.by"]
 		}
 		fmt.Fprintf(w, "tuned: %d of %d layers int8, where it measured faster %s\n", len(r.Tuned)-kept, len(r.Tuned), where)
-		if n := len(r.Kernels); n > 0 {
-			fmt.Fprintf(w, "tuned: %d layers by other kernels than the engine's own choice, %.4f ms instead of %.4f; kept for this processor\n", n, r.KernelsMS, r.OwnKernelsMS)
-		}
+	}
+	if n := len(r.Kernels); n > 0 {
+		fmt.Fprintf(w, "tuned: %d layers by other kernels than the engine's own choice, %.4f ms instead of %.4f; kept for this processor\n", n, r.KernelsMS, r.OwnKernelsMS)
+	} else if r.KernelsTuned {
+		fmt.Fprintln(w, "tuned: no kernel measured faster here than the engine's own choice")
 	}
 	if r.Quant != nil {
 		for _, n := range r.Quant.Notes {

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
@@ -15,6 +18,13 @@ import (
 )
 
 func dirOf(path string) string { return filepath.Dir(path) }
+
+// pictureData says whether DATA gives pictures, which preprocessing makes inputs
+// of; .npy files and the digits enter as they are.
+func pictureData(arg string) bool {
+	kind, _, _ := strings.Cut(arg, ":")
+	return slices.Contains([]string{"images", "cifar10", "mnist", "m2k", "m2k-test", "idx"}, kind)
+}
 
 // ready opens a model and brings it to the form that targets take.
 func ready(cmd *cobra.Command, path string, shapes []map[string]ir.Shape) (*nasc.Model, error) {
@@ -46,6 +56,18 @@ func targetOf(flag string, m *nasc.Model) string {
 	return "cpu-f32"
 }
 
+// noteType says where a model does not compute in the type that the target is
+// named after: its figures would be taken for the other type's.
+func (a *app) noteType(path string, m *nasc.Model, target string) {
+	base, _ := backends.SplitName(target)
+	switch int8 := strings.HasSuffix(base, "int8"); {
+	case int8 && !nasc.Quantized(m.Graph()):
+		a.note("note: %s is a float model: %s runs it in f32; nasc compile makes an int8 one", path, target)
+	case base == "cpu-f32" && nasc.Quantized(m.Graph()):
+		a.note("note: %s is quantized: %s runs it in int8; for f32 take the model that it was compiled from", path, target)
+	}
+}
+
 func (a *app) eval() *cobra.Command {
 	var (
 		arg, target string
@@ -63,7 +85,7 @@ func (a *app) eval() *cobra.Command {
 				return err
 			}
 			defer m.Close()
-			pp, err := pre.apply(a, m.Manifest.Preprocess, true)
+			pp, err := pre.apply(a, m.Manifest.Preprocess, pictureData(arg))
 			if err != nil {
 				return err
 			}
@@ -75,8 +97,10 @@ func (a *app) eval() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			name := targetOf(target, m)
+			a.noteType(args[0], m, name)
 			update, finish := a.progress()
-			r, err := nasc.Evaluate(cmd.Context(), m.Graph(), targetOf(target, m), f, false, func(d, n int) { update("evaluate", d, n) })
+			r, err := nasc.Evaluate(cmd.Context(), m.Graph(), name, f, false, func(d, n int) { update("evaluate", d, n) })
 			finish()
 			if err != nil {
 				return err

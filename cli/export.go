@@ -62,13 +62,18 @@ func (a *app) export() *cobra.Command {
 			if out == "" {
 				return &diag.Error{Place: "-o", Found: "nothing", Wanted: "a path to write"}
 			}
+			if format != "go" { // which wants a new folder
+				if err := writable("-o", out); err != nil {
+					return err
+				}
+			}
 			m, err := ready(cmd, args[0], shapes.sets)
 			if err != nil {
 				return err
 			}
 			defer m.Close()
 			if len(m.Module.Graphs) > 1 {
-				return &diag.Error{Place: args[0], Found: fmt.Sprintf("%d sets of shapes", len(m.Module.Graphs)), Wanted: "one", Fix: "compile with one --shape for export"}
+				return &diag.Error{Place: args[0], Found: fmt.Sprintf("%d sets of shapes", len(m.Module.Graphs)), Wanted: "one", Fix: "choose one with --shape"}
 			}
 			if err := f(out, m.Graph()); err != nil {
 				return err

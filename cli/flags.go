@@ -20,7 +20,7 @@ import (
 type shapeFlag struct{ sets []map[string]ir.Shape }
 
 func (s *shapeFlag) flag(f *pflag.FlagSet) {
-	f.Var(s, "shape", "shape of an input, NAME=1x3x224x224 (N: any batch); a name given again starts another set of shapes in the same file")
+	f.Var(s, "shape", "shape of an input, NAME=1x3x224x224 (N: any batch); a name given again starts another set of shapes in the same file (of a .nasc file, which has its sets: the one to take)")
 }
 
 func (s *shapeFlag) String() string { return "" }

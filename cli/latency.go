@@ -41,6 +41,9 @@ func (a *app) latencyPredict() *cobra.Command {
 			if err := t.native(table); err != nil {
 				return err
 			}
+			if err := freeBatch(args[0], m.Graph(), t.batch); err != nil {
+				return err
+			}
 			e, g, err := nasc.Start(m.Graph(), t.target, t.batch, t.threads)
 			if err != nil {
 				return err

@@ -136,6 +136,9 @@ all is: after an interruption the same command goes on.`,
 				if err := suits(base, path, m); err != nil {
 					return err
 				}
+				if err := freeBatch(path, m.Graph(), t.batch); err != nil {
+					return err
+				}
 				g, err := ir.Specialize(m.Graph(), t.batch)
 				if err != nil {
 					return diag.At(path, err)

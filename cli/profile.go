@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,6 +46,9 @@ from DEVICE.csv.partial.`,
 				return &diag.Error{Place: "--ci", Found: fmt.Sprint(ci), Wanted: "a share between 0 and 1"}
 			case budget < 0:
 				return &diag.Error{Place: "--budget", Found: budget.String(), Wanted: "a time, such as 60s"}
+			}
+			if err := writable("-o", out); err != nil {
+				return err
 			}
 			t, isa, err := nasc.Target(target)
 			if err != nil {
@@ -132,6 +136,9 @@ func (a *app) profileSource(cmd *cobra.Command, base, target string, models, spa
 			return s, err
 		}
 		for _, g := range m.Module.Graphs {
+			if err := freeBatch(path, g, batch); err != nil {
+				return s, err
+			}
 			static, err := ir.Specialize(g, batch)
 			if err != nil {
 				return s, diag.At(path, err)
@@ -165,6 +172,19 @@ func (a *app) profileSource(cmd *cobra.Command, base, target string, models, spa
 	var err error
 	s.space, err = nasc.NewSpaceSource(cmd.Context(), list, target, batch, seed, most)
 	return s, err
+}
+
+// freeBatch refuses a batch for a model whose shapes are fixed: it would run as
+// it is, and be called a run of the batch.
+func freeBatch(path string, g *ir.Graph, batch int) error {
+	if batch <= 1 || !g.Static() {
+		return nil
+	}
+	var inputs []string
+	for _, v := range g.Inputs {
+		inputs = append(inputs, v.Name+" "+v.Type.String())
+	}
+	return &diag.Error{Place: "--batch", Found: fmt.Sprintf("%d for %s, whose shapes are fixed: %s", batch, path, strings.Join(inputs, ", ")), Wanted: "a model with a free first axis", Fix: "leave --batch out, or make the model with N there (compile --shape NAME=Nx…)"}
 }
 
 // suits refuses a model whose arithmetic is not the target's: its rows would

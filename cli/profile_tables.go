@@ -27,6 +27,9 @@ func (a *app) profileDiff() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if most < 0 {
+				return &diag.Error{Place: "--most", Found: fmt.Sprint(most), Wanted: "a number of rows, or 0 for all"}
+			}
 			d := x.Compare(y)
 			if most > 0 {
 				d.Rows = d.Rows[:min(most, len(d.Rows))]
@@ -43,6 +46,9 @@ func (a *app) profileDiff() *cobra.Command {
 					fmt.Fprintf(w, "%10.3f %10.3f µs  ×%.3f  %s%s\n", r.A, r.B, r.Ratio, r.Key, note)
 				}
 				fmt.Fprintf(w, "%d kernels in both (%d noisy), %d in %s alone, %d in %s alone\n", d.Both, d.Noisy, d.OnlyA, args[0], d.OnlyB, args[1])
+				if d.Both == 0 { // nothing to compare is not "no difference"
+					return
+				}
 				fmt.Fprintf(w, "the median row takes ×%.4f; the median difference is %.2f %%; %.1f %% of rows are within 3 %%\n", d.Median, 100*d.Typical, 100*d.Within3)
 			})
 		},

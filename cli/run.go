@@ -32,6 +32,9 @@ func (a *app) run() *cobra.Command {
 		Use: "run FILE --input X", Short: "run a model on tensors or pictures", Args: cobra.ExactArgs(1),
 		Example: "  nasc run net.nasc --input cat.jpg --topk 5\n  nasc run net.nasc --input x=x.npy --output y.npy",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if threads < 1 || topk < 0 {
+				return &diag.Error{Place: "--threads, --topk", Found: fmt.Sprint(threads, ", ", topk), Wanted: "1 or more threads, 0 or more elements"}
+			}
 			if len(inputs) == 0 {
 				return &diag.Error{Place: "--input", Found: "nothing", Wanted: "an .npy file, a picture or a folder of pictures"}
 			}
@@ -43,7 +46,9 @@ func (a *app) run() *cobra.Command {
 				return err
 			}
 			defer m.Close()
-			rm, err := runtime.FromModule(m.Module, runtime.Target(engineOf(targetOf(target, m))), runtime.Threads(threads))
+			name := engineOf(targetOf(target, m))
+			a.noteType(args[0], m, name)
+			rm, err := runtime.FromModule(m.Module, runtime.Target(name), runtime.Threads(threads))
 			if err != nil {
 				return err
 			}
@@ -59,8 +64,13 @@ func (a *app) run() *cobra.Command {
 			if len(jobs) > 1 && len(outputs) > 0 {
 				return &diag.Error{Place: "--output", Found: fmt.Sprintf("%d pictures", len(jobs)), Wanted: "one input"}
 			}
+			places, err := outputPlaces(outputs, rm.Outputs())
+			if err != nil {
+				return err
+			}
 			var all []runOutput
 			for _, j := range jobs {
+				a.noteNotFinite(j)
 				out, err := rm.NewOutputs(j.in)
 				if err != nil {
 					return err
@@ -68,8 +78,10 @@ func (a *app) run() *cobra.Command {
 				if err := rm.Run(cmd.Context(), j.in, out); err != nil {
 					return err
 				}
-				if err := writeOutputs(outputs, rm.Outputs(), out); err != nil {
-					return err
+				for path, i := range places {
+					if err := npy.Write(path, out[i]); err != nil {
+						return err
+					}
 				}
 				all = append(all, describe(j.name, rm.Outputs(), out, topk, m.Manifest.Labels))
 			}
@@ -88,6 +100,21 @@ func (a *app) run() *cobra.Command {
 	f.IntVar(&threads, "threads", 1, "threads of one run")
 	pre.flags(f)
 	return c
+}
+
+// noteNotFinite says where inputs are no numbers: int8 makes some of them.
+func (a *app) noteNotFinite(j job) {
+	for _, t := range j.in {
+		bad := 0
+		for i := range t.Len() {
+			if x := t.At(i); math.IsNaN(x) || math.IsInf(x, 0) {
+				bad++
+			}
+		}
+		if bad > 0 {
+			a.note("note: %s: %d of %d elements are NaN or infinite", j.name, bad, t.Len())
+		}
+	}
 }
 
 // engineOf maps a file's target to the one that the runtime has for it.
@@ -117,6 +144,9 @@ func readInputs(args []string, m *nasc.Model, pp *nascfile.Preprocess) ([]job, e
 				return nil, &diag.Error{Place: "--input " + arg, Found: "no name", Wanted: "NAME=" + arg + " with one of " + names(ins)}
 			}
 			name, path = ins[0].Name, arg
+		}
+		if _, twice := named[name]; twice {
+			return nil, &diag.Error{Place: "--input " + arg, Found: "a second one for " + name, Wanted: "one file for each input"}
 		}
 		named[name] = path
 	}
@@ -200,7 +230,10 @@ func pictures(path string, dir bool, ins []*ir.Value, pp *nascfile.Preprocess) (
 // batched checks a tensor against an input, which may be one of several sets
 // of shapes: the runtime chooses. A missing batch axis is added.
 func batched(t *ir.Tensor, v *ir.Value, m *nasc.Model) (*ir.Tensor, error) {
-	t = t.Converted(v.Type.DType)
+	t, err := data.Convert(t, v.Type.DType)
+	if err != nil {
+		return nil, err
+	}
 	var forms []string
 	for _, g := range m.Module.Graphs {
 		for _, w := range g.Inputs {
@@ -228,7 +261,9 @@ func batched(t *ir.Tensor, v *ir.Value, m *nasc.Model) (*ir.Tensor, error) {
 	return nil, &diag.Error{Found: "a tensor of shape " + t.Shape.String(), Wanted: strings.Join(forms, " or "), Fix: "these are the shapes the model was compiled for"}
 }
 
-func writeOutputs(args []string, infos []runtime.Info, out []*ir.Tensor) error {
+// outputPlaces gives the output that goes to each file, before anything runs.
+func outputPlaces(args []string, infos []runtime.Info) (map[string]int, error) {
+	places := map[string]int{}
 	for _, arg := range args {
 		name, path, ok := strings.Cut(arg, "=")
 		at := 0
@@ -244,14 +279,18 @@ func writeOutputs(args []string, infos []runtime.Info, out []*ir.Tensor) error {
 				have = append(have, o.Name)
 			}
 			if at < 0 {
-				return &diag.Error{Place: "--output " + arg, Found: "no output " + name, Wanted: "one of " + strings.Join(have, ", ")}
+				return nil, &diag.Error{Place: "--output " + arg, Found: "no output " + name, Wanted: "one of " + strings.Join(have, ", ")}
 			}
 		}
-		if err := npy.Write(path, out[at]); err != nil {
-			return err
+		if _, twice := places[path]; twice {
+			return nil, &diag.Error{Place: "--output " + arg, Found: "a file that is given twice", Wanted: "a file for each output"}
 		}
+		if err := writable("--output", path); err != nil {
+			return nil, err
+		}
+		places[path] = at
 	}
-	return nil
+	return places, nil
 }
 
 type runOutput struct {
@@ -272,9 +311,10 @@ type outputInfo struct {
 }
 
 type topEntry struct {
-	Index int     `json:"index"`
-	Value float64 `json:"value"`
-	Label string  `json:"label,omitempty"`
+	Sample int     `json:"sample,omitempty"` // of a batch
+	Index  int     `json:"index"`
+	Value  float64 `json:"value"`
+	Label  string  `json:"label,omitempty"`
 }
 
 func describe(name string, infos []runtime.Info, out []*ir.Tensor, topk int, labels []string) runOutput {
@@ -295,30 +335,49 @@ func describe(name string, infos []runtime.Info, out []*ir.Tensor, topk int, lab
 		r.Outputs = append(r.Outputs, o)
 	}
 	if topk > 0 && len(out) > 0 {
-		t := out[0]
-		order := make([]int, t.Len())
-		for i := range order {
-			order[i] = i
+		samples := 1 // each of a batch has its own greatest elements
+		if d := infos[0].Shape; len(d) > 1 && d[0] == runtime.Batch {
+			samples = out[0].Shape[0]
 		}
-		sort.SliceStable(order, func(i, j int) bool { return t.At(order[i]) > t.At(order[j]) })
-		for _, i := range order[:min(topk, len(order))] {
-			e := topEntry{Index: i, Value: t.At(i)}
-			if math.IsNaN(e.Value) || math.IsInf(e.Value, 0) {
-				break // no order among such outputs
-			}
-			if i < len(labels) {
-				e.Label = labels[i]
-			}
-			r.Top = append(r.Top, e)
+		for i := range samples {
+			r.Top = append(r.Top, greatest(out[0], i, samples, topk, labels)...)
 		}
 	}
 	return r
 }
 
+// greatest lists the k greatest elements of one of the samples in a tensor.
+func greatest(t *ir.Tensor, sample, samples, k int, labels []string) []topEntry {
+	n := t.Len() / samples
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	at := func(i int) float64 { return t.At(sample*n + i) }
+	sort.SliceStable(order, func(i, j int) bool { return at(order[i]) > at(order[j]) })
+	var top []topEntry
+	for _, i := range order[:min(k, n)] {
+		e := topEntry{Sample: sample, Index: i, Value: at(i)}
+		if math.IsNaN(e.Value) || math.IsInf(e.Value, 0) {
+			break // no order among such outputs
+		}
+		if i < len(labels) {
+			e.Label = labels[i]
+		}
+		top = append(top, e)
+	}
+	return top
+}
+
 func (r runOutput) text(w io.Writer, topk int) {
 	if topk > 0 {
 		fmt.Fprintf(w, "%s\n", r.Input)
+		sample := 0
 		for _, e := range r.Top {
+			if e.Sample != sample {
+				sample = e.Sample
+				fmt.Fprintf(w, "%s, sample %d\n", r.Input, sample)
+			}
 			fmt.Fprintf(w, "  %6d  %10.5f  %s\n", e.Index, e.Value, e.Label)
 		}
 		return

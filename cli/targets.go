@@ -34,10 +34,15 @@ func (a *app) targets() *cobra.Command {
 			for _, l := range isa.Available() {
 				levels = append(levels, l.String())
 			}
+			taken, err := isa.Best() // NASC_ISA may say otherwise than the list
+			if err != nil {
+				return err
+			}
 			v := struct {
 				Targets []row    `json:"targets"`
 				ISA     []string `json:"isa"`
-			}{rows, levels}
+				Taken   string   `json:"isa_taken"`
+			}{rows, levels, taken.String()}
 			return a.show(v, func(w io.Writer) {
 				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 				for _, r := range rows {
@@ -48,7 +53,7 @@ func (a *app) targets() *cobra.Command {
 					fmt.Fprintf(t, "%s\t%s\t%s\n", r.Name, r.Doc, state)
 				}
 				t.Flush()
-				fmt.Fprintf(w, "instruction sets of cpu-int8 and cpu-f32 here: %s (the first is taken; NASC_ISA or cpu-int8@%s chooses)\n", strings.Join(levels, ", "), levels[len(levels)-1])
+				fmt.Fprintf(w, "instruction sets of cpu-int8 and cpu-f32 here: %s (%s is taken; NASC_ISA or cpu-int8@%s chooses)\n", strings.Join(levels, ", "), taken, levels[len(levels)-1])
 			})
 		},
 	}

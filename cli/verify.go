@@ -29,8 +29,22 @@ func (a *app) verify() *cobra.Command {
 		Use: "verify A [B]", Short: "do two models compute the same, or one model on several targets?", Args: cobra.RangeArgs(1, 2),
 		Example: "  nasc verify net.onnx net.nasc --data digits[1200:1300]\n  nasc verify net.nasc --targets reference,cpu-int8@vnni,cpu-int8@avx2,cpu-int8@portable,xla-cpu-int8 --bit-equal",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("max-abs") && !(maxAbs >= 0) {
+				return &diag.Error{Place: "--max-abs", Found: fmt.Sprint(maxAbs), Wanted: "0 or more"}
+			}
 			if len(args) == 2 && targets != "" || len(args) == 1 && targets == "" {
 				return &diag.Error{Place: "verify", Found: "what to compare is not clear", Wanted: "two models, or one with --targets a,b,…"}
+			}
+			var list []string
+			if targets != "" {
+				if list = strings.Split(targets, ","); len(list) < 2 {
+					return &diag.Error{Place: "--targets", Found: targets, Wanted: "two or more"}
+				}
+			}
+			for _, name := range list {
+				if _, _, err := nasc.Target(name); err != nil {
+					return err
+				}
 			}
 			m, err := ready(cmd, args[0], shapes.sets)
 			if err != nil {
@@ -44,7 +58,7 @@ func (a *app) verify() *cobra.Command {
 					return err
 				}
 			} else {
-				pp, err := pre.apply(a, m.Manifest.Preprocess, true)
+				pp, err := pre.apply(a, m.Manifest.Preprocess, pictureData(arg))
 				if err != nil {
 					return err
 				}
@@ -63,16 +77,15 @@ func (a *app) verify() *cobra.Command {
 					return err
 				}
 				defer b.Close()
+				if arg == "" && nasc.Quantized(g) != nasc.Quantized(b.Graph()) {
+					a.note("note: random inputs may lie outside of what calibration saw, where int8 clips; --data compares on real ones")
+				}
 				d, err := nasc.VerifyModels(cmd.Context(), g, b.Graph(), targetOf("", m), targetOf("", b), s)
 				if err != nil {
 					return err
 				}
 				rows = []nasc.Compared{{Target: args[1], Difference: d}}
 			} else {
-				list := strings.Split(targets, ",")
-				if len(list) < 2 {
-					return &diag.Error{Place: "--targets", Found: targets, Wanted: "two or more"}
-				}
 				update, finish := a.progress()
 				rows, err = nasc.VerifyTargets(cmd.Context(), g, list, s, update)
 				finish()

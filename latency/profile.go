@@ -99,16 +99,14 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	}
 	anchor, err := newAnchor(still, o.Compile)
 	if err != nil {
-		_ = j.f.Close()
-		return nil, err
+		return nil, errors.Join(err, j.stop(ctx))
 	}
 	defer anchor.close()
 	var hand *handover
 	if isolated(o.Target) {
 		h, err := newHandover(ctx, o)
 		if err != nil {
-			_ = j.f.Close()
-			return nil, err
+			return nil, errors.Join(err, j.stop(ctx))
 		}
 		hand = &h
 	}
@@ -121,7 +119,7 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	m := &measure{o: o, anchor: anchor, crowd: crowd, handover: hand, clock: clock, j: j, hold: hold}
 	m.progress = func(done float64) { o.Progress(int(1000*done/float64(src.Len())), 1000) }
 	if err := m.inTurns(ctx, src, begun); err != nil {
-		return nil, errors.Join(err, hold.flush(), j.f.Close()) // what is written stays for the next run
+		return nil, errors.Join(err, hold.flush(), j.stop(ctx)) // what is written stays for the next run
 	}
 	o.Progress(1000, 1000)
 	if err := hold.flush(); err != nil {

@@ -2,6 +2,7 @@ package latency
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -275,16 +276,22 @@ func Read(path string) (*Table, error) {
 // Foreign says in which decisive facts a table differs from a device; nil when
 // it may speak for it.
 func (t *Table) Foreign(here []Fact) error {
+	diffs := t.differs(here)
+	if len(diffs) == 0 {
+		return nil
+	}
+	return &diag.Error{Place: "latency table", Found: "it is of another device or version: " + strings.Join(diffs, "; "), Fix: "profile this device, or say --allow-foreign"}
+}
+
+// differs lists the decisive facts in which a table is not as here.
+func (t *Table) differs(here []Fact) []string {
 	var diffs []string
 	for _, name := range decisive {
 		if a, b := t.Fact(name), factOf(here, name); a != b {
 			diffs = append(diffs, fmt.Sprintf("%s %q, here %q", name, a, b))
 		}
 	}
-	if len(diffs) == 0 {
-		return nil
-	}
-	return &diag.Error{Place: "latency table", Found: "it is of another device or version: " + strings.Join(diffs, "; "), Fix: "profile this device, or say --allow-foreign"}
+	return diffs
 }
 
 // journal is a table being measured: rows are appended to FILE.partial, which
@@ -301,6 +308,11 @@ func openJournal(path string, facts []Fact) (*journal, error) {
 	if _, err := os.Stat(part); errors.Is(err, fs.ErrNotExist) {
 		start := header(facts)
 		if old, err := os.ReadFile(path); err == nil {
+			if t, _, err := read(path, false); err != nil {
+				return nil, err
+			} else if err := t.goesOn(path, facts); err != nil {
+				return nil, err
+			}
 			start = old
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, diag.At(path, err)
@@ -317,8 +329,8 @@ func openJournal(path string, facts []Fact) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.Foreign(facts); err != nil {
-		return nil, diag.At(part, &diag.Error{Found: err.Error(), Fix: "remove it or choose another file"})
+	if err := t.goesOn(part, facts); err != nil {
+		return nil, err
 	}
 	f, err := os.OpenFile(part, os.O_RDWR, 0)
 	if err != nil {
@@ -333,6 +345,14 @@ func openJournal(path string, facts []Fact) (*journal, error) {
 	return &journal{path: path, f: f, table: t}, nil
 }
 
+// goesOn refuses to measure into a table of other facts.
+func (t *Table) goesOn(path string, facts []Fact) error {
+	if diffs := t.differs(facts); len(diffs) > 0 {
+		return &diag.Error{Place: path, Found: "a table of another device or version: " + strings.Join(diffs, "; "), Wanted: "one to go on with", Fix: "choose another file, or remove this one"}
+	}
+	return nil
+}
+
 // append writes one row: wholly, or what is torn is dropped when read.
 func (j *journal) append(r Row) error {
 	if _, twice := j.table.Find(r.Key); twice {
@@ -342,6 +362,16 @@ func (j *journal) append(r Row) error {
 		return diag.At(j.f.Name(), err)
 	}
 	return j.table.add(r)
+}
+
+// stop leaves the partial table, but for an empty one that a mistake began:
+// it would stand in the way of the next profile into the file.
+func (j *journal) stop(ctx context.Context) error {
+	err := j.f.Close()
+	if ctx.Err() == nil && len(j.table.Rows)+len(j.table.Nets) == 0 {
+		err = errors.Join(err, os.Remove(j.path+".partial"))
+	}
+	return err
 }
 
 // finish makes the partial table the table.

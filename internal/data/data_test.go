@@ -316,3 +316,27 @@ func TestErrors(t *testing.T) {
 		t.Errorf("a cut picture: %v", err)
 	}
 }
+
+// A number that an integer input does not hold is refused, not cut off.
+func TestConvertKeepsNumbers(t *testing.T) {
+	for _, c := range []struct {
+		to   ir.DType
+		x    float32
+		fail string
+	}{
+		{ir.I64, -3, ""},
+		{ir.I64, 1.5, "element 0 is 1.5; wanted whole numbers that i64 holds"},
+		{ir.U8, 300, "element 0 is 300; wanted whole numbers that u8 holds"},
+		{ir.U8, -1, "element 0 is -1"},
+		{ir.F32, 0.5, ""},
+		{ir.F64, 0.1, ""},
+	} {
+		y, err := Convert(ir.From([]float32{c.x}, 1), c.to)
+		switch {
+		case c.fail == "" && (err != nil || y.DType != c.to || y.At(0) != float64(c.x)):
+			t.Errorf("%v as %v: %v, %v", c.x, c.to, y, err)
+		case c.fail != "" && (err == nil || !strings.Contains(err.Error(), c.fail)):
+			t.Errorf("%v as %v: %v", c.x, c.to, err)
+		}
+	}
+}

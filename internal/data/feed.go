@@ -84,14 +84,36 @@ func (f *Feed) Labelled(i int) ([]*ir.Tensor, int, error) {
 // channel may come without its channel axis, or with it on the other side.
 func Fit(t *ir.Tensor, v *ir.Value) (*ir.Tensor, error) {
 	want := v.Type.Shape.With(1)
-	t = t.Converted(v.Type.DType)
+	t, err := Convert(t, v.Type.DType)
+	if err != nil {
+		return nil, err
+	}
 	if t.Shape.Equal(want) {
 		return t, nil
 	}
 	if squeezed(t.Shape).Equal(squeezed(want)) {
 		return t.Reshaped(want...), nil
 	}
-	return nil, &diag.Error{Found: "a sample of shape " + t.Shape.String(), Wanted: v.Type.Shape.String()}
+	e := &diag.Error{Found: "a sample of shape " + t.Shape.String(), Wanted: v.Type.Shape.String()}
+	if n := want[:min(1, len(want))].Elems(); n > 1 && n*t.Len() == want.Elems() {
+		e.Fix = fmt.Sprintf("the model takes %d samples at once, always: make it with a free first axis (N)", n)
+	}
+	return nil, e
+}
+
+// Convert brings a tensor to another element type. Floats are rounded to a
+// narrower one; a number that an integer type does not hold is refused.
+func Convert(t *ir.Tensor, d ir.DType) (*ir.Tensor, error) {
+	out := t.Converted(d)
+	if !d.IsInt() || out == t {
+		return out, nil
+	}
+	for i := range t.Len() {
+		if x := t.At(i); out.At(i) != x {
+			return nil, &diag.Error{Found: fmt.Sprintf("element %d is %v", i, x), Wanted: "whole numbers that " + d.String() + " holds", Fix: "convert them as the model's inputs are meant"}
+		}
+	}
+	return out, nil
 }
 
 // squeezed drops extents of 1.

@@ -297,7 +297,9 @@ func openNPY(path string) (Source, error) {
 			if err != nil {
 				return nil, err
 			}
-			s.labels = t
+			if s.labels, err = Convert(t, ir.I64); err != nil {
+				return nil, diag.At(file, err)
+			}
 			continue
 		}
 		f, h, err := npy.Open(file)
@@ -317,7 +319,7 @@ func openNPY(path string) (Source, error) {
 		return nil, &diag.Error{Found: "labels alone", Wanted: "npy:X.npy,Y.npy"}
 	}
 	if s.labels != nil && s.labels.Len() != s.n {
-		return nil, &diag.Error{Found: fmt.Sprintf("%d labels for %d samples", s.labels.Len(), s.n)}
+		return nil, &diag.Error{Found: fmt.Sprintf("%d labels for %d samples", s.labels.Len(), s.n), Wanted: "one class number each"}
 	}
 	return s, nil
 }
