@@ -98,7 +98,7 @@ func (a *app) prune() *cobra.Command {
 	f.StringVar(&o.Criterion, "criterion", "l2", "what ranks channels: "+strings.Join(passes.Criteria, ", "))
 	f.StringVar(&o.Scope, "scope", "global", "what is ranked together: "+strings.Join(passes.Scopes, ", ")+" (groups of one width)")
 	f.BoolVar(&o.PerCost, "per-cost", false, "rank by score per cost (the default of taylor and hessian)")
-	f.BoolVar(&o.Correct, "correct", false, "fit each layer that is left to what it gave before, on --data, without labels")
+	f.BoolVar(&o.Correct, "correct", false, "fit each layer that is left to what it gave before, on --data, without labels: for what is not trained afterwards")
 	f.IntVar(&o.Round, "round", 0, "widths become multiples of this (0: any; for --target-latency the steps in which the device's time climbs, layer by layer)")
 	f.Float64Var(&o.Keep, "keep", 0.1, "the least share of every group of channels that stays")
 	f.BoolVar(&o.Inner, "inner", false, "leave channels that residual sums join: only the insides of blocks become narrower")
