@@ -110,9 +110,19 @@ func (f *finisher) apply(a *finishArgs, sums unsafe.Pointer, sumStep uintptr, ro
 	a.y, a.yStep = y, uintptr(step*f.out.bytes())
 	a.mult = unsafe.Pointer(&f.mult[c])
 	a.x2, a.x2Step = x2, uintptr(step)
+	t := f.table
+	if t != nil && t.short(cols, step) && rows*cols <= togetherBytes {
+		buf := togetherPool.Get().(*[togetherBytes]byte)
+		a.y, a.yStep = unsafe.Pointer(buf), uintptr(cols)
+		f.run(a)
+		t.whole(buf, rows*cols)
+		scatter(y, step, rows, cols, buf)
+		togetherPool.Put(buf)
+		return
+	}
 	f.run(a)
-	if f.table != nil {
-		f.table.rows(y, step, rows, cols)
+	if t != nil {
+		t.rows(y, step, rows, cols)
 	}
 }
 

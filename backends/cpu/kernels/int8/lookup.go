@@ -66,13 +66,16 @@ func newLookupTable(table *[256]uint8, signed bool, l isa.Level) *lookupTable {
 	return t
 }
 
+// short says whether no row has a whole vector, where those of many have.
+func (t *lookupTable) short(cols, step int) bool { return cols < t.vector && cols != step }
+
 // rows maps rows of cols bytes that lie step apart, in place.
 func (t *lookupTable) rows(y unsafe.Pointer, step, rows, cols int) {
 	switch {
 	case step == cols:
 		b := view[byte](y, rows*cols)
 		t.run(b, b, &t.table)
-	case cols < t.vector: // no row has a whole vector: those of many have
+	case t.short(cols, step):
 		t.together(y, step, rows, cols)
 	default:
 		for r := range rows {
@@ -87,31 +90,40 @@ const togetherBytes = 2048
 
 var togetherPool = sync.Pool{New: func() any { return new([togetherBytes]byte) }}
 
+// whole maps n bytes in whole vectors: what follows them is nobody's.
+func (t *lookupTable) whole(buf *[togetherBytes]byte, n int) {
+	b := buf[:min(togetherBytes, ceilDiv(n, t.vector)*t.vector)]
+	t.run(b, b, &t.table)
+}
+
 // together brings short rows beside each other, maps them and takes them back.
 func (t *lookupTable) together(y unsafe.Pointer, step, rows, cols int) {
 	buf := togetherPool.Get().(*[togetherBytes]byte)
-	for first, most := 0, togetherBytes/cols; first < rows; first += most {
-		n := min(most, rows-first)
-		at := unsafe.Add(y, first*step)
-		// The commonest width without a look at its length.
+	for most := togetherBytes / cols; rows > 0; rows -= most {
+		n := min(most, rows)
 		for r := range n {
-			if row := unsafe.Add(at, r*step); cols == 16 {
-				*(*[16]byte)(buf[16*r:]) = *(*[16]byte)(row)
-			} else {
-				move(buf[r*cols:(r+1)*cols], view[byte](row, cols))
-			}
+			move(buf[r*cols:(r+1)*cols], view[byte](unsafe.Add(y, r*step), cols))
 		}
-		b := buf[:min(togetherBytes, (n*cols+t.vector-1)/t.vector*t.vector)] // what follows the rows is nobody's
-		t.run(b, b, &t.table)
-		for r := range n {
-			if row := unsafe.Add(at, r*step); cols == 16 {
-				*(*[16]byte)(row) = *(*[16]byte)(buf[16*r:])
-			} else {
-				move(view[byte](row, cols), buf[r*cols:(r+1)*cols])
-			}
+		t.whole(buf, n*cols)
+		scatter(y, step, n, cols, buf)
+		if rows > most {
+			y = unsafe.Add(y, most*step)
 		}
 	}
 	togetherPool.Put(buf)
+}
+
+// scatter writes rows of cols bytes step apart.
+func scatter(y unsafe.Pointer, step, rows, cols int, buf *[togetherBytes]byte) {
+	if cols == 16 { // the commonest width, without a look at its length
+		for r := range rows {
+			*(*[16]byte)(unsafe.Add(y, r*step)) = *(*[16]byte)(buf[16*r:])
+		}
+		return
+	}
+	for r := range rows {
+		move(view[byte](unsafe.Add(y, r*step), cols), buf[r*cols:(r+1)*cols])
+	}
 }
 
 // lookupArgs is the argument block of the lookup kernels. gen/ knows this
