@@ -42,12 +42,22 @@ func (b *bench) train(ctx context.Context) error {
 		}
 		for seed := 1; seed <= seeds; seed++ {
 			t := task{fmt.Sprintf("%s epochs %d lr %g%s seed %d", what, b.epochs, b.lr, held, seed), func(ctx context.Context) (*run, error) {
-				return b.finetune(ctx, path, what, seed)
+				return b.finetune(ctx, path, what, seed, false)
 			}}
 			if compared {
 				first[seed-1] = append(first[seed-1], t)
 			} else {
 				last = append(last, t)
+			}
+		}
+	}
+	// Both sides' networks once more, with the whole one as teacher.
+	for _, what := range []string{"cifar-nasc-l2-0.50", "cifar-torch-l2-0.50"} {
+		for _, path := range b.models(what) {
+			for seed := 1; seed <= b.seeds; seed++ {
+				second = append(second, task{fmt.Sprintf("%s-distilled epochs %d lr %g%s seed %d", what, b.epochs, b.lr, held, seed), func(ctx context.Context) (*run, error) {
+					return b.finetune(ctx, path, what+"-distilled", seed, true)
+				}})
 			}
 		}
 	}
@@ -121,7 +131,7 @@ func (b *bench) recipe(seed int) train.Config {
 	return c
 }
 
-func (b *bench) finetune(ctx context.Context, path, what string, seed int) (*run, error) {
+func (b *bench) finetune(ctx context.Context, path, what string, seed int, taught bool) (*run, error) {
 	begun := time.Now()
 	o, err := open(ctx, path)
 	if err != nil {
@@ -136,7 +146,15 @@ func (b *bench) finetune(ctx context.Context, path, what string, seed int) (*run
 	if b.epochs == 0 {
 		g, err = o.recalibrated(ctx, "cifar10:"+b.cifar+"/train.bin.gz[0:200]")
 	} else {
-		g, err = o.trained(ctx, train, b.recipe(seed), nil)
+		var teacher *ir.Graph
+		if taught {
+			whole, err := open(ctx, b.cifarNet)
+			if err != nil {
+				return nil, err
+			}
+			teacher = whole.g
+		}
+		g, err = o.trained(ctx, train, b.recipe(seed), teacher)
 	}
 	if err != nil {
 		return nil, err
