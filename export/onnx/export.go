@@ -47,6 +47,10 @@ func Model(g *ir.Graph) (*onnxpb.ModelProto, error) {
 		e.vals[v] = &forms{asIs: name}
 		e.out.Input = append(e.out.Input, info(name, v.Type))
 	}
+	outputs := make([]string, len(g.Outputs)) // named before the nodes that make them
+	for i, v := range g.Outputs {
+		outputs[i] = e.unique(v.Name)
+	}
 	var errs diag.List
 	for _, n := range g.Nodes {
 		if err := e.node(n); err != nil {
@@ -59,11 +63,9 @@ func Model(g *ir.Graph) (*onnxpb.ModelProto, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	for _, v := range g.Outputs {
-		src := e.get(v)
-		name := e.unique(v.Name)
-		e.emit("Identity", name, nil, src)
-		e.out.Output = append(e.out.Output, info(name, v.Type))
+	for i, v := range g.Outputs {
+		e.emit("Identity", outputs[i], nil, e.get(v))
+		e.out.Output = append(e.out.Output, info(outputs[i], v.Type))
 	}
 	return &onnxpb.ModelProto{
 		IrVersion: proto.Int64(irVersion), ProducerName: proto.String("nasc"), Graph: e.out,

@@ -198,6 +198,15 @@ func TestSignatures(t *testing.T) {
 			}
 			return s
 		}
+		m, err := export.Model(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range g.Outputs { // a reader renames what is also an input, or given twice
+			if got := m.GetGraph().GetOutput()[i].GetName(); got != v.Name && v.Def != nil && slices.Index(g.Outputs, v) == i {
+				t.Errorf("seed %d: output %s is called %s in the file", seed, v.Name, got)
+			}
+		}
 		if a, b := form(g), form(back); !slices.Equal(a, b) {
 			t.Errorf("seed %d: wrote %v, read %v", seed, a, b)
 		}
