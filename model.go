@@ -80,7 +80,7 @@ func choose(m *ir.Module, shapes []map[string]ir.Shape) error {
 		i := slices.IndexFunc(m.Graphs, func(g *ir.Graph) bool {
 			n := 0
 			for _, v := range g.Inputs {
-				if s, ok := set[v.Name]; ok && s.Equal(v.Type.Shape) {
+				if s, ok := set[v.Name]; ok && s.With(1).Equal(v.Type.Shape.With(1)) { // 1 stands for any batch, too
 					n++
 				}
 			}

@@ -31,6 +31,9 @@ func (s *shapeFlag) Set(text string) error {
 	if i <= 0 {
 		return fmt.Errorf("found %q, wanted NAME=1x3x224x224", text)
 	}
+	if strings.Contains(text[:i], "=") && strings.Contains(text[:i], ",") {
+		return fmt.Errorf("found several inputs in %q, wanted one; give --shape once for each", text)
+	}
 	var shape ir.Shape
 	for part := range strings.SplitSeq(text[i+1:], "x") {
 		if part == "N" {

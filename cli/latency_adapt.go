@@ -37,6 +37,11 @@ B's own rows must do.`,
 				return &diag.Error{Place: "--space", Found: "nothing", Wanted: "spaces to draw networks of"}
 			case samples < 1 || threads < 1 || batch < 1:
 				return &diag.Error{Place: "--samples, --threads, --batch", Found: fmt.Sprint(samples, ", ", threads, ", ", batch), Wanted: "1 or more"}
+			case budget < 0:
+				return &diag.Error{Place: "--budget", Found: budget.String(), Wanted: "a time, such as 60s"}
+			}
+			if err := writable("-o", out); err != nil {
+				return err
 			}
 			from, err := latency.Read(table)
 			if err != nil {

@@ -96,7 +96,9 @@ all is: after an interruption the same command goes on.`,
 			case len(spaces)+len(models) == 0:
 				return &diag.Error{Place: "--space, --models", Found: "nothing", Wanted: "spaces to draw networks of, or models"}
 			case n < 1 || rounds < 1 || until < 0:
-				return &diag.Error{Place: "--n, --rounds", Found: fmt.Sprint(n, ", ", rounds), Wanted: "1 or more"}
+				return &diag.Error{Place: "--n, --rounds, --until", Found: fmt.Sprint(n, ", ", rounds, ", ", until), Wanted: "1 or more, 0 or more rounds until"}
+			case took <= 0:
+				return &diag.Error{Place: "--time", Found: took.String(), Wanted: "a time, such as 300ms"}
 			}
 			table, err := t.open()
 			if err != nil {
@@ -160,6 +162,9 @@ all is: after an interruption the same command goes on.`,
 				a.note("%d rounds are measured: without --until the same command goes on and compares", min(until, 2*rounds))
 				return nil
 			}
+			if len(v.Networks) == 0 {
+				return &diag.Error{Place: "--space", Found: "no network that the table has not measured as a whole", Wanted: "spaces with further networks, or --models"}
+			}
 			if report != "" {
 				if err := writeLatencyReport(report, t.table, table, v); err != nil {
 					return err
@@ -191,7 +196,7 @@ func knownNets(path, target string, threads int) ([]nasc.ValidNet, error) {
 	}
 	var v nasc.Validation
 	if err := json.Unmarshal(data, &v); err != nil {
-		return nil, diag.At(path, err)
+		return nil, &diag.Error{Place: path, Err: err, Wanted: "what nasc latency validate --json printed"}
 	}
 	if v.Target != target || v.Threads != threads || len(v.Networks) == 0 {
 		return nil, &diag.Error{Place: path, Found: fmt.Sprintf("%d networks of %s, threads: %d", len(v.Networks), v.Target, v.Threads), Wanted: fmt.Sprintf("networks of %s, threads: %d", target, threads), Fix: "give what nasc latency validate --json printed"}
