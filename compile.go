@@ -249,6 +249,11 @@ func (o *CompileOptions) quantize(ctx context.Context, m *Model, g *ir.Graph, ma
 	if a := o.Activations; a != "" && a != "static" && a != "dynamic" {
 		return nil, &diag.Error{Place: "--activations", Found: fmt.Sprintf("%q", a), Wanted: "static or dynamic"}
 	}
+	if o.Table != nil { // what it lacks of the float layers shows before calibration
+		if _, _, err := o.lookUp(g, floatTarget(o.Target), max(1, o.Threads)); err != nil {
+			return nil, diag.At("--table", err)
+		}
+	}
 	q := passes.QuantizeOptions{
 		Method: quant.Method(o.Method), Rounding: passes.Rounding(o.Rounding), Smooth: o.Smooth,
 		Dynamic: o.Activations == "dynamic",

@@ -2,6 +2,7 @@ package nasc
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -140,7 +141,7 @@ func Evaluate(ctx context.Context, g *ir.Graph, target string, s Samples, keep b
 	defer e.Close()
 	r := &Score{N: s.Len()}
 	right := 0
-	err = Each(ctx, e, static, s, progress, func(_, class int, out []*ir.Tensor) error {
+	err = Each(ctx, e, static, s, progress, func(i, class int, out []*ir.Tensor) error {
 		y := out[0]
 		if keep {
 			r.Outputs = append(r.Outputs, y)
@@ -149,7 +150,7 @@ func Evaluate(ctx context.Context, g *ir.Graph, target string, s Samples, keep b
 			return nil
 		}
 		if class >= y.Len() {
-			return &diag.Error{Place: "data", Found: "a class beyond the model's outputs", Wanted: "classes below the number of outputs", Fix: "check that data and model belong together"}
+			return &diag.Error{Place: "data", Found: fmt.Sprintf("class %d of sample %d", class, i), Wanted: fmt.Sprintf("classes below %d, the number of the model's outputs", y.Len()), Fix: "check that data and model belong together"}
 		}
 		r.Labels++
 		if ArgMax(y) == class {

@@ -69,6 +69,9 @@ func Open(path string, shapes []map[string]ir.Shape) (*Model, error) {
 	case ".toml":
 		return openArch(path, shapes)
 	default:
+		if ext == "" {
+			return nil, &diag.Error{Place: path, Found: "a name without an ending", Wanted: ".onnx, .toml or .nasc"}
+		}
 		return nil, &diag.Error{Place: path, Found: "a file of type " + ext, Wanted: ".onnx, .toml or .nasc"}
 	}
 }

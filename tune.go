@@ -48,11 +48,7 @@ func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes
 	if err != nil {
 		return nil, err
 	}
-	float := "cpu-f32"
-	if _, isa := backends.SplitName(o.Target); isa != "" {
-		float += "@" + isa
-	}
-	b, err := layers(ctx, f32, float, threads, o.Progress)
+	b, err := layers(ctx, f32, floatTarget(o.Target), threads, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +100,14 @@ func (o *CompileOptions) tune(ctx context.Context, f32, int8 *ir.Graph, q passes
 		}
 	}
 	return best, nil
+}
+
+// floatTarget is the float engine with the kernels of an int8 target.
+func floatTarget(int8 string) string {
+	if _, isa := backends.SplitName(int8); isa != "" {
+		return "cpu-f32@" + isa
+	}
+	return "cpu-f32"
 }
 
 // factOf names the CPU of a fingerprint.

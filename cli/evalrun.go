@@ -89,6 +89,9 @@ func (a *app) eval() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !pictureData(arg) {
+				pre.noteRaw(a, arg)
+			}
 			s, err := data.Open(arg)
 			if err != nil {
 				return err

@@ -70,9 +70,20 @@ func (p *preFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&p.crop, "crop", "", "HxW cut from the centre")
 }
 
+// noteRaw says that preprocessing was asked for where no picture comes.
+func (p *preFlags) noteRaw(a *app, raw string) {
+	if p.given() {
+		a.note("note: preprocessing is for pictures: %s enters as it is", raw)
+	}
+}
+
+func (p *preFlags) given() bool {
+	return p.file != "" || p.mean != nil || p.std != nil || p.resize != 0 || p.crop != ""
+}
+
 // apply changes what the model's file said, or what was assumed.
 func (p *preFlags) apply(a *app, pp *nascfile.Preprocess, asked bool) (*nascfile.Preprocess, error) {
-	if p.file == "" && p.mean == nil && p.std == nil && p.resize == 0 && p.crop == "" {
+	if !p.given() {
 		if pp != nil && pp.Assumed && asked {
 			a.note("assumed for pictures: %s, resize %s, crop %dx%d, (x/255 - %v)/%v; --preprocess or --mean, --std, --resize, --crop say otherwise", strings.ToUpper(pp.Order), resizeText(pp.Resize), pp.Height, pp.Width, pp.Mean, pp.Std)
 		}
@@ -102,7 +113,11 @@ func (p *preFlags) apply(a *app, pp *nascfile.Preprocess, asked bool) (*nascfile
 		q.Resize = p.resize
 	}
 	if p.crop != "" {
-		if _, err := fmt.Sscanf(p.crop, "%dx%d", &q.Height, &q.Width); err != nil || q.Height < 1 || q.Width < 1 {
+		h, w, _ := strings.Cut(p.crop, "x")
+		var err, other error
+		q.Height, err = strconv.Atoi(h)
+		q.Width, other = strconv.Atoi(w)
+		if err != nil || other != nil || q.Height < 1 || q.Width < 1 {
 			return nil, &diag.Error{Place: "--crop", Found: p.crop, Wanted: "HxW, such as 224x224"}
 		}
 	}

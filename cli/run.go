@@ -61,6 +61,9 @@ func (a *app) run() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if strings.EqualFold(filepath.Ext(inputs[0]), ".npy") {
+				pre.noteRaw(a, inputs[0])
+			}
 			if len(jobs) > 1 && len(outputs) > 0 {
 				return &diag.Error{Place: "--output", Found: fmt.Sprintf("%d pictures", len(jobs)), Wanted: "one input"}
 			}

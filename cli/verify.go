@@ -54,6 +54,7 @@ func (a *app) verify() *cobra.Command {
 			g := m.Graph()
 			var s nasc.Samples
 			if arg == "" {
+				pre.noteRaw(a, "random input")
 				if s, err = nasc.RandomFeed(g, randomSamples, seed); err != nil {
 					return err
 				}
@@ -61,6 +62,9 @@ func (a *app) verify() *cobra.Command {
 				pp, err := pre.apply(a, m.Manifest.Preprocess, pictureData(arg))
 				if err != nil {
 					return err
+				}
+				if !pictureData(arg) {
+					pre.noteRaw(a, arg)
 				}
 				src, err := data.Open(arg)
 				if err != nil {
