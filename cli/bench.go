@@ -42,6 +42,7 @@ func (a *app) bench() *cobra.Command {
 				}
 			}
 			name := targetOf(target, m)
+			a.noteSets(args[0], m)
 			a.noteType(args[0], m, name)
 			e, s, err := m.Start(name, batch, threads)
 			if err != nil {

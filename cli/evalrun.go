@@ -56,10 +56,20 @@ func targetOf(flag string, m *nasc.Model) string {
 	return "cpu-f32"
 }
 
+// noteSets says that one of several sets of shapes is taken.
+func (a *app) noteSets(path string, m *nasc.Model) {
+	if n := len(m.Module.Graphs); n > 1 {
+		a.note("note: %s has %d sets of shapes: the first is taken; --shape chooses", path, n)
+	}
+}
+
 // noteType says where a model does not compute in the type that the target is
 // named after: its figures would be taken for the other type's.
 func (a *app) noteType(path string, m *nasc.Model, target string) {
 	base, _ := backends.SplitName(target)
+	if compiled, _ := backends.SplitName(m.Manifest.Target); compiled == base {
+		return // whoever compiled it was told
+	}
 	switch int8 := strings.HasSuffix(base, "int8"); {
 	case int8 && !nasc.Quantized(m.Graph()):
 		a.note("note: %s is a float model: %s runs it in f32; nasc compile makes an int8 one", path, target)
@@ -101,6 +111,7 @@ func (a *app) eval() *cobra.Command {
 				return err
 			}
 			name := targetOf(target, m)
+			a.noteSets(args[0], m)
 			a.noteType(args[0], m, name)
 			update, finish := a.progress()
 			r, err := nasc.Evaluate(cmd.Context(), m.Graph(), name, f, false, func(d, n int) { update("evaluate", d, n) })

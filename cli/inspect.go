@@ -33,6 +33,9 @@ func (a *app) inspect() *cobra.Command {
 				return err
 			}
 			defer m.Close()
+			if ops || dot || page || nodes || a.json {
+				a.noteSets(args[0], m)
+			}
 			g := m.Graph()
 			v := struct {
 				Nodes  int            `json:"nodes"`

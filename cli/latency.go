@@ -37,6 +37,7 @@ func (a *app) latencyPredict() *cobra.Command {
 				return err
 			}
 			defer m.Close()
+			a.noteSets(args[0], m)
 			t.target = targetOf(t.target, m)
 			if err := t.native(table); err != nil {
 				return err

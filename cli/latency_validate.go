@@ -138,6 +138,9 @@ all is: after an interruption the same command goes on.`,
 				if err := suits(base, path, m); err != nil {
 					return err
 				}
+				if n := len(m.Module.Graphs); n > 1 {
+					a.note("note: %s has %d sets of shapes: the first is compared", path, n)
+				}
 				if err := freeBatch(path, m.Graph(), t.batch); err != nil {
 					return err
 				}

@@ -60,6 +60,9 @@ func (a *app) opt() *cobra.Command {
 					return err
 				}
 			}
+			if len(m.Graph().Inputs) == 0 {
+				return &diag.Error{Place: args[0], Found: "a model without inputs", Wanted: "one that computes something"}
+			}
 			before := m.Graph().Inputs[0].Type.Shape
 			var steps []passes.Step
 			for _, g := range m.Module.Graphs {

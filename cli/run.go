@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -139,12 +140,15 @@ type job struct {
 // readInputs makes one job, or one for each picture of a folder.
 func readInputs(args []string, m *nasc.Model, pp *nascfile.Preprocess) ([]job, error) {
 	ins := m.Graph().Inputs
+	if len(ins) == 0 {
+		return nil, &diag.Error{Place: m.Path, Found: "a model without inputs", Wanted: "one that computes something of what --input gives"}
+	}
 	named := map[string]string{}
 	for _, arg := range args {
-		name, path, ok := strings.Cut(arg, "=")
+		name, path, ok := cutName(arg, names(ins))
 		if !ok {
 			if len(args) > 1 || len(ins) > 1 {
-				return nil, &diag.Error{Place: "--input " + arg, Found: "no name", Wanted: "NAME=" + arg + " with one of " + names(ins)}
+				return nil, &diag.Error{Place: "--input " + arg, Found: "no name", Wanted: "NAME=" + arg + " with one of " + strings.Join(names(ins), ", ")}
 			}
 			name, path = ins[0].Name, arg
 		}
@@ -179,17 +183,31 @@ func readInputs(args []string, m *nasc.Model, pp *nascfile.Preprocess) ([]job, e
 		}
 	}
 	for name := range named {
-		return nil, &diag.Error{Place: "--input " + name, Found: "no input of this name", Wanted: "one of " + names(ins)}
+		return nil, &diag.Error{Place: "--input " + name, Found: "no input of this name", Wanted: "one of " + strings.Join(names(ins), ", ")}
 	}
 	return []job{j}, nil
 }
 
-func names(vs []*ir.Value) string {
+func names(vs []*ir.Value) []string {
 	s := make([]string, len(vs))
 	for i, v := range vs {
 		s[i] = v.Name
 	}
-	return strings.Join(s, ", ")
+	return s
+}
+
+// cutName cuts NAME=PATH, of which either may hold further signs of equality: a
+// name that is known goes before the first sign.
+func cutName(arg string, known []string) (name, path string, ok bool) {
+	for _, k := range known {
+		if p, found := strings.CutPrefix(arg, k+"="); found && len(k) >= len(name) {
+			name, path, ok = k, p, true
+		}
+	}
+	if ok {
+		return name, path, true
+	}
+	return strings.Cut(arg, "=")
 }
 
 func picture(path string) bool {
@@ -267,20 +285,17 @@ func batched(t *ir.Tensor, v *ir.Value, m *nasc.Model) (*ir.Tensor, error) {
 // outputPlaces gives the output that goes to each file, before anything runs.
 func outputPlaces(args []string, infos []runtime.Info) (map[string]int, error) {
 	places := map[string]int{}
+	have := make([]string, len(infos))
+	for i, o := range infos {
+		have[i] = o.Name
+	}
 	for _, arg := range args {
-		name, path, ok := strings.Cut(arg, "=")
+		name, path, ok := cutName(arg, have)
 		at := 0
 		if !ok {
 			path = arg
 		} else {
-			at = -1
-			var have []string
-			for i, o := range infos {
-				if o.Name == name {
-					at = i
-				}
-				have = append(have, o.Name)
-			}
+			at = slices.Index(have, name)
 			if at < 0 {
 				return nil, &diag.Error{Place: "--output " + arg, Found: "no output " + name, Wanted: "one of " + strings.Join(have, ", ")}
 			}

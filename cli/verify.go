@@ -51,6 +51,7 @@ func (a *app) verify() *cobra.Command {
 				return err
 			}
 			defer m.Close()
+			a.noteSets(args[0], m)
 			g := m.Graph()
 			var s nasc.Samples
 			if arg == "" {
@@ -81,6 +82,7 @@ func (a *app) verify() *cobra.Command {
 					return err
 				}
 				defer b.Close()
+				a.noteSets(args[1], b)
 				if arg == "" && nasc.Quantized(g) != nasc.Quantized(b.Graph()) {
 					a.note("note: random inputs may lie outside of what calibration saw, where int8 clips; --data compares on real ones")
 				}
