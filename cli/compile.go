@@ -66,6 +66,9 @@ func (a *app) compile() *cobra.Command {
 					return err
 				}
 			}
+			if foreign && len(tables) == 0 {
+				return &diag.Error{Place: "--allow-foreign", Found: "no --table", Wanted: "a table of another device or version, which it allows"}
+			}
 			if cmd.Flags().Changed("passes") {
 				if o.Passes, err = passes.Parse(passNames); err != nil {
 					return err

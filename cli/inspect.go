@@ -59,7 +59,11 @@ func (a *app) inspect() *cobra.Command {
 					for _, g := range m.Module.Graphs {
 						fmt.Fprint(w, g.Body())
 					}
-					fmt.Fprintf(w, "# %d nodes, %s parameters, %s MACs, %s of constants (batch 1)\n", v.Nodes, countText(v.Params), countText(v.MACs), bytesText(v.Bytes))
+					batch := ""
+					if slices.ContainsFunc(g.Inputs, func(x *ir.Value) bool { return !x.Type.Shape.Static() }) {
+						batch = " (batch 1)"
+					}
+					fmt.Fprintf(w, "# %d nodes, %s parameters, %s MACs, %s of constants%s\n", v.Nodes, countText(v.Params), countText(v.MACs), bytesText(v.Bytes), batch)
 					if v.File > 0 {
 						fmt.Fprintf(w, "# a file of %s\n", bytesText(v.File))
 					}
