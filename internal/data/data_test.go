@@ -179,8 +179,17 @@ func TestNPY(t *testing.T) {
 	if _, err := NewFeed(open(t, "npy:b="+x), g.Inputs, nil); err == nil || !strings.Contains(err.Error(), "nothing for input a") {
 		t.Errorf("an input that is missing: %v", err)
 	}
-	if _, err := NewFeed(open(t, "npy:a="+x+",c="+m), g.Inputs, nil); err == nil || !strings.Contains(err.Error(), "inputs that the model has not") {
+	if _, err := NewFeed(open(t, "npy:a="+x+",c="+m), g.Inputs, nil); err == nil || !strings.Contains(err.Error(), "inputs that the model has not: c; wanted a f32[N,2], mask i64[N,2], and labels") {
 		t.Errorf("an input too many: %v", err)
+	}
+	if err := npy.Write(x, ir.From([]float64{1, math.Inf(-1), 3, math.NaN(), 5, 6}, 3, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = NewFeed(open(t, "npy:a="+x+",mask="+m), g.Inputs, nil); err != nil { // an infinite number may be meant
+		t.Fatal(err)
+	}
+	if _, err := f.At(1); err == nil || !strings.Contains(err.Error(), "sample 1, input a: element 1 is NaN; wanted numbers") {
+		t.Errorf("data that is no number: %v", err)
 	}
 	if _, err := NewFeed(open(t, "npy:"+y), g.Inputs, nil); err == nil || !strings.Contains(err.Error(), "wanted [N, 2]") && !strings.Contains(err.Error(), "wanted [N,2]") {
 		t.Errorf("a wrong shape: %v", err)
@@ -281,13 +290,17 @@ func TestErrors(t *testing.T) {
 	short := write(t, filepath.Join(dir, "short.idx"), x[:len(x)-1])
 	tsv := write(t, filepath.Join(dir, "l.tsv"), []byte("a.png\t1\nb.png\tx\n"))
 	huge := write(t, filepath.Join(dir, "huge.npy"), []byte("\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 536870912000), }\n\n"))
+	one := filepath.Join(dir, "one.npy")
+	if err := npy.Write(one, ir.From([]float32{1, 2}, 2)); err != nil {
+		t.Fatal(err)
+	}
 	gz := write(t, filepath.Join(dir, "bad.bin.gz"), []byte("no gzip"))
 	cut := write(t, filepath.Join(dir, "cut.png"), []byte("\x89PNG\r\n\x1a\n"))
 	for _, c := range []struct{ arg, want string }{
 		{"digit", `"digit"; wanted digits, mnist:DIR`},
 		{"digits:x", "wanted digits alone"},
-		{"digits[3:2]", `range end "2"`},
-		{"digits[-1:2]", `range start "-1"`},
+		{"digits[3:2]", `range end "2"; wanted a whole number from 3 on`},
+		{"digits[-1:2]", `range start "-1"; wanted a whole number from 0 on`},
 		{"digits[5]", "a range without :"},
 		{"digits5]", "a ] without ["},
 		{"digits[5:5]", "no samples"},
@@ -307,6 +320,8 @@ func TestErrors(t *testing.T) {
 		{"images:" + filepath.Join(dir, "none.tsv"), "no such file"},
 		{"npy:" + huge, "the file is cut short"},
 		{"npy:labels=" + huge, "the file is cut short"},
+		{"npy:a=" + one + ",b=" + one + "," + one, "a third file without a name: " + one + "; wanted npy:NAME=A.npy,NAME=B.npy,labels=Y.npy"},
+		{"npy:a=" + one + ",a=" + one, "a second file for a; wanted one for each input"},
 	} {
 		if _, err := Open(c.arg); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.arg) {
 			t.Errorf("%s: %v; wanted an error with the argument and %q", c.arg, err, c.want)

@@ -4,6 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -69,14 +72,48 @@ func (f *Feed) Labelled(i int) ([]*ir.Tensor, int, error) {
 			return nil, 0, &diag.Error{Place: fmt.Sprintf("sample %d", i), Found: "nothing for input " + v.Name, Wanted: v.Type.String(), Fix: "give npy:" + v.Name + "=FILE.npy"}
 		}
 		used++
-		if in[k], err = Fit(t, v); err != nil {
+		if in[k], err = Fit(t, v); err == nil {
+			err = number(in[k])
+		}
+		if err != nil {
 			return nil, 0, diag.At(fmt.Sprintf("sample %d, input %s", i, v.Name), err)
 		}
 	}
 	if used < len(s.Tensors) {
-		return nil, 0, &diag.Error{Place: fmt.Sprintf("sample %d", i), Found: "tensors for inputs that the model has not", Wanted: types(f.Inputs)}
+		return nil, 0, &diag.Error{Place: fmt.Sprintf("sample %d", i), Found: "tensors for inputs that the model has not: " + strings.Join(f.unknown(s), ", "), Wanted: types(f.Inputs) + ", and labels"}
 	}
 	return in, s.Label, nil
+}
+
+// unknown lists the names of a sample's tensors that are not inputs.
+func (f *Feed) unknown(s Sample) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(s.Tensors)) {
+		if !slices.ContainsFunc(f.Inputs, func(v *ir.Value) bool { return v.Name == name }) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// number refuses NaN, of which one makes a mean, a range or a gradient NaN. An
+// infinite number may be meant: it masks what a softmax reads.
+func number(t *ir.Tensor) error {
+	at := -1
+	switch {
+	case t.DType == ir.F32: // nearly always, and At is slow
+		at = slices.IndexFunc(t.F32(), func(x float32) bool { return x != x })
+	case t.DType.IsFloat():
+		for i := 0; i < t.Len() && at < 0; i++ {
+			if math.IsNaN(t.At(i)) {
+				at = i
+			}
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	return &diag.Error{Found: fmt.Sprintf("element %d is NaN", at), Wanted: "numbers", Fix: "mend the file, or leave the sample out"}
 }
 
 // Fit brings a sample to the type of an input with a batch of one: adds the

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -301,6 +302,12 @@ func openNPY(path string) (Source, error) {
 				return nil, diag.At(file, err)
 			}
 			continue
+		}
+		if !named && i > 0 {
+			return nil, &diag.Error{Found: "a third file without a name: " + part, Wanted: "npy:NAME=A.npy,NAME=B.npy,labels=Y.npy"}
+		}
+		if slices.Contains(s.names, name) {
+			return nil, &diag.Error{Found: "a second file for " + name, Wanted: "one for each input"}
 		}
 		f, h, err := npy.Open(file)
 		if err != nil {

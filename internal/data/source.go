@@ -31,7 +31,7 @@ type Source interface {
 }
 
 // Kinds lists the forms of DATA for messages and help.
-const Kinds = "digits, mnist:DIR, m2k:DIR or m2k-test:DIR (MNIST at 14×14, 2,000 to train on), cifar10:FILE.bin[.gz], images:LABELS.tsv, idx:IMAGES,LABELS or npy:X.npy,Y.npy, with [a:b] or ?seed=7&n=100 at the end"
+const Kinds = "digits, mnist:DIR, m2k:DIR or m2k-test:DIR (MNIST at 14×14, 2,000 to train on), cifar10:FILE.bin[.gz], images:LABELS.tsv, idx:IMAGES,LABELS or npy:X.npy,Y.npy (of several inputs npy:NAME=A.npy,NAME=B.npy,labels=Y.npy), with [a:b] or ?seed=7&n=100 at the end"
 
 // Open reads a DATA argument.
 func Open(arg string) (Source, error) {
@@ -52,12 +52,12 @@ func Open(arg string) (Source, error) {
 		var err error
 		if a != "" {
 			if lo, err = strconv.Atoi(a); err != nil || lo < 0 {
-				return nil, bad(arg, "range start "+strconv.Quote(a))
+				return nil, &diag.Error{Place: "data " + arg, Found: "range start " + strconv.Quote(a), Wanted: "a whole number from 0 on"}
 			}
 		}
 		if b != "" {
 			if hi, err = strconv.Atoi(b); err != nil || hi < lo {
-				return nil, bad(arg, "range end "+strconv.Quote(b))
+				return nil, &diag.Error{Place: "data " + arg, Found: "range end " + strconv.Quote(b), Wanted: fmt.Sprintf("a whole number from %d on", lo)}
 			}
 		}
 		spec = spec[:i]
@@ -112,7 +112,7 @@ func Open(arg string) (Source, error) {
 		slices.Sort(index)
 	}
 	if len(index) == 0 {
-		return nil, &diag.Error{Place: "data " + arg, Found: "no samples"}
+		return nil, &diag.Error{Place: "data " + arg, Found: "no samples", Wanted: "one or more"}
 	}
 	return &part{s, index}, nil
 }
