@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/difftest"
 	"github.com/nasc-dev/nasc/ir"
+	"github.com/nasc-dev/nasc/train"
 )
 
 // Samples are inputs to run a model on; Labelled ones have classes.
@@ -64,7 +66,7 @@ type Score struct {
 	N       int
 	Labels  int     // samples with a class
 	Top1    float64 // share of those where the greatest output is the class
-	Loss    float64 // mean cross-entropy of the softmax of the outputs
+	Loss    float64 // mean cross-entropy of the softmax of the outputs, which the network may end with
 	Outputs []*ir.Tensor
 }
 
@@ -140,7 +142,7 @@ func Evaluate(ctx context.Context, g *ir.Graph, target string, s Samples, keep b
 	}
 	defer e.Close()
 	r := &Score{N: s.Len()}
-	right := 0
+	right, shares := 0, givesShares(static)
 	err = Each(ctx, e, static, s, progress, func(i, class int, out []*ir.Tensor) error {
 		y := out[0]
 		if keep {
@@ -156,7 +158,11 @@ func Evaluate(ctx context.Context, g *ir.Graph, target string, s Samples, keep b
 		if ArgMax(y) == class {
 			right++
 		}
-		r.Loss += crossEntropy(y, class)
+		if shares {
+			r.Loss -= math.Log(max(y.At(class), train.LeastShare))
+		} else {
+			r.Loss += crossEntropy(y, class)
+		}
 		return nil
 	})
 	if err != nil {
@@ -169,6 +175,15 @@ func Evaluate(ctx context.Context, g *ir.Graph, target string, s Samples, keep b
 		r.Top1, r.Loss = float64(right)/float64(r.Labels), r.Loss/float64(r.Labels)
 	}
 	return r, nil
+}
+
+// givesShares says whether the first output is a softmax, in f32 or on levels.
+func givesShares(g *ir.Graph) bool {
+	d := g.Outputs[0].Def
+	for d != nil && d.Op.Name == "dequantize" {
+		d = d.Inputs[0].Def
+	}
+	return d != nil && strings.HasSuffix(d.Op.Name, "softmax") && d.Op.Name != "log_softmax"
 }
 
 // ArgMax is the index of the greatest element, the first of equals.

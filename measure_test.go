@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/ir"
 )
 
@@ -36,5 +37,50 @@ func TestDifference(t *testing.T) {
 		if _, err := json.Marshal(d); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+// A network that ends with a softmax has the loss of the one without, in f32 and,
+// but for levels, in int8.
+func TestLossOfShares(t *testing.T) {
+	ctx := t.Context()
+	m, err := Open("zoo/digits-cnn.toml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	g := m.Graph().Clone()
+	s, err := data.Open("digits[1200:1300]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed, err := data.NewFeed(s, g.Inputs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loss := func(g *ir.Graph, target string) float64 {
+		t.Helper()
+		c := &costs{o: &PruneOptions{Target: target, Seed: 1}}
+		r, err := c.runnable(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := Evaluate(ctx, r, target, feed, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Loss
+	}
+	soft := g.Clone()
+	y, err := soft.Add("softmax", ir.Attrs{"axis": 1}, soft.Outputs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	soft.Outputs[0] = y
+	if a, b := loss(g, "cpu-f32"), loss(soft, "cpu-f32"); math.Abs(a-b) > 1e-4 || a > 0.2 {
+		t.Errorf("logits %v, shares %v", a, b)
+	}
+	if a, b := loss(g, "cpu-int8"), loss(soft, "cpu-int8"); math.Abs(a-b) > 0.05 {
+		t.Errorf("int8: logits %v, shares %v", a, b)
 	}
 }

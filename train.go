@@ -74,6 +74,9 @@ func Train(ctx context.Context, m *Model, o TrainOptions) (*TrainResult, error) 
 	if o.Data == "" {
 		return nil, &diag.Error{Place: "--data", Found: "nothing", Wanted: data.Kinds}
 	}
+	if k := len(m.Module.Graphs); k != 1 {
+		return nil, &diag.Error{Place: m.Path, Found: fmt.Sprintf("%d sets of shapes", k), Wanted: "one", Fix: "choose one with --shape, and compile the trained model for the others"}
+	}
 	g, err := Trainable(ctx, m)
 	if err != nil {
 		return nil, err

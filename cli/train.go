@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +14,6 @@ import (
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/internal/data"
-	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/train"
 )
 
@@ -20,6 +21,7 @@ func (a *app) train() *cobra.Command {
 	o := nasc.TrainOptions{Config: train.Default()}
 	var (
 		pre         preFlags
+		shapes      shapeFlag
 		curve       string
 		recalibrate bool
 	)
@@ -31,26 +33,15 @@ func (a *app) train() *cobra.Command {
 		Example: "  nasc train zoo/digits-cnn.toml --data digits[0:1200] --val digits[1200:] --epochs 20 --random-crop 1 -o digits.nasc",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := nasc.Open(args[0], nil)
+			if err := a.trainFlags(cmd, args[0], curve, recalibrate, &o); err != nil {
+				return err
+			}
+			m, err := nasc.Open(args[0], shapes.sets)
 			if err != nil {
 				return err
 			}
 			defer m.Close()
-			for _, f := range [][2]string{{"-o", o.Out}, {"--curve", curve}} {
-				if f[1] == "" {
-					continue
-				}
-				if err := writable(f[0], f[1]); err != nil {
-					return err
-				}
-			}
-			for _, f := range []string{"distill", "distill-weight", "distill-at", "temperature"} {
-				if o.Teacher == "" && o.Distill.Mode != "in-place" && cmd.Flags().Changed(f) {
-					return &diag.Error{Place: "--" + f, Found: "no teacher", Wanted: "--teacher MODEL"}
-				}
-			}
-			kind, _, _ := strings.Cut(o.Data, ":")
-			pictures := slices.Contains([]string{"images", "cifar10", "mnist", "m2k", "m2k-test", "idx"}, kind)
+			pictures := pictureData(o.Data)
 			if in := m.Graph().Inputs; pictures && m.Manifest.Preprocess == nil && len(in) == 1 {
 				m.Manifest.Preprocess = data.Assume(in[0].Type) // the architecture does not say
 			}
@@ -79,11 +70,12 @@ func (a *app) train() *cobra.Command {
 			r, err := nasc.Train(cmd.Context(), m, o)
 			finish()
 			if err != nil {
+				a.goesOn(err, &o)
 				return err
 			}
 			if curve != "" {
-				if err := os.WriteFile(curve, train.CurveSVG(m.Path, r.Epochs), 0o644); err != nil {
-					return &diag.Error{Place: "--curve " + curve, Err: err}
+				if err := replaceFile(curve, func(w io.Writer) error { _, err := w.Write(train.CurveSVG(m.Path, r.Epochs)); return err }); err != nil {
+					return err
 				}
 			}
 			return a.show(r, func(w io.Writer) { trainText(w, r, time.Since(start)) })
@@ -137,8 +129,20 @@ func (a *app) train() *cobra.Command {
 	f.DurationVar(&o.Every, "checkpoint-every", time.Minute, "time between checkpoints within an epoch")
 	f.BoolVar(&o.Resume, "resume", false, "go on from the checkpoint, where there is one")
 	f.StringVar(&curve, "curve", "", "write the learning curve here, as SVG")
+	shapes.flag(f)
 	pre.flags(f)
 	return c
+}
+
+// goesOn says how to go on with a training that was interrupted.
+func (a *app) goesOn(err error, o *nasc.TrainOptions) {
+	if !errors.Is(err, context.Canceled) {
+		return
+	}
+	path := cmp.Or(o.Checkpoint, o.Out+".ckpt")
+	if _, err := os.Stat(path); err == nil && path != ".ckpt" {
+		a.note("note: the state is in %s; the same command with --resume goes on from it", path)
+	}
 }
 
 func recalibratedText(w io.Writer, r *nasc.Recalibrated) {

@@ -2,6 +2,8 @@ package train
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 
@@ -82,6 +84,27 @@ func (s *samples) at(i int) (sample, error) {
 		s.kept[i] = v
 	}
 	return v, nil
+}
+
+// digested is how many samples a digest reads.
+const digested = 256
+
+// digest identifies the samples by their number and some of them.
+func (s *samples) digest() (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, len(s.index)) // a hash does not fail
+	n := min(digested, len(s.index))
+	for i := range n {
+		x, err := s.at(i * len(s.index) / n)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(h, x.label)
+		for _, t := range x.in {
+			h.Write(t.RawBytes())
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8]), nil
 }
 
 // batch is what one step takes: the network's inputs, targets, masks.

@@ -2,9 +2,6 @@ package train
 
 import (
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
@@ -106,20 +103,4 @@ func alive(g *ir.Graph) int64 {
 		}
 	}
 	return most
-}
-
-// available is the memory that a program may take without swapping; 0 where
-// the system does not say.
-func available() int64 {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(v), "kB")), 10, 64)
-			return n << 10
-		}
-	}
-	return 0
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nasc-dev/nasc/backends"
@@ -142,6 +143,7 @@ type Job struct {
 	zeros   [][]int       // by parameter: the elements that stay zero
 	ema     [][]float32
 	state   state
+	saved   int   // the step of the last checkpoint
 	free    int64 // memory to assume, for tests; 0: what the system says
 }
 
@@ -153,7 +155,8 @@ type Result struct {
 	Graph  *ir.Graph `json:"-"` // the network with its trained weights
 }
 
-// Run trains. On an error, or when ctx ends, the last checkpoint stays.
+// Run trains. On an error the last checkpoint stays; when ctx ends, one of the
+// last step is written.
 func (j *Job) Run(ctx context.Context) (*Result, error) {
 	defer j.close()
 	if err := j.prepare(ctx); err != nil {
@@ -178,7 +181,7 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 		}
 		rate := j.sched.rate(b.step, total, warmup) * j.LR
 		if err := j.step(ctx, b, rate); err != nil {
-			return nil, j.kept(err)
+			return nil, j.kept(j.stopped(err))
 		}
 		stepsHere++
 		j.state.Step = b.step + 1
@@ -196,6 +199,12 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 				if e.VLoss, e.VTop1, err = j.validate(ctx); err != nil {
 					return nil, err
 				}
+				if !finite(e.VLoss) {
+					return nil, j.kept(&diag.Error{
+						Place: fmt.Sprintf("validation after step %d", j.state.Step), Found: fmt.Sprintf("a loss of %v", e.VLoss), Wanted: "finite numbers",
+						Fix: "look for numbers that are too large in the data, or a lower --lr",
+					})
+				}
 				e.Valid = true
 			}
 			j.state.Epochs, j.state.Sums = append(j.state.Epochs, e), sums{}
@@ -203,9 +212,9 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 				j.Report(len(j.state.Epochs), e)
 			}
 		}
-		if j.Checkpoint != "" && (done || time.Since(saved) > j.Every) {
-			if err := j.state.save(j.Checkpoint); err != nil {
-				return nil, err
+		if done || time.Since(saved) > j.Every {
+			if err := j.keep(); err != nil {
+				return nil, j.kept(err)
 			}
 			saved = time.Now()
 		}
@@ -214,13 +223,19 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, j.stopped(err)
 	}
 	r := &Result{Epochs: j.state.Epochs, Steps: total, Graph: j.Network.Inference(j.best())}
 	if n := total - first; n > 0 {
 		r.MS = took.Seconds() * 1e3 / float64(n)
 	}
 	return r, nil
+}
+
+func (j *Job) warn(format string, args ...any) {
+	if j.Warn != nil {
+		j.Warn(fmt.Sprintf(format, args...))
+	}
 }
 
 func (j *Job) close() {
@@ -246,6 +261,44 @@ func (j *Job) kept(err error) error {
 	return err
 }
 
+// keep writes the checkpoint where there is one to write.
+func (j *Job) keep() error {
+	if err := j.sound(); err != nil || j.Checkpoint == "" {
+		return err
+	}
+	j.saved = j.state.Step
+	return j.state.save(j.Checkpoint)
+}
+
+// stopped keeps the state of the last whole step where the training was told to
+// end between two.
+func (j *Job) stopped(err error) error {
+	if !errors.Is(err, context.Canceled) || j.state.Step == j.saved || j.sound() != nil {
+		return err
+	}
+	return errors.Join(err, j.keep())
+}
+
+// sound refuses to keep a state whose last step made a number that is not finite:
+// what comes next would find it, and the file before would be lost.
+func (j *Job) sound() error {
+	for _, t := range j.state.tensors {
+		if slices.ContainsFunc(t.Tensor.F32(), func(v float32) bool { return v-v != 0 }) {
+			name, kind := t.Name[strings.IndexByte(t.Name, '.')+1:], "a moment of "
+			switch t.Name[0] {
+			case 'w':
+				kind = ""
+			case 'e':
+				kind = "the average of "
+			case 's':
+				kind = "the statistics "
+			}
+			return &diag.Error{Place: fmt.Sprintf("step %d", j.state.Step), Found: "a number in " + kind + strconv.Quote(name) + " that is not finite", Wanted: "finite numbers", Fix: "a lower --lr, --warmup or --clip"}
+		}
+	}
+	return nil
+}
+
 // best is the weights to keep: the averaged ones where there are any, nil for
 // the present ones.
 func (j *Job) best() [][]float32 {
@@ -261,6 +314,11 @@ func (j *Job) prepare(ctx context.Context) error {
 	}
 	if j.Every == 0 {
 		j.Every = time.Minute
+	}
+	if j.Checkpoint != "" {
+		if err := replaceable(j.Checkpoint); err != nil {
+			return err
+		}
 	}
 	var err error
 	if j.opt, err = findOptimizer(j.Optimizer); err != nil {
@@ -304,6 +362,7 @@ func (j *Job) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.without(s)
 	if err := j.samples(s); err != nil {
 		return err
 	}
@@ -338,6 +397,11 @@ func (j *Job) prepare(ctx context.Context) error {
 		j.out = append(j.out, ir.NewTensor(v.Type.DType, v.Type.Shape...))
 	}
 	j.state = state{Config: j.Config}
+	if j.Checkpoint != "" {
+		if j.state.Data, err = j.train.digest(); err != nil {
+			return err
+		}
+	}
 	keep := func(name string, v []float32) {
 		j.state.tensors = append(j.state.tensors, ir.NamedTensor{Name: name, Tensor: ir.From(v, len(v))})
 	}
@@ -368,11 +432,37 @@ func (j *Job) prepare(ctx context.Context) error {
 	if j.Resume && j.Checkpoint != "" {
 		if err := j.state.load(j.Checkpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
-		} else if err == nil && j.Warn != nil {
-			j.Warn(fmt.Sprintf("resumed at step %d from %s", j.state.Step, j.Checkpoint))
+		} else if err == nil {
+			j.warn("resumed at step %d from %s", j.state.Step, j.Checkpoint)
+		} else {
+			j.warn("no checkpoint in %s: the training begins at its first step", j.Checkpoint)
 		}
+		j.saved = j.state.Step
 	}
 	return nil
+}
+
+// without says what was asked for and finds no place, and which outputs change
+// untrained.
+func (j *Job) without(s *step) {
+	has := func(kind string) bool {
+		return slices.ContainsFunc(s.masks, func(m mask) bool { return strings.HasPrefix(m.value.Name, kind) })
+	}
+	if j.Options.Dropout > 0 && !has("dropout") {
+		j.warn("--dropout is without effect: the network has no dense layer")
+	}
+	if j.Options.DropPath > 0 && !has("drop_path") {
+		j.warn("--drop-path is without effect: the network has no residual branch")
+	}
+	if outs := j.Network.graph.Outputs; len(outs) > 1 && j.Options.Heads == "" {
+		var names []string
+		for _, v := range outs {
+			if names = append(names, v.Name); v.Def != nil {
+				names[len(names)-1] = v.Def.Label()
+			}
+		}
+		j.warn("output %s alone is trained; what it shares with %s changes them, too (--heads trains those of the same classes)", names[0], strings.Join(names[1:], ", "))
+	}
 }
 
 // samples splits the data and prepares the batches.
@@ -409,20 +499,57 @@ func (j *Job) samples(s *step) error {
 	}
 	tr.unlabelled = j.Teacher != nil && j.Distill.Weight == 1
 	j.train = &batcher{samples: tr, s: s, size: j.Batch, seed: j.Seed, augment: j.Augment, smoothing: j.Smoothing}
-	in := s.graph.Inputs[0].Type
-	if d := in.Shape; in.DType == ir.F32 && len(d) == 4 {
-		j.train.pictures = true
-		j.train.picture = picture{h: d[1], w: d[2], c: d[3]}
-		if j.Preprocess != nil && j.Preprocess.Layout == "nchw" {
-			j.train.picture = picture{h: d[2], w: d[3], c: d[1], planar: true}
-		}
-	} else if j.Augment != (Augment{}) {
-		return &diag.Error{Place: "augmentation", Found: "input " + in.String(), Wanted: "pictures"}
+	if err := j.pictures(s.graph); err != nil {
+		return err
 	}
 	if len(index) < j.Batch {
 		return &diag.Error{Place: "--batch", Found: fmt.Sprintf("%d with %d samples to train on", j.Batch, len(index)), Wanted: "at most the number of samples"}
 	}
 	return nil
+}
+
+// pictures finds how pictures lie in the first input, and refuses augmentation
+// where it is none, or would leave nothing of one.
+func (j *Job) pictures(g *ir.Graph) error {
+	a, in := j.Augment, g.Inputs[0].Type
+	d := in.Shape
+	if in.DType != ir.F32 || len(d) != 4 {
+		if a != (Augment{}) {
+			return &diag.Error{Place: "augmentation", Found: "input " + in.String(), Wanted: "pictures"}
+		}
+		return nil
+	}
+	p := picture{h: d[1], w: d[2], c: d[3]}
+	if planar(g.Inputs[0], g, j.Preprocess) {
+		p = picture{h: d[2], w: d[3], c: d[1], planar: true}
+	}
+	j.train.pictures, j.train.picture = true, p
+	bad := func(place string, found any, wanted string) error {
+		return &diag.Error{Place: place, Found: fmt.Sprintf("%v for pictures of %d×%d", found, p.h, p.w), Wanted: wanted}
+	}
+	switch {
+	case a.Crop >= min(p.h, p.w):
+		return bad("--random-crop", a.Crop, "less than their extent, so that something is left")
+	case a.Cutout > max(p.h, p.w):
+		return bad("--cutout", a.Cutout, "at most their extent")
+	case (a.Mixup > 0 || a.Cutmix > 0) && j.train.s.data > 1:
+		return &diag.Error{Place: "--mixup, --cutmix", Found: fmt.Sprintf("%d inputs", j.train.s.data), Wanted: "one, a picture"}
+	}
+	return nil
+}
+
+// planar says whether channels come before rows and columns: by preprocessing, by
+// how many channels pictures can have, or where the network turns them first.
+func planar(v *ir.Value, g *ir.Graph, pp *nascfile.Preprocess) bool {
+	if pp == nil {
+		pp = data.Assume(v.Type)
+	}
+	if pp != nil {
+		return pp.Layout == "nchw"
+	}
+	return slices.ContainsFunc(g.Uses()[v], func(u ir.Use) bool {
+		return u.Node != nil && u.Node.Op.Name == "transpose" && slices.Equal(u.Node.Ints("permutation"), []int{0, 2, 3, 1})
+	})
 }
 
 // step runs one batch and updates parameters and statistics.
@@ -444,12 +571,12 @@ func (j *Job) step(ctx context.Context, b batch, rate float64) error {
 	}
 	loss := float64(j.out[0].F32()[0])
 	if !finite(loss) {
-		return j.broken(ctx, b.step, in, fmt.Sprintf("a loss of %v", loss))
+		return j.broken(ctx, b, in, fmt.Sprintf("a loss of %v", loss))
 	}
 	j.keepZeros(j.grads)
 	norm := clip(j.grads, j.Clip)
 	if !finite(norm) {
-		return j.broken(ctx, b.step, in, "a gradient that is not finite")
+		return j.broken(ctx, b, in, "a gradient that is not finite")
 	}
 	j.noise(b.step)
 	y := j.out[1]
@@ -526,15 +653,29 @@ func (j *Job) noise(step int) {
 func finite(v float64) bool { return v-v == 0 }
 
 // broken finds the layer in which a number that is not finite appears first,
-// by the interpreter.
-func (j *Job) broken(ctx context.Context, step int, in []*ir.Tensor, found string) error {
-	g := j.train.s.graph
+// by the interpreter, or the sample that brings it.
+func (j *Job) broken(ctx context.Context, b batch, in []*ir.Tensor, found string) error {
+	g, step := j.train.s.graph, b.step
+	for k, v := range g.Inputs[:j.train.s.data] {
+		if x := in[k]; x.DType == ir.F32 {
+			if i := slices.IndexFunc(x.F32(), func(v float32) bool { return v-v != 0 }); i >= 0 {
+				return &diag.Error{
+					Place: "step " + strconv.Itoa(step+1), Found: fmt.Sprintf("%s; sample %d of --data brings an infinite number into input %s", found, b.from[i*j.Batch/x.Len()], v.Name),
+					Wanted: "finite numbers", Fix: "mend the data, or leave the sample out",
+				}
+			}
+		}
+	}
 	layer := ""
+	output := computes(g, g.Outputs[1])
 	stop := errors.New("found")
 	_, err := eval.Run(ctx, g, in, eval.Options{Each: func(n *ir.Node, _, out []*ir.Tensor) error {
 		for _, t := range out {
 			if t.DType == ir.F32 && slices.ContainsFunc(t.F32(), func(v float32) bool { return v-v != 0 }) {
 				layer = n.Op.Name + " " + strconv.Quote(n.Label())
+				if !output[n] && !slices.ContainsFunc(j.Network.graph.Nodes, func(k *ir.Node) bool { return k.Label() == n.Label() }) {
+					layer = "the loss, all layers' results are finite"
+				}
 				return stop
 			}
 		}
@@ -552,7 +693,21 @@ func (j *Job) broken(ctx context.Context, step int, in []*ir.Tensor, found strin
 	return e
 }
 
+// computes are the nodes that v comes from.
+func computes(g *ir.Graph, v *ir.Value) map[*ir.Node]bool {
+	need, out := map[*ir.Value]bool{v: true}, map[*ir.Node]bool{}
+	for _, n := range slices.Backward(g.Nodes) {
+		if slices.ContainsFunc(n.Outputs, func(v *ir.Value) bool { return need[v] }) {
+			out[n] = true
+			for _, x := range n.Inputs {
+				need[x] = true
+			}
+		}
+	}
+	return out
+}
+
 // validate measures loss and top-1 with the weights that would be kept.
 func (j *Job) validate(ctx context.Context) (loss, top1 float64, err error) {
-	return j.Network.evaluate(ctx, j.best(), j.valid, j.Batch, max(1, j.Threads))
+	return j.Network.evaluate(ctx, j.best(), j.valid, j.Batch, max(1, j.Threads), j.Options.Loss)
 }

@@ -265,7 +265,13 @@ func (t *Teacher) adapt(g *ir.Graph, n *Network, pre *nascfile.Preprocess) error
 	if err := g.Sort(); err != nil {
 		return err
 	}
-	return g.InferAll() // the student's batch may be symbolic where the teacher's is not
+	if err := g.InferAll(); err != nil { // the student's batch may be symbolic where the teacher's is not
+		if b := old[0].Type.Shape; len(b) > 0 && b[0] > 0 {
+			return &diag.Error{Place: "--teacher", Found: fmt.Sprintf("a network made for a batch of %d", b[0]), Wanted: "one with a free first axis (N)", Err: err}
+		}
+		return err
+	}
+	return nil
 }
 
 // renormalize gives factor and offset by channel that turn pictures as one

@@ -10,11 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/backends/cpu"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/internal/data"
+	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/zoo"
 )
@@ -107,8 +109,118 @@ func TestResume(t *testing.T) {
 	}
 	j := digits(t, arg)
 	j.Checkpoint, j.Resume, j.LR = path, true, 1e-3
-	if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "another LR") {
+	if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "another LR: 0.003, now 0.001") {
 		t.Errorf("another learning rate: %v", err)
+	}
+	for _, other := range []string{"digits[0:240]", "digits[1:251]"} {
+		j := digits(t, other)
+		j.Checkpoint, j.Resume = path, true
+		if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "a training on other data") {
+			t.Errorf("on %s: %v", other, err)
+		}
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-9] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j = digits(t, arg)
+	j.Checkpoint, j.Resume = path, true
+	if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "another checksum; wanted") {
+		t.Errorf("a damaged checkpoint: %v", err)
+	}
+}
+
+// A training that is told to stop keeps its last step, whenever the checkpoint
+// before was; a file that is no checkpoint is not written over.
+func TestStopped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	j := digits(t, "digits[0:250]")
+	j.Checkpoint, j.Every = path, time.Hour
+	ctx, cancel := context.WithCancel(context.Background())
+	done := 0
+	j.Progress = func(d, _ int) {
+		if done = d; d == 2 {
+			cancel()
+		}
+	}
+	if _, err := j.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	s, _, err := readState(path)
+	if err != nil || s.Step != done || done < 2 {
+		t.Errorf("stopped after step %d: %+v, %v", done, s, err)
+	}
+	const text = "not to be lost"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "--checkpoint: "+path) || !strings.Contains(err.Error(), "wanted a checkpoint of nasc train; give another name") {
+		t.Errorf("over another file: %v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != text {
+		t.Errorf("the file is %q, %v", b, err)
+	}
+}
+
+// How pictures lie is what preprocessing says, or the number of channels, or what
+// the network does to them first: flips and shifts go by it.
+func TestPlanar(t *testing.T) {
+	b := ir.NewBuilder("net")
+	x := b.Input("x", ir.T(ir.F32, 2, 4, 6, 8))
+	y := b.Input("y", ir.T(ir.F32, 2, 4, 6, 8))
+	z := b.Input("z", ir.T(ir.F32, 2, 1, 6, 8))
+	turned := b.Op("transpose", ir.Attrs{"permutation": []int{0, 2, 3, 1}}, x)
+	g, err := b.Graph(turned, b.Op("relu", nil, y), b.Op("relu", nil, z))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, false, true} {
+		if planar(g.Inputs[i], g, nil) != want {
+			t.Errorf("input %s: channels first is %v, wanted %v", g.Inputs[i].Name, !want, want)
+		}
+	}
+	if planar(x, g, &nascfile.Preprocess{Layout: "nhwc"}) {
+		t.Error("preprocessing is not heard")
+	}
+}
+
+// Validation reports the loss that is trained.
+func TestScore(t *testing.T) {
+	b := ir.NewBuilder("net")
+	x := b.Input("x", ir.T(ir.F32, 2, 2))
+	plain, err := b.Graph(b.Op("relu", nil, x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, labels := []float32{0, 0, 1, 0}, []int{1, 0}
+	for name, want := range map[string]float64{"mse": 0.5, "": math.Ln2 + math.Log(1+math.Exp(-1)), "cross-entropy": math.Ln2 + math.Log(1+math.Exp(-1))} {
+		if loss, right := score(plain, y, labels, name); math.Abs(loss-want) > 1e-6 || right != 1 {
+			t.Errorf("%q: loss %v, %d right; wanted %v and 1", name, loss, right, want)
+		}
+	}
+}
+
+// What finds no place in the network is said, as is what changes untrained.
+func TestWithout(t *testing.T) {
+	g := network(t, "digits-cnn.toml").graph
+	g.Outputs = append(g.Outputs, g.Nodes[0].Out())
+	n, err := New(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := digits(t, "digits[0:64]")
+	var said []string
+	j.Network, j.Options.DropPath, j.Options.Dropout, j.Epochs = n, 0.1, 0.1, 1
+	j.Data, j.Warn = feed(t, n, "digits[0:64]"), func(s string) { said = append(said, s) }
+	if _, err := j.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if len(said) != 2 || !strings.Contains(said[0], "--drop-path is without effect") || !strings.Contains(said[1], "alone is trained; what it shares with conv1") {
+		t.Errorf("notes: %q", said)
 	}
 }
 
@@ -180,17 +292,18 @@ func (c constant) Sample(int) (data.Sample, error) {
 	return data.Sample{Tensors: map[string]*ir.Tensor{"": x}, Label: c.label}, nil
 }
 
-// poisoned gives NaN for one sample.
+// poisoned gives a number that is not finite for one sample.
 type poisoned struct {
 	data.Source
-	at int
+	at   int
+	with float64
 }
 
 func (p poisoned) Sample(i int) (data.Sample, error) {
 	s, err := p.Source.Sample(i)
 	if i == p.at {
 		s.Tensors = map[string]*ir.Tensor{"": ir.NewTensor(ir.F32, 8, 8, 1)}
-		s.Tensors[""].F32()[3] = float32(math.NaN())
+		s.Tensors[""].F32()[3] = float32(p.with)
 	}
 	return s, err
 }
@@ -205,8 +318,20 @@ func TestBadInput(t *testing.T) {
 		{"label out of range", func(j *Job) { j.Data.Source = constant{100, 10, 1} }, []string{"sample 0", "label 10", "0 to 9"}},
 		{"no label", func(j *Job) { j.Data.Source = constant{100, -1, 1} }, []string{"no label"}},
 		{"no data", func(j *Job) { j.Data.Source = constant{0, 1, 1} }, []string{"no samples"}},
-		{"NaN in the data", func(j *Job) { j.Data.Source = constant{100, 1, float32(math.NaN())} }, []string{"step 1:", "loss of NaN", `convolution "conv1"`}},
-		{"NaN in one sample", func(j *Job) { j.Data.Source = poisoned{j.Data.Source, 7} }, []string{"step ", "--lr", "the last good state is in " + path}},
+		{"NaN in one sample", func(j *Job) { j.Data.Source = poisoned{j.Data.Source, 7, math.NaN()} }, []string{"--data: sample 7, input x: element 3 is NaN"}},
+		{"an infinite number in one", func(j *Job) { j.Data.Source = poisoned{j.Data.Source, 7, math.Inf(1)} }, []string{"step ", "sample 7 of --data brings an infinite number into input x", "the last good state is in " + path}},
+		{"numbers that are too large", func(j *Job) { j.Data.Source = constant{100, 1, 1e38} }, []string{"step 1: a loss of ", `convolution "conv2"`, "--lr"}},
+		{"a loss that is too large", func(j *Job) { j.Options.Loss, j.Data.Source = "mse", constant{100, 1, 1e30} }, []string{"step 1:", "comes out of the loss, all layers' results are finite"}},
+		{"a step that is too large", func(j *Job) { // in the last step: no loss comes after it
+			j.Steps, j.Optimizer, j.LR, j.Hyper.WeightDecay, j.Data.Source = 1, "sgd", 1e3, 0, constant{100, 1, 1e36}
+		}, []string{"step 1: a number in", "that is not finite", "the last good state is in " + path}},
+		{"validation data that are too large", func(j *Job) {
+			v := *j.Data
+			v.Source = constant{20, 1, 3e38}
+			j.Valid = &v
+		}, []string{"validation after step", "a loss of ", "the last good state"}},
+		{"pictures shifted away", func(j *Job) { j.Augment.Crop = 8 }, []string{"--random-crop: 8 for pictures of 8×8"}},
+		{"pictures blanked", func(j *Job) { j.Augment.Cutout = 9 }, []string{"--cutout: 9 for pictures of 8×8"}},
 		{"too little memory", func(j *Job) { j.free = 1 << 20 }, []string{"memory", "GB", "--batch"}},
 		{"few samples", func(j *Job) { j.Batch = 500 }, []string{"--batch", "samples to train on"}},
 		{"an optimizer that is not had", func(j *Job) { j.Optimizer = "adm" }, []string{"adm", "lamb"}},

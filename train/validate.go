@@ -11,9 +11,10 @@ import (
 	"github.com/nasc-dev/nasc/passes"
 )
 
-// evaluate runs the network in the form that inference has, on the engine.
-func (n *Network) evaluate(ctx context.Context, values [][]float32, s *samples, batch, threads int) (loss, top1 float64, err error) {
-	return evaluate(ctx, n.Inference(values), s, batch, threads)
+// evaluate runs the network in the form that inference has, on the engine, and
+// takes the loss by its name.
+func (n *Network) evaluate(ctx context.Context, values [][]float32, s *samples, batch, threads int, loss string) (mean, top1 float64, err error) {
+	return evaluate(ctx, n.Inference(values), s, batch, threads, loss)
 }
 
 // Evaluate measures the loss and top-1 of a float graph on labelled samples,
@@ -34,10 +35,10 @@ func Evaluate(ctx context.Context, g *ir.Graph, f *data.Feed, batch, threads int
 	if err := s.check(ctx); err != nil {
 		return 0, 0, err
 	}
-	return evaluate(ctx, g.Clone(), s, max(1, batch), max(1, threads))
+	return evaluate(ctx, g.Clone(), s, max(1, batch), max(1, threads), "")
 }
 
-func evaluate(ctx context.Context, g *ir.Graph, s *samples, batch, threads int) (loss, top1 float64, err error) {
+func evaluate(ctx context.Context, g *ir.Graph, s *samples, batch, threads int, lossName string) (loss, top1 float64, err error) {
 	if _, err := passes.Canonicalize(ctx, g, passes.Options{}); err != nil {
 		return 0, 0, err
 	}
@@ -75,7 +76,7 @@ func evaluate(ctx context.Context, g *ir.Graph, s *samples, batch, threads int) 
 			if err := exe.Run(ctx, in, out); err != nil {
 				return 0, 0, err
 			}
-			l, r := score(static, out[0].F32(), labels)
+			l, r := score(static, out[0].F32(), labels, lossName)
 			loss, right = loss+l, right+r
 		}
 		if err := exe.Close(); err != nil {
@@ -85,9 +86,13 @@ func evaluate(ctx context.Context, g *ir.Graph, s *samples, batch, threads int) 
 	return loss / float64(total), float64(right) / float64(total), nil
 }
 
-// score sums the cross entropy and counts right answers; y are logits, or
-// probabilities where a softmax ends the graph.
-func score(g *ir.Graph, y []float32, labels []int) (loss float64, right int) {
+// LeastShare is the least that counts as the share of the right class where a
+// network ends with a softmax: its logarithm bounds the loss of a sample.
+const LeastShare = 1e-7
+
+// score sums the loss (the cross entropy, or mse) and counts right answers; y are
+// logits, or probabilities where a softmax ends the graph.
+func score(g *ir.Graph, y []float32, labels []int, lossName string) (loss float64, right int) {
 	c := len(y) / len(labels)
 	d := g.Outputs[0].Def
 	soft := d != nil && d.Op.Name == "softmax"
@@ -102,9 +107,18 @@ func score(g *ir.Graph, y []float32, labels []int) (loss float64, right int) {
 		for _, v := range row {
 			sum += math.Exp(float64(v - row[best]))
 		}
-		if soft {
-			loss -= math.Log(max(float64(row[l]), 1e-30))
-		} else {
+		switch {
+		case lossName == "mse":
+			for k, v := range row {
+				d := float64(v)
+				if k == l {
+					d--
+				}
+				loss += d * d / float64(c)
+			}
+		case soft:
+			loss -= math.Log(max(float64(row[l]), LeastShare))
+		default:
 			loss += math.Log(sum) - float64(row[l]-row[best])
 		}
 		if best == l {
