@@ -197,7 +197,7 @@ func (b *bench) tenfoldReport(w *strings.Builder) {
 	if len(runs) == 0 {
 		return
 	}
-	w.WriteString("\n## Ten times fewer parameters\n\nThree rounds of pruning (taylor, fitted) and fine-tuning with the unpruned network as teacher. MNIST: a ResNet-14 trained first\n(3 epochs of 20,000 training pictures), then 2 epochs a round; all 10,000 test pictures. CIFAR: ResNet-32, 5 epochs a round of the 10,000 training pictures; 2,000\ntest pictures.\n\n| network | seed | parameters | top-1 before | after | difference | agreement | minutes |\n|---|---|---|---|---|---|---|---|\n")
+	w.WriteString("\n## Ten times fewer parameters\n\nThree rounds of pruning (taylor) and fine-tuning with the unpruned network as teacher. MNIST: a ResNet-14 trained first\n(3 epochs of 20,000 training pictures), then 2 epochs a round; all 10,000 test pictures. CIFAR: ResNet-32, 5 epochs a round of the 10,000 training pictures; 2,000\ntest pictures.\n\n| network | seed | parameters | top-1 before | after | difference | agreement | minutes |\n|---|---|---|---|---|---|---|---|\n")
 	var all []run
 	for _, list := range runs {
 		all = append(all, list...)

@@ -302,7 +302,7 @@ func (b *bench) tenfold(ctx context.Context, path, arg, test string, pp *nascfil
 	}
 	out := filepath.Join(b.dir, fmt.Sprintf("tenfold-%s-%d.nasc", name(path), seed))
 	r, err := nasc.Prune(ctx, m, nasc.PruneOptions{
-		Goal: "params", Amount: "0.1x", Target: "cpu-int8", Threads: 1, Data: arg, Samples: 400, Eval: test, Criterion: "taylor", Scope: "global", PerCost: true, Correct: true,
+		Goal: "params", Amount: "0.1x", Target: "cpu-int8", Threads: 1, Data: arg, Samples: 400, Eval: test, Criterion: "taylor", Scope: "global", PerCost: true,
 		Rounds: 3, Finetune: nasc.FinetuneOptions{Config: c, Teach: true}, Seed: uint64(seed), Out: out,
 	})
 	if err != nil {
@@ -340,7 +340,7 @@ func (b *bench) tenfoldMNIST(ctx context.Context, seed int) (*run, error) {
 	c.Augment.Crop = 2
 	whole := filepath.Join(b.dir, fmt.Sprintf("mnist-resnet-%d.nasc", seed))
 	if _, err := os.Stat(whole); err != nil {
-		if _, err := nasc.Train(ctx, m, nasc.TrainOptions{Config: withTarget(c), Out: whole, Data: "mnist:" + b.mnist + "[0:60000]", Reinit: true, Threads: 1, Preprocess: m.Manifest.Preprocess, Resume: true}); err != nil {
+		if _, err := nasc.Train(ctx, m, nasc.TrainOptions{Config: withTarget(c), Out: whole, Data: "mnist:" + b.mnist + "[0:20000]", Reinit: true, Threads: 1, Preprocess: m.Manifest.Preprocess, Resume: true}); err != nil {
 			return nil, err
 		}
 	}
