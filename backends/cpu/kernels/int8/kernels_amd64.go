@@ -32,8 +32,8 @@ func vectorFinish() [][]finishKernel {
 	row := func(name string, l isa.Level, f func(*finishArgs)) finishKernel {
 		return finishKernel{kernel{name, l}, f}
 	}
-	bytes2 := row("finish_bytes_avx2", isa.AVX2, wholeFinish(finishBytesAVX2, finishBytesPortable, 1))
-	residual2 := row("finish_residual_avx2", isa.AVX2, wholeFinish(finishResidualAVX2, finishResidualPortable, 1))
+	bytes2 := row("finish_bytes_avx2", isa.AVX2, finishBytesAVX2)
+	residual2 := row("finish_residual_avx2", isa.AVX2, finishResidualAVX2)
 	return [][]finishKernel{
 		finishBytes:       {row("finish_bytes_avx512", isa.VNNI, finishBytesVNNI), bytes2},
 		finishResidual:    {row("finish_residual_avx512", isa.VNNI, finishResidualVNNI), residual2},

@@ -2,12 +2,12 @@
 
 package int8
 
-// finishBytesAVX2 gives 8-bit results of whole vectors of columns.
+// finishBytesAVX2 gives 8-bit results.
 //
 //go:noescape
 func finishBytesAVX2(a *finishArgs)
 
-// finishResidualAVX2 adds a residual and gives 8-bit results of whole vectors of columns.
+// finishResidualAVX2 adds a residual and gives 8-bit results.
 //
 //go:noescape
 func finishResidualAVX2(a *finishArgs)

@@ -4,6 +4,16 @@
 
 #include "textflag.h"
 
+DATA lanes<>+0(SB)/4, $0x00000000
+DATA lanes<>+4(SB)/4, $0x00000001
+DATA lanes<>+8(SB)/4, $0x00000002
+DATA lanes<>+12(SB)/4, $0x00000003
+DATA lanes<>+16(SB)/4, $0x00000004
+DATA lanes<>+20(SB)/4, $0x00000005
+DATA lanes<>+24(SB)/4, $0x00000006
+DATA lanes<>+28(SB)/4, $0x00000007
+GLOBL lanes<>(SB), RODATA|NOPTR, $32
+
 // func finishBytesAVX2(a *byte)
 // Requires: AVX, AVX2
 TEXT ·finishBytesAVX2(SB), NOSPLIT, $0-8
@@ -17,7 +27,7 @@ TEXT ·finishBytesAVX2(SB), NOSPLIT, $0-8
 	MOVQ         48(AX), BX
 	MOVQ         40(AX), SI
 	SUBQ         $+8, SI
-	JLT          done
+	JLT          rest
 
 columns:
 	VMOVUPS (BX), Y4
@@ -56,6 +66,61 @@ plain:
 	SUBQ         $+8, SI
 	JGE          columns
 
+rest:
+	ADDQ         $+8, SI
+	JZ           done
+	VMOVD        SI, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMOVUPS      (BX), Y5
+	MOVQ         32(AX), BX
+	MOVQ         56(AX), DI
+
+restRow:
+	VPMASKMOVD   (CX), Y4, Y6
+	TESTQ        DI, DI
+	JZ           plainRest
+	VPBROADCASTD (DI), Y7
+	VPADDD       Y7, Y6, Y6
+	ADDQ         $0x04, DI
+
+plainRest:
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       Y1, Y6, Y6
+	VCVTPS2DQ    Y6, Y6
+	VPADDD       Y2, Y6, Y6
+	VEXTRACTI128 $0x01, Y6, X7
+	VPACKSSDW    X7, X6, X6
+	VPACKUSWB    X6, X6, X6
+	VPXOR        X3, X6, X6
+	VMOVQ        X6, R8
+	XORQ         R9, R9
+	TESTQ        $0x00000004, SI
+	JZ           store2
+	MOVL         R8, (DX)
+	SHRQ         $0x20, R8
+	MOVQ         $0x0000000000000004, R9
+
+store2:
+	TESTQ $0x00000002, SI
+	JZ    store1
+	MOVW  R8, (DX)(R9*1)
+	SHRQ  $0x10, R8
+	ADDQ  $0x02, R9
+
+store1:
+	TESTQ $0x00000001, SI
+	JZ    stored
+	MOVB  R8, (DX)(R9*1)
+
+stored:
+	ADDQ 8(AX), CX
+	ADDQ 24(AX), DX
+	DECQ BX
+	JNZ  restRow
+
 done:
 	VZEROUPPER
 	RET
@@ -80,7 +145,7 @@ TEXT ·finishResidualAVX2(SB), NOSPLIT, $0-8
 	MOVQ         40(AX), SI
 	MOVQ         80(AX), DI
 	SUBQ         $+8, SI
-	JLT          done
+	JLT          rest
 
 columns:
 	VMOVUPS (BX), Y10
@@ -105,6 +170,7 @@ plain:
 	VMINPS       Y1, Y11, Y11
 	VCVTPS2DQ    Y11, Y11
 	VPMOVZXBD    (R12), Y12
+	ADDQ         88(AX), R12
 	VPXOR        Y4, Y12, Y12
 	VPSUBD       Y5, Y12, Y12
 	VPSLLD       $0x10, Y12, Y12
@@ -115,7 +181,6 @@ plain:
 	VMAXPS       Y8, Y11, Y11
 	VMINPS       Y9, Y11, Y11
 	VCVTPS2DQ    Y11, Y11
-	ADDQ         88(AX), R12
 	VPADDD       Y2, Y11, Y11
 	VEXTRACTI128 $0x01, Y11, X12
 	VPACKSSDW    X12, X11, X11
@@ -132,6 +197,98 @@ plain:
 	ADDQ         $+8, DI
 	SUBQ         $+8, SI
 	JGE          columns
+
+rest:
+	ADDQ         $+8, SI
+	JZ           done
+	VMOVD        SI, X10
+	VPBROADCASTD X10, Y10
+	VPCMPGTD     lanes<>+0(SB), Y10, Y10
+	VMOVUPS      (BX), Y11
+	MOVQ         32(AX), BX
+	MOVQ         56(AX), R8
+
+restRow:
+	VPMASKMOVD   (CX), Y10, Y12
+	TESTQ        R8, R8
+	JZ           plainRest
+	VPBROADCASTD (R8), Y13
+	VPADDD       Y13, Y12, Y12
+	ADDQ         $0x04, R8
+
+plainRest:
+	VCVTDQ2PS Y12, Y12
+	VMULPS    Y11, Y12, Y12
+	VMAXPS    Y0, Y12, Y12
+	VMINPS    Y1, Y12, Y12
+	VCVTPS2DQ Y12, Y12
+	XORQ      R9, R9
+	TESTQ     $0x00000001, SI
+	JZ        load2
+	MOVQ      SI, R10
+	ANDQ      $0x06, R10
+	MOVBQZX   (DI)(R10*1), R9
+
+load2:
+	TESTQ   $0x00000002, SI
+	JZ      load4
+	MOVQ    SI, R10
+	ANDQ    $0x04, R10
+	SHLQ    $0x10, R9
+	MOVWQZX (DI)(R10*1), R10
+	ORQ     R10, R9
+
+load4:
+	TESTQ $0x00000004, SI
+	JZ    loaded
+	SHLQ  $0x20, R9
+	MOVL  (DI), R10
+	ORQ   R10, R9
+
+loaded:
+	VMOVQ        R9, X13
+	VPMOVZXBD    X13, Y13
+	ADDQ         88(AX), DI
+	VPXOR        Y4, Y13, Y13
+	VPSUBD       Y5, Y13, Y13
+	VPSLLD       $0x10, Y13, Y13
+	VPBLENDW     $0x55, Y12, Y13, Y13
+	VPMADDWD     Y6, Y13, Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y7, Y12, Y12
+	VMAXPS       Y8, Y12, Y12
+	VMINPS       Y9, Y12, Y12
+	VCVTPS2DQ    Y12, Y12
+	VPADDD       Y2, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPACKSSDW    X13, X12, X12
+	VPACKUSWB    X12, X12, X12
+	VPXOR        X3, X12, X12
+	VMOVQ        X12, R9
+	XORQ         R10, R10
+	TESTQ        $0x00000004, SI
+	JZ           store2
+	MOVL         R9, (DX)
+	SHRQ         $0x20, R9
+	MOVQ         $0x0000000000000004, R10
+
+store2:
+	TESTQ $0x00000002, SI
+	JZ    store1
+	MOVW  R9, (DX)(R10*1)
+	SHRQ  $0x10, R9
+	ADDQ  $0x02, R10
+
+store1:
+	TESTQ $0x00000001, SI
+	JZ    stored
+	MOVB  R9, (DX)(R10*1)
+
+stored:
+	ADDQ 8(AX), CX
+	ADDQ 24(AX), DX
+	DECQ BX
+	JNZ  restRow
 
 done:
 	VZEROUPPER

@@ -20,8 +20,12 @@ func gemmAVX2() {
 }
 
 // rowsAVX2 writes the kernels of rows and single elements on 256 bits. Without
-// masks they leave what is no whole vector to plain Go.
+// masks of bytes most leave what is no whole vector to plain Go.
 func rowsAVX2() {
+	lanesData = GLOBL("lanes", RODATA|NOPTR)
+	for i := range 8 {
+		DATA(4*i, U32(i))
+	}
 	finish256("finishBytesAVX2", false)
 	finish256("finishResidualAVX2", true)
 	finishFloats256()
@@ -67,10 +71,12 @@ func joined(q, r reg.VecVirtual) {
 	VPBLENDW(Imm(0x55), q, r, r)
 }
 
+// finish256 goes through columns eight at a time and for each through all rows;
+// what is left over goes through the same with a mask of its columns.
 func finish256(name string, residual bool) {
-	doc := "gives 8-bit results of whole vectors of columns."
+	doc := "gives 8-bit results."
 	if residual {
-		doc = "adds a residual and gives 8-bit results of whole vectors of columns."
+		doc = "adds a residual and gives 8-bit results."
 	}
 	a := text(name, "finishArgs", doc)
 	lo, hi := broadcast256(a, finLo), broadcast256(a, finHi)
@@ -90,8 +96,33 @@ func finish256(name string, residual bool) {
 	if residual {
 		x20 = load(a, finX2)
 	}
+	// finished turns a row's sums q, to which it adds what its row has, into the
+	// low eight bytes that it gives; x2 is what reads the residual.
+	finished := func(part string, q, m reg.VecVirtual, add reg.GPVirtual, x2 func(r reg.VecVirtual)) reg.VecVirtual {
+		TESTQ(add, add)
+		JZ(LabelRef("plain" + part))
+		s := YMM()
+		VPBROADCASTD(at(add, 0), s)
+		VPADDD(s, q, q)
+		ADDQ(Imm(4), add)
+		Label("plain" + part)
+		scale256(q, m, lo, hi)
+		if residual {
+			r := YMM()
+			x2(r)
+			VPXOR(flip, r, r)
+			VPSUBD(zeroX2, r, r)
+			joined(q, r)
+			VPMADDWD(pair, r, q)
+			scale256(q, mult2, lo2, hi2)
+		}
+		VPADDD(zero, q, q)
+		b := pack8(q)
+		VPXOR(yflip, b, b)
+		return b
+	}
 	SUBQ(I32(8), cols)
-	JLT(LabelRef("done"))
+	JLT(LabelRef("rest"))
 	Label("columns")
 	m := YMM()
 	VMOVUPS(at(mult, 0), m)
@@ -105,27 +136,10 @@ func finish256(name string, residual bool) {
 	Label("row")
 	q := YMM()
 	VMOVDQU(at(sums, 0), q)
-	TESTQ(add, add)
-	JZ(LabelRef("plain"))
-	s := YMM()
-	VPBROADCASTD(at(add, 0), s)
-	VPADDD(s, q, q)
-	ADDQ(Imm(4), add)
-	Label("plain")
-	scale256(q, m, lo, hi)
-	if residual {
-		r := YMM()
+	b := finished("", q, m, add, func(r reg.VecVirtual) {
 		VPMOVZXBD(at(x2, 0), r)
-		VPXOR(flip, r, r)
-		VPSUBD(zeroX2, r, r)
-		joined(q, r)
-		VPMADDWD(pair, r, q)
-		scale256(q, mult2, lo2, hi2)
 		ADDQ(field(a, finX2Step), x2)
-	}
-	VPADDD(zero, q, q)
-	b := pack8(q)
-	VPXOR(yflip, b, b)
+	})
 	VMOVQ(b, at(y, 0))
 	ADDQ(field(a, finSumStep), sums)
 	ADDQ(field(a, finYStep), y)
@@ -139,9 +153,88 @@ func finish256(name string, residual bool) {
 	}
 	SUBQ(I32(8), cols)
 	JGE(LabelRef("columns"))
+
+	Label("rest")
+	ADDQ(I32(8), cols)
+	JZ(LabelRef("done"))
+	mask := YMM()
+	VMOVD(cols.As32(), mask.AsX())
+	VPBROADCASTD(mask.AsX(), mask)
+	VPCMPGTD(lanesData, mask, mask)
+	m = YMM()
+	VMOVUPS(at(mult, 0), m)
+	rows, add = load(a, finRows), load(a, finRowAdd)
+	Label("restRow")
+	q = YMM()
+	VPMASKMOVD(at(sums0, 0), mask, q)
+	b = finished("Rest", q, m, add, func(r reg.VecVirtual) {
+		VMOVQ(loadBelow8(x20, cols), r.AsX())
+		VPMOVZXBD(r.AsX(), r)
+		ADDQ(field(a, finX2Step), x20)
+	})
+	word := GP64()
+	VMOVQ(b, word)
+	storeBelow8(word, y0, cols)
+	ADDQ(field(a, finSumStep), sums0)
+	ADDQ(field(a, finYStep), y0)
+	DECQ(rows)
+	JNZ(LabelRef("restRow"))
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// lanesData are the numbers of eight lanes.
+var lanesData Mem
+
+// loadBelow8 reads the n bytes at p, 1 to 7, and none beyond them, the first the
+// lowest.
+func loadBelow8(p, n reg.GPVirtual) reg.GPVirtual {
+	word, part, from := GP64(), GP64(), GP64()
+	XORQ(word, word)
+	TESTQ(U32(1), n)
+	JZ(LabelRef("load2"))
+	MOVQ(n, from)
+	ANDQ(Imm(6), from)
+	MOVBQZX(Mem{Base: p, Index: from, Scale: 1}, word)
+	Label("load2")
+	TESTQ(U32(2), n)
+	JZ(LabelRef("load4"))
+	MOVQ(n, from)
+	ANDQ(Imm(4), from)
+	SHLQ(Imm(16), word)
+	MOVWQZX(Mem{Base: p, Index: from, Scale: 1}, part)
+	ORQ(part, word)
+	Label("load4")
+	TESTQ(U32(4), n)
+	JZ(LabelRef("loaded"))
+	SHLQ(Imm(32), word)
+	MOVL(Mem{Base: p}, part.As32())
+	ORQ(part, word)
+	Label("loaded")
+	return word
+}
+
+// storeBelow8 writes the lowest n bytes of word, 1 to 7, to p.
+func storeBelow8(word, p, n reg.GPVirtual) {
+	to := GP64()
+	XORQ(to, to)
+	TESTQ(U32(4), n)
+	JZ(LabelRef("store2"))
+	MOVL(word.As32(), Mem{Base: p})
+	SHRQ(Imm(32), word)
+	MOVQ(U64(4), to)
+	Label("store2")
+	TESTQ(U32(2), n)
+	JZ(LabelRef("store1"))
+	MOVW(word.As16(), Mem{Base: p, Index: to, Scale: 1})
+	SHRQ(Imm(16), word)
+	ADDQ(Imm(2), to)
+	Label("store1")
+	TESTQ(U32(1), n)
+	JZ(LabelRef("stored"))
+	MOVB(word.As8(), Mem{Base: p, Index: to, Scale: 1})
+	Label("stored")
 }
 
 func finishFloats256() {
