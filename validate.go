@@ -252,8 +252,8 @@ type ValidNet struct {
 // Validation is how well a table predicts networks that it has not seen.
 type Validation struct {
 	latency.Accuracy
-	Coverage      float64       `json:"coverage"` // share of networks within their interval
-	NoiseWithin5  float64       `json:"noise_within_5pct"`
+	Coverage      float64       `json:"coverage"`          // share of networks within their interval
+	NoiseWithin5  float64       `json:"noise_within_5pct"` // of no second measurement all three are 0
 	NoiseWithin10 float64       `json:"noise_within_10pct"`
 	NoiseSpearman float64       `json:"noise_spearman"`
 	Groups        []ValidGroup  `json:"groups"`
@@ -261,6 +261,11 @@ type Validation struct {
 	Networks      []ValidNet    `json:"networks"`
 	Target        string        `json:"target"`
 	Threads       int           `json:"threads"`
+}
+
+// Repeated says that there is a second measurement, and so noise to tell of.
+func (v *Validation) Repeated() bool {
+	return slices.ContainsFunc(v.Networks, func(n ValidNet) bool { return n.Again > 0 })
 }
 
 // ValidGroup is the accuracy on one space.
@@ -271,6 +276,7 @@ type ValidGroup struct {
 }
 
 // ValidFamily sums up the kernels of one family over all networks, in ms.
+// Measured is 0 of targets that show no steps.
 type ValidFamily struct {
 	Name      string  `json:"name"`
 	Predicted float64 `json:"predicted_ms"`

@@ -28,7 +28,12 @@ func writeLatencyReport(path, name string, table *latency.Table, v *nasc.Validat
 		row("group-"+g.Name, g.Name, g.Accuracy, g.Coverage)
 	}
 	row("all", "all", v.Accuracy, v.Coverage)
-	fmt.Fprintf(&b, `</table><p>A second measurement was within ±5 %% of the first for <b id="noise5">%.1f %%</b> of the networks, within ±10 %% for <b id="noise10">%.1f %%</b>.</p>`, 100*v.NoiseWithin5, 100*v.NoiseWithin10)
+	b.WriteString("</table>")
+	if v.Repeated() {
+		fmt.Fprintf(&b, `<p>A second measurement was within ±5 %% of the first for <b id="noise5">%.1f %%</b> of the networks, within ±10 %% for <b id="noise10">%.1f %%</b>.</p>`, 100*v.NoiseWithin5, 100*v.NoiseWithin10)
+	} else {
+		b.WriteString("<p>There was no second measurement: how noisy these are is not known.</p>")
+	}
 	scatter := chart{xName: "measured, ms", yName: "predicted, ms", log: true, diagonal: true}
 	for _, n := range v.Networks {
 		i := slices.IndexFunc(v.Groups, func(g nasc.ValidGroup) bool { return g.Name == n.Group })
@@ -37,13 +42,22 @@ func writeLatencyReport(path, name string, table *latency.Table, v *nasc.Validat
 	b.WriteString("<h2>Predicted against measured</h2><p>The dashed lines are equality and ±10 %.</p>" + scatter.svg())
 	var bars []bar
 	for _, f := range v.Families {
+		if f.Measured == 0 { // the target shows no steps
+			continue
+		}
 		bars = append(bars, bar{f.Name, f.MAPE, fmt.Sprintf("%.1f %%, in all %.3f ms predicted, %.3f measured", 100*f.MAPE, f.Predicted, f.Measured), "int8"})
 	}
-	b.WriteString("<h2>Error by family of kernels (mean over networks)</h2>" + barsSVG(bars))
+	if len(bars) > 0 {
+		b.WriteString("<h2>Error by family of kernels (mean over networks)</h2>" + barsSVG(bars))
+	}
 	b.WriteString("<h2>The staircase: time against output channels</h2>" + staircase(table).svg())
 	b.WriteString("<h2>Networks</h2><table><tr><th>network</th><th>measured</th><th>again</th><th>predicted</th><th>interval</th><th>error</th></tr>")
 	for _, n := range v.Networks {
-		fmt.Fprintf(&b, "<tr><td>%s</td><td>%.4f</td><td>%.4f</td><td>%.4f</td><td>%.4f to %.4f</td><td>%+.1f %%</td></tr>", html.EscapeString(n.Name), n.Measured, n.Again, n.Predicted, n.Lo, n.Hi, 100*(n.Predicted/n.Measured-1))
+		again := "–"
+		if n.Again > 0 {
+			again = fmt.Sprintf("%.4f", n.Again)
+		}
+		fmt.Fprintf(&b, "<tr><td>%s</td><td>%.4f</td><td>%s</td><td>%.4f</td><td>%.4f to %.4f</td><td>%+.1f %%</td></tr>", html.EscapeString(n.Name), n.Measured, again, n.Predicted, n.Lo, n.Hi, 100*(n.Predicted/n.Measured-1))
 	}
 	b.WriteString("</table></html>\n")
 	return replaceFile(path, func(w io.Writer) error { _, err := io.WriteString(w, b.String()); return err })

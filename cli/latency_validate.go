@@ -150,7 +150,7 @@ all is: after an interruption the same command goes on.`,
 				}
 				o.Models = append(o.Models, latency.Work{Name: netName(path, g), Graph: g, In: passes.RandomInputs(g, 1)})
 			}
-			o.Log = t.validationLog(took, seed)
+			o.Log = t.validationLog(took, seed, slices.Concat(spaces, models))
 			update, finish := a.progress()
 			o.Progress = func(done, total int) { update("validate", done, total) }
 			v, err := nasc.Validate(cmd.Context(), o)
@@ -208,10 +208,11 @@ func knownNets(path, target string, threads int) ([]nasc.ValidNet, error) {
 }
 
 // validationLog is where a validation keeps what it measured until it is done.
-// What decides a measurement is part of the name: networks and rounds are told
-// apart within.
-func (t *tableFlags) validationLog(took time.Duration, seed uint64) string {
-	id := crc32.ChecksumIEEE(fmt.Append(nil, nasc.Version(), t.target, t.threads, t.batch, took, seed))
+// What decides a measurement is part of the name, and where networks come from,
+// so that validations of two spaces may run beside each other; networks and
+// rounds are told apart within.
+func (t *tableFlags) validationLog(took time.Duration, seed uint64, sources []string) string {
+	id := crc32.ChecksumIEEE(fmt.Append(nil, nasc.Version(), t.target, t.threads, t.batch, took, seed, sources))
 	return fmt.Sprintf("%s.validate-%08x.partial", t.table, id)
 }
 
@@ -309,8 +310,16 @@ func validationText(w io.Writer, v *nasc.Validation) {
 		}
 	}
 	row("all", v.Accuracy, v.Coverage)
-	fmt.Fprintf(w, "noise: a second measurement is within ±5 %% of the first for %s, within ±10 %% for %s\n", pct(v.NoiseWithin5), pct(v.NoiseWithin10))
+	if v.Repeated() {
+		fmt.Fprintf(w, "noise: a second measurement is within ±5 %% of the first for %s, within ±10 %% for %s\n", pct(v.NoiseWithin5), pct(v.NoiseWithin10))
+	} else {
+		fmt.Fprintln(w, "noise: not known, there was no second measurement")
+	}
 	for _, f := range v.Families {
+		if f.Measured == 0 { // the target shows no steps
+			fmt.Fprintf(w, "  %-24s %9.3f ms predicted\n", f.Name, f.Predicted)
+			continue
+		}
 		fmt.Fprintf(w, "  %-24s %9.3f ms predicted, %9.3f measured, MAPE %s\n", f.Name, f.Predicted, f.Measured, pct(f.MAPE))
 	}
 }
