@@ -130,74 +130,73 @@ func (c *compiler) table(n *ir.Node) (*[256]uint8, error) {
 	return (*[256]uint8)(rawBytes(t)), nil
 }
 
+// contraction is what the kernels of contractions want of a q_convolution, a
+// q_dot or the transposed one with k output channels, and of what is fused to it.
+type contraction struct {
+	signed   bool // the input, its zero point
+	zero     int32
+	weights  []int8
+	wzero    []int32
+	bias     []int32
+	mult     []float32
+	out      q8.Out
+	residual *q8.Residual
+	table    *[256]uint8
+}
+
+func (c *compiler) contraction(g *group, n *ir.Node, x *ir.Value, k int) (p contraction, err error) {
+	if p.signed, p.zero, err = perTensor(x); err != nil {
+		return p, err
+	}
+	if p.weights, p.wzero, err = c.qweights(n.Inputs[1], k); err != nil {
+		return p, err
+	}
+	if p.bias, p.mult, err = c.biasAndMult(n); err != nil {
+		return p, err
+	}
+	if p.out, err = outOf(n); err != nil {
+		return p, err
+	}
+	p.residual, p.table, err = c.epilogue(g)
+	return p, err
+}
+
 func lowerQConv(c *compiler, g *group) error {
 	n := g.nodes[g.main]
 	d, x, err := g.window()
 	if err != nil {
 		return err
 	}
-	signed, zero, err := perTensor(x)
-	if err != nil {
-		return err
-	}
 	xs, ys := x.Type.Shape, n.Outputs[0].Type.Shape
 	k := ys[len(ys)-1]
-	w, wzero, err := c.qweights(n.Inputs[1], k)
+	p, err := c.contraction(g, n, x, k)
 	if err != nil {
 		return err
 	}
-	bias, mult, err := c.biasAndMult(n)
-	if err != nil {
-		return err
-	}
-	out, err := outOf(n)
-	if err != nil {
-		return err
-	}
-	residual, table, err := c.epilogue(g)
-	if err != nil {
-		return err
-	}
-	if residual != nil {
+	if p.residual != nil {
 		g.inPlace = []int{1}
 	}
 	return setInt8(c, g, "Conv", q8.Conv, q8.ConvSpec{
 		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: k,
 		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
-		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: signed, XZero: zero,
-		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Residual: residual, Table: table, Kernel: c.kernels[n.Label()],
+		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: p.signed, XZero: p.zero,
+		Weights: p.weights, WZero: p.wzero, Bias: p.bias, Mult: p.mult, Out: p.out, Residual: p.residual, Table: p.table, Kernel: c.kernels[n.Label()],
 	}, withX2(x, g.residual)...)
 }
 
 func lowerQDot(c *compiler, g *group) error {
 	n := g.nodes[0]
-	signed, zero, err := perTensor(n.Inputs[0])
-	if err != nil {
-		return err
-	}
 	xs, ws := n.Inputs[0].Type.Shape, n.Inputs[1].Type.Shape
-	w, wzero, err := c.qweights(n.Inputs[1], ws[1])
+	p, err := c.contraction(g, n, n.Inputs[0], ws[1])
 	if err != nil {
 		return err
 	}
-	bias, mult, err := c.biasAndMult(n)
-	if err != nil {
-		return err
-	}
-	out, err := outOf(n)
-	if err != nil {
-		return err
-	}
-	residual, table, err := c.epilogue(g)
-	if err != nil {
-		return err
-	}
-	if residual != nil {
+	if p.residual != nil {
 		g.inPlace = []int{1}
 	}
 	return setInt8(c, g, "Dot", q8.Dot, q8.DotSpec{
-		M: xs[:len(xs)-1].Elems(), K: ws[0], N: ws[1], XSigned: signed, XZero: zero,
-		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Residual: residual, Table: table, Kernel: c.kernels[n.Label()],
+		M: xs[:len(xs)-1].Elems(), K: ws[0], N: ws[1], XSigned: p.signed, XZero: p.zero,
+		Weights: p.weights, WZero: p.wzero, Bias: p.bias, Mult: p.mult, Out: p.out, Residual: p.residual, Table: p.table, Kernel: c.kernels[n.Label()],
 	}, withX2(n.Inputs[0], g.residual)...)
 }
 
@@ -507,36 +506,20 @@ func lowerQConvTranspose(c *compiler, g *group) error {
 	}
 	d = d.D2()
 	x := n.Inputs[0]
-	signed, zero, err := perTensor(x)
-	if err != nil {
-		return err
-	}
 	xs, ys := x.Type.Shape, n.Outputs[0].Type.Shape
 	k := ys[len(ys)-1]
 	if q := n.Inputs[1].Type.Quant; q == nil || len(q.Zero) > 1 && d.Groups > 1 {
 		return errNoKernel
 	}
-	w, wzero, err := c.qweights(n.Inputs[1], k)
-	if err != nil {
-		return err
-	}
-	bias, mult, err := c.biasAndMult(n)
-	if err != nil {
-		return err
-	}
-	out, err := outOf(n)
-	if err != nil {
-		return err
-	}
-	_, table, err := c.epilogue(g)
+	p, err := c.contraction(g, n, x, k)
 	if err != nil {
 		return err
 	}
 	s := q8.ConvSpec{
 		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: k,
 		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
-		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: signed, XZero: zero,
-		Weights: w, WZero: wzero, Bias: bias, Mult: mult, Out: out, Table: table,
+		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: p.signed, XZero: p.zero,
+		Weights: p.weights, WZero: p.wzero, Bias: p.bias, Mult: p.mult, Out: p.out, Table: p.table,
 	}
 	order, scattered := s.Interleaving()
 	if !scattered {

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/bench/m2k"
 	"github.com/nasc-dev/nasc/bench/paired"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/internal/data"
@@ -201,15 +202,7 @@ func (c config) feedAs(name string, g *ir.Graph, pre *nascfile.Preprocess) (*dat
 
 // judged gives the predictions on the pictures that count.
 func (c config) judged(ctx context.Context, g *ir.Graph, a *arm) ([]*ir.Tensor, error) {
-	name, pre := "m2k-test:"+c.dir, data.Assume(g.Inputs[0].Type)
-	if c.tune {
-		name, pre.Resize = "mnist:"+c.dir+"[10000:20000]", pre.Height
-	}
-	feed, err := c.feedAs(name, g, pre)
-	if err != nil {
-		return nil, err
-	}
-	s, err := nasc.Evaluate(ctx, g, "cpu-f32", feed, true, nil)
+	s, err := m2k.Judge(ctx, g, c.dir, c.tune, *data.Assume(g.Inputs[0].Type), true)
 	if err != nil {
 		return nil, err
 	}

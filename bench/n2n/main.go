@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/bench/m2k"
 	"github.com/nasc-dev/nasc/bench/paired"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/internal/data"
@@ -349,19 +350,7 @@ func (b *bench) teacher(ctx context.Context, name, text string, set *evaluate.Se
 
 // test gives the share of the test pictures that a network gets right.
 func (b *bench) test(ctx context.Context, net *ir.Graph, set *evaluate.Set) (float64, error) {
-	arg, pre := "m2k-test:"+b.dir, *set.Preprocess
-	if b.dev {
-		arg, pre.Resize = "mnist:"+b.dir+"[10000:20000]", pre.Height
-	}
-	src, err := data.Open(arg)
-	if err != nil {
-		return 0, err
-	}
-	feed, err := data.NewFeed(src, net.Inputs, &pre)
-	if err != nil {
-		return 0, err
-	}
-	score, err := nasc.Evaluate(ctx, net, "cpu-f32", feed, false, nil)
+	score, err := m2k.Judge(ctx, net, b.dir, b.dev, *set.Preprocess, false)
 	if err != nil {
 		return 0, err
 	}
