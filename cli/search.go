@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -173,6 +174,19 @@ func (r *searching) read(ctx context.Context, a *app, args []string) error {
 		if v.n < 1 {
 			return &diag.Error{Place: "--" + v.name, Found: fmt.Sprint(v.n), Wanted: "1 or more"}
 		}
+	}
+	for _, v := range []struct {
+		name string
+		x    float64
+	}{{"noise", s.task.Noise}, {"tune-lr", s.task.TuneLR}} {
+		if !(v.x >= 0) || math.IsInf(v.x, 0) {
+			return &diag.Error{Place: "--" + v.name, Found: fmt.Sprint(v.x), Wanted: "0 or more"}
+		}
+	}
+	if t, _, err := nasc.Target(s.task.Target); err != nil {
+		return err
+	} else if err := t.Available(); err != nil {
+		return diag.At("--target "+s.task.Target, err)
 	}
 	if s.window == 0 && !f.Changed("window") {
 		s.window = max(s.jobs, s.workers)

@@ -182,7 +182,7 @@ func (s *searchFlags) meta(c *cobra.Command, space string, budget int) (study.Me
 		m.Options[k] = v
 	}
 	for k, v := range s.limits {
-		if *v < 0 {
+		if !(*v >= 0) {
 			return m, &diag.Error{Place: "--max-" + k, Found: fmt.Sprint(*v), Wanted: "a number above 0"}
 		}
 		if *v > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -94,11 +95,24 @@ func (a *app) searched(ctx context.Context, r *searching, trials []*search.Trial
 	}
 	switch {
 	case out.Best == nil:
-		return errUnmet{"no network could be evaluated"}
+		text := "no network could be evaluated"
+		if t := firstFault(trials); t != nil {
+			text += fmt.Sprintf("; trial %d: %s", t.ID, t.Fault)
+		}
+		return errUnmet{text}
 	case !out.Best.Feasible:
 		return errUnmet{fmt.Sprintf("none of %d networks keeps the limits", out.Evaluated)}
 	}
 	return nil
+}
+
+// firstFault is the first trial that ended in one; nil for none.
+func firstFault(trials []*search.Trial) *search.Trial {
+	i := slices.IndexFunc(trials, func(t *search.Trial) bool { return t.Fault != "" })
+	if i < 0 {
+		return nil
+	}
+	return trials[i]
 }
 
 // mostFinals bounds how many networks are compiled where the first ones measure

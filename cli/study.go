@@ -173,14 +173,14 @@ func (a *app) studyShow() *cobra.Command {
 			if all {
 				v.Rows = s.Rows()
 			}
-			return a.show(v, func(w io.Writer) { studyText(w, &v, goal, search.Best(done)) })
+			return a.show(v, func(w io.Writer) { studyText(w, &v, goal, search.Best(done), firstFault(done)) })
 		},
 	}
 	c.Flags().BoolVar(&all, "trials", false, "list all trials")
 	return c
 }
 
-func studyText(w io.Writer, v *studyView, goal search.Goal, b *search.Trial) {
+func studyText(w io.Writer, v *studyView, goal search.Goal, b, fault *search.Trial) {
 	m := v.Meta
 	fmt.Fprintf(w, "%s: %s on %s, seed %d, window %d, begun %s with nasc %s\n", v.File, m.Strategy, m.Space, m.Seed, m.Window, m.Created.Format(time.DateTime), m.Nasc)
 	fmt.Fprintf(w, "objective %s", m.Objective)
@@ -188,6 +188,9 @@ func studyText(w io.Writer, v *studyView, goal search.Goal, b *search.Trial) {
 		fmt.Fprintf(w, ", %s ≤ %g", l.Metric.Name, l.Bound)
 	}
 	fmt.Fprintf(w, "\n%d trials, %d networks evaluated, %d of them faults; %d asked for and not done\n", v.Trials, v.Evaluated, v.Faults, v.Open)
+	if fault != nil {
+		fmt.Fprintf(w, "the first fault, of trial %d: %s\n", fault.ID, fault.Fault)
+	}
 	if b != nil {
 		fmt.Fprintf(w, "best: trial %d, %s\n      %s\n", b.ID, metricsText(goal, b), b.Genotype)
 	}

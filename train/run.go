@@ -61,7 +61,14 @@ func Default() Config {
 	}
 }
 
-func (c *Config) check() error {
+// Check refuses settings that no training takes.
+func (c *Config) Check() error {
+	if _, err := findOptimizer(c.Optimizer); err != nil {
+		return err
+	}
+	if _, err := findSchedule(c.Schedule); err != nil {
+		return err
+	}
 	bad := func(key string, found any, wanted string) error {
 		return &diag.Error{Place: key, Found: fmt.Sprint(found), Wanted: wanted}
 	}
@@ -308,10 +315,15 @@ func (j *Job) best() [][]float32 {
 	return j.ema[:len(j.Network.Params)]
 }
 
+// Check refuses what Run would before its first step, so that who trains many
+// networks alike knows before the first: settings, samples that do not fit the
+// network, too little memory. A job that was checked cannot be run.
+func (j *Job) Check(ctx context.Context) error {
+	_, _, err := j.ready(ctx)
+	return err
+}
+
 func (j *Job) prepare(ctx context.Context) error {
-	if err := j.check(); err != nil {
-		return err
-	}
 	if j.Every == 0 {
 		j.Every = time.Minute
 	}
@@ -320,58 +332,8 @@ func (j *Job) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	var err error
-	if j.opt, err = findOptimizer(j.Optimizer); err != nil {
-		return err
-	}
-	if j.sched, err = findSchedule(j.Schedule); err != nil {
-		return err
-	}
-	if j.LR == 0 {
-		j.LR = j.opt.lr
-	}
-	if j.NormDecay == 0 {
-		j.NormDecay = 0.1
-	}
-	var l *lesson
-	var teacher *ir.Graph
-	if err := j.Network.useHeads(j.Options.Heads); err != nil {
-		return err
-	}
-	if quantized, err := j.Network.Quantization(cmp.Or(j.Quantization, "lsq")); err != nil {
-		return err
-	} else if j.Quantization != "" && !quantized {
-		return &diag.Error{Place: "--qat", Found: "a float network", Wanted: "one that computes on levels, as passes.Simulate makes it"}
-	}
-	j.trained = slices.Clone(j.Network.Params)
-	switch {
-	case j.Teacher == nil && j.Distill.Mode == "in-place":
-		if l, err = j.Options.inPlace(j.Distill); err != nil {
-			return err
-		}
-	case j.Teacher == nil:
-		j.Distill = Distill{}
-	default:
-		j.Distill.Digest = j.Teacher.digest()
-		if l, teacher, err = j.Teacher.lesson(ctx, j.Network, j.Preprocess, j.Distill, j.Batch, j.Seed); err != nil {
-			return err
-		}
-		j.trained = append(j.trained, l.adapters...)
-	}
-	s, err := j.Network.step(j.Batch, j.Options, l)
+	s, teacher, err := j.ready(ctx)
 	if err != nil {
-		return err
-	}
-	j.without(s)
-	if err := j.samples(s); err != nil {
-		return err
-	}
-	if j.Backend == nil {
-		if j.Backend, err = Backends("cpu-f32"); err != nil {
-			return err
-		}
-	}
-	if err := j.room(s, teacher); err != nil {
 		return err
 	}
 	if teacher != nil {
@@ -380,14 +342,6 @@ func (j *Job) prepare(ctx context.Context) error {
 		}
 		for _, v := range teacher.Outputs {
 			j.answers = append(j.answers, ir.NewTensor(v.Type.DType, v.Type.Shape...))
-		}
-	}
-	for _, x := range []*samples{j.train.samples, j.valid} {
-		if x == nil {
-			continue
-		}
-		if err := x.check(ctx); err != nil {
-			return err
 		}
 	}
 	if j.exe, err = j.Backend(s.graph, s.params, max(1, j.Threads)); err != nil {
@@ -440,6 +394,74 @@ func (j *Job) prepare(ctx context.Context) error {
 		j.saved = j.state.Step
 	}
 	return nil
+}
+
+// ready makes the step's graph and the batches, and refuses what no step would
+// come through.
+func (j *Job) ready(ctx context.Context) (s *step, teacher *ir.Graph, err error) {
+	if err := j.Config.Check(); err != nil {
+		return nil, nil, err
+	}
+	if j.opt, err = findOptimizer(j.Optimizer); err != nil {
+		return nil, nil, err
+	}
+	if j.sched, err = findSchedule(j.Schedule); err != nil {
+		return nil, nil, err
+	}
+	if j.LR == 0 {
+		j.LR = j.opt.lr
+	}
+	if j.NormDecay == 0 {
+		j.NormDecay = 0.1
+	}
+	var l *lesson
+	if err := j.Network.useHeads(j.Options.Heads); err != nil {
+		return nil, nil, err
+	}
+	if quantized, err := j.Network.Quantization(cmp.Or(j.Quantization, "lsq")); err != nil {
+		return nil, nil, err
+	} else if j.Quantization != "" && !quantized {
+		return nil, nil, &diag.Error{Place: "--qat", Found: "a float network", Wanted: "one that computes on levels, as passes.Simulate makes it"}
+	}
+	j.trained = slices.Clone(j.Network.Params)
+	switch {
+	case j.Teacher == nil && j.Distill.Mode == "in-place":
+		if l, err = j.Options.inPlace(j.Distill); err != nil {
+			return nil, nil, err
+		}
+	case j.Teacher == nil:
+		j.Distill = Distill{}
+	default:
+		j.Distill.Digest = j.Teacher.digest()
+		if l, teacher, err = j.Teacher.lesson(ctx, j.Network, j.Preprocess, j.Distill, j.Batch, j.Seed); err != nil {
+			return nil, nil, err
+		}
+		j.trained = append(j.trained, l.adapters...)
+	}
+	if s, err = j.Network.step(j.Batch, j.Options, l); err != nil {
+		return nil, nil, err
+	}
+	j.without(s)
+	if err := j.samples(s); err != nil {
+		return nil, nil, err
+	}
+	if j.Backend == nil {
+		if j.Backend, err = Backends("cpu-f32"); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := j.room(s, teacher); err != nil {
+		return nil, nil, err
+	}
+	for _, x := range []*samples{j.train.samples, j.valid} {
+		if x == nil {
+			continue
+		}
+		if err := x.check(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s, teacher, nil
 }
 
 // without says what was asked for and finds no place, and which outputs change

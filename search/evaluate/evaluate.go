@@ -48,7 +48,7 @@ type Evaluator struct {
 // measured.
 const proofBatch = 64
 
-// New checks that the space's networks take the data.
+// New checks that the space's networks take the data, and can be trained so.
 func New(c Config) (*Evaluator, error) {
 	s, err := c.Space.Adapted(c.Data.Input, c.Data.Classes)
 	if err != nil {
@@ -67,7 +67,38 @@ func New(c Config) (*Evaluator, error) {
 		copy(in.F32()[i*row:(i+1)*row], x.Tensors[""].F32())
 	}
 	e.proof = []*ir.Tensor{in}
-	return e, nil
+	return e, e.rehearse(context.Background())
+}
+
+// rehearsed is how many networks may fail for reasons of their own before what
+// they are trained with is to blame.
+const rehearsed = 3
+
+// rehearse makes a network's training ready as a trial would, so that settings
+// and data that none can be trained with are refused before the first.
+func (e *Evaluator) rehearse(ctx context.Context) error {
+	var first error
+	for _, g := range e.Space.Samples(rehearsed, 1) {
+		net, _, err := morph.Build(ctx, e.Space, g)
+		if err != nil {
+			continue
+		}
+		n, err := train.New(net)
+		if err != nil {
+			continue
+		}
+		j, err := e.job(&search.Trial{Seed: 1}, n, 0)
+		if err == nil {
+			err = j.Check(ctx)
+		}
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 // fault is an error that is the network's, not the study's.
@@ -115,12 +146,12 @@ func (e *Evaluator) evaluate(ctx context.Context, t *search.Trial, o *search.Out
 	return e.keep(g, "network "+t.Genotype.String()+" of the space "+e.Space.Name, o)
 }
 
-// train trains a network and gives it; rate, where it is not 0, takes the place
-// of the configuration's.
-func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network, rate float64, o *search.Outcome) (*ir.Graph, error) {
+// job is the training of a trial's network; rate, where it is not 0, takes the
+// place of the configuration's.
+func (e *Evaluator) job(t *search.Trial, n *train.Network, rate float64) (*train.Job, error) {
 	j := &train.Job{Config: e.Train, Network: n, Teacher: e.Teacher, Preprocess: e.Data.Preprocess, Threads: e.Threads}
 	j.Seed = t.Seed
-	per := max(1, e.Data.Train.Len()/j.Batch)
+	per := max(1, e.Data.Train.Len()/max(1, j.Batch))
 	if t.Budget > 0 {
 		j.Steps = max(1, int(math.Round(t.Budget*float64(j.Epochs*per))))
 		j.Epochs = (j.Steps + per - 1) / per
@@ -146,9 +177,18 @@ func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network
 		source = e.Data.all()[0]
 	}
 	if j.Data, err = data.NewFeed(source, inputs, nil); err != nil {
-		return nil, fault{err}
+		return nil, err
 	}
 	if j.Valid, err = data.NewFeed(e.Data.Valid, inputs, nil); err != nil {
+		return nil, diag.At("--val", err)
+	}
+	return j, nil
+}
+
+// train trains a network and gives it.
+func (e *Evaluator) train(ctx context.Context, t *search.Trial, n *train.Network, rate float64, o *search.Outcome) (*ir.Graph, error) {
+	j, err := e.job(t, n, rate)
+	if err != nil {
 		return nil, fault{err}
 	}
 	if e.Epoch != nil {
