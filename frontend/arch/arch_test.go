@@ -169,6 +169,7 @@ func TestErrors(t *testing.T) {
 		{"input = [8, 8, 1]\n[[stage]]\nblock = \"conv\"\nchannels = 4\nkernal = 5\n", "bad.toml:5: unknown key kernal; wanted one of block, name, repeat, channels"},
 		{"input = [8, 8, 1]\n[[stage]]\nblock = \"conv\"\n", "bad.toml:2: no channels; wanted channels = a number"},
 		{"input = [8, 8, 1]\n[[stage]]\nblock = \"conv\"\nchannels = { choose = [4, 8] }\n", "bad.toml:4: channels = { choose = [4 8] }: the file is a search space; wanted one network"},
+		{"input = [8, 8, 1]\n[[stage]]\nname = \"end\"\nchoose = [[], [{ block = \"pool\" }]]\n", "bad.toml:4: a stage to choose: the file is a search space; wanted one network"},
 		{"input = [8, 8, 1]\n[[stage]]\nblock = \"conv\"\nchannels = \"four\"\n", "bad.toml:4: channels = four; wanted a whole number"},
 		{"input = [8, 8, 1]\n[[stage]]\nblock = \"conv\"\nchannels = -4\n", "bad.toml:4: channels = -4"},
 		{"input = [8, 8, 3]\n[[stage]]\nblock = \"conv\"\nchannels = 4\ngroups = 2\n", "bad.toml:5: 3 to 4 channels in 2 groups"},

@@ -70,6 +70,11 @@ func blockNames() []string {
 
 // stage builds the repetitions of one stage.
 func (n *net) stage(i int, p *params) {
+	if p.m["choose"] != nil && p.m["block"] == nil {
+		p.fail("choose", &diag.Error{Found: "a stage to choose: the file is a search space", Wanted: "one network", Fix: "draw networks with nasc space sample"})
+		n.broken = true
+		return
+	}
 	kind := p.str("block", "")
 	k := slices.IndexFunc(blocks, func(b block) bool { return b.name == kind })
 	if k < 0 {
