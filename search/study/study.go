@@ -221,15 +221,18 @@ func (s *Study) same(m Meta) error {
 	before, here := a[DataDigest], b[DataDigest]
 	delete(a, DataDigest)
 	delete(b, DataDigest)
+	options, optionsHere := apart(was.Options, m.Options)
+	limits, limitsHere := apart(was.Limits, m.Limits)
+	settings, settingsHere := apart(a, b)
 	for _, f := range []struct{ name, was, now string }{
 		{"space", was.Space + " (" + short(was.SpaceDigest) + ")", m.Space + " (" + short(m.SpaceDigest) + ")"},
 		{"strategy", was.Strategy, m.Strategy},
-		{"options", toJSON(was.Options), toJSON(m.Options)},
+		{"options", options, optionsHere},
 		{"objective", was.Objective, m.Objective},
-		{"limits", toJSON(was.Limits), toJSON(m.Limits)},
+		{"limits", limits, limitsHere},
 		{"seed", fmt.Sprint(was.Seed), fmt.Sprint(m.Seed)},
 		{"data", was.Data, m.Data},
-		{"settings", toJSON(a), toJSON(b)},
+		{"settings", settings, settingsHere},
 	} {
 		if f.was != f.now {
 			return &diag.Error{Place: s.Path, Found: "a study with " + f.name + " " + f.was, Wanted: f.now + ", which this search has", Fix: "go on with what the study has, or name another file"}
@@ -239,6 +242,28 @@ func (s *Study) same(m Meta) error {
 		return &diag.Error{Place: s.Path, Found: "trials on samples whose SHA-256 is " + before + ", and " + here + " under --data " + m.Data + " now", Wanted: "the same data throughout a study", Fix: "bring the data back as it was, or name another file"}
 	}
 	return nil
+}
+
+// apart names what differs in two sets, as each has it.
+func apart[V comparable](a, b map[string]V) (inA, inB string) {
+	var first, second []string
+	text := func(m map[string]V, k string) string {
+		if v, ok := m[k]; ok {
+			return fmt.Sprintf("%s=%v", k, v)
+		}
+		return "no " + k
+	}
+	keys := maps.Clone(a)
+	if keys == nil {
+		keys = map[string]V{}
+	}
+	maps.Copy(keys, b)
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		if x, y := text(a, k), text(b, k); x != y {
+			first, second = append(first, x), append(second, y)
+		}
+	}
+	return strings.Join(first, ", "), strings.Join(second, ", ")
 }
 
 func short(digest string) string { return digest[:min(12, len(digest))] }
