@@ -34,11 +34,13 @@ func vectorFinish() [][]finishKernel {
 	}
 	bytes2 := row("finish_bytes_avx2", isa.AVX2, finishBytesAVX2)
 	residual2 := row("finish_residual_avx2", isa.AVX2, finishResidualAVX2)
+	bytesAny2 := row("finish_bytes_any_avx2", isa.AVX2, finishBytesAnyAVX2)
+	residualAny2 := row("finish_residual_any_avx2", isa.AVX2, finishResidualAnyAVX2)
 	return [][]finishKernel{
 		finishBytes:       {row("finish_bytes_avx512", isa.VNNI, finishBytesVNNI), bytes2},
 		finishResidual:    {row("finish_residual_avx512", isa.VNNI, finishResidualVNNI), residual2},
-		finishBytesAny:    {row("finish_bytes_any_avx512", isa.VNNI, finishBytesAnyVNNI), bytes2},
-		finishResidualAny: {row("finish_residual_any_avx512", isa.VNNI, finishResidualAnyVNNI), residual2},
+		finishBytesAny:    {row("finish_bytes_any_avx512", isa.VNNI, finishBytesAnyVNNI), bytesAny2},
+		finishResidualAny: {row("finish_residual_any_avx512", isa.VNNI, finishResidualAnyVNNI), residualAny2},
 		finishFloats: {
 			row("finish_f32_avx512", isa.VNNI, finishFloatsVNNI),
 			row("finish_f32_avx2", isa.AVX2, wholeFinish(finishFloatsAVX2, finishFloatsPortable, 4)),

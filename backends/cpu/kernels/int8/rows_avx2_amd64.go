@@ -12,6 +12,16 @@ func finishBytesAVX2(a *finishArgs)
 //go:noescape
 func finishResidualAVX2(a *finishArgs)
 
+// finishBytesAnyAVX2 gives 8-bit results.
+//
+//go:noescape
+func finishBytesAnyAVX2(a *finishArgs)
+
+// finishResidualAnyAVX2 adds a residual and gives 8-bit results.
+//
+//go:noescape
+func finishResidualAnyAVX2(a *finishArgs)
+
 // finishFloatsAVX2 gives float32 results of whole vectors of columns.
 //
 //go:noescape

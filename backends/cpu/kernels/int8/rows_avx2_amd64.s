@@ -18,14 +18,67 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $32
 // Requires: AVX, AVX2
 TEXT ·finishBytesAVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	VPBROADCASTD 64(AX), Y0
-	VPBROADCASTD 68(AX), Y1
-	VPBROADCASTD 72(AX), Y2
-	VPBROADCASTB 76(AX), X3
 	MOVQ         (AX), CX
 	MOVQ         16(AX), DX
 	MOVQ         48(AX), BX
 	MOVQ         40(AX), SI
+	SUBQ         $+16, SI
+	JLT          sixteensDone
+	VPBROADCASTW 72(AX), Y0
+	VPBROADCASTB 124(AX), X1
+	VPBROADCASTB 128(AX), X2
+	VPBROADCASTB 76(AX), X3
+
+sixteens:
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	MOVQ    32(AX), R9
+	MOVQ    56(AX), R10
+	MOVQ    CX, DI
+	MOVQ    DX, R8
+
+sixteensRow:
+	VMOVDQU      (DI), Y6
+	VMOVDQU      32(DI), Y7
+	TESTQ        R10, R10
+	JZ           plain16
+	VPBROADCASTD (R10), Y8
+	VPADDD       Y8, Y6, Y6
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x04, R10
+
+plain16:
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y5, Y7, Y7
+	VCVTPS2DQ    Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPACKSSDW    Y7, Y6, Y6
+	VPADDSW      Y0, Y6, Y6
+	VPACKUSWB    Y6, Y6, Y6
+	VEXTRACTI128 $0x01, Y6, X7
+	VPUNPCKLDQ   X7, X6, X7
+	VPMAXUB      X1, X7, X7
+	VPMINUB      X2, X7, X7
+	VPXOR        X3, X7, X7
+	VMOVDQU      X7, (R8)
+	ADDQ         8(AX), DI
+	ADDQ         24(AX), R8
+	DECQ         R9
+	JNZ          sixteensRow
+	ADDQ         $+64, CX
+	ADDQ         $+64, BX
+	ADDQ         $+16, DX
+	SUBQ         $+16, SI
+	JGE          sixteens
+
+sixteensDone:
+	ADDQ         $+16, SI
+	VPBROADCASTD 64(AX), Y0
+	VPBROADCASTD 68(AX), Y1
+	VPBROADCASTD 72(AX), Y2
+	VPBROADCASTB 76(AX), X3
 	SUBQ         $+8, SI
 	JLT          rest
 
@@ -129,6 +182,90 @@ done:
 // Requires: AVX, AVX2
 TEXT ·finishResidualAVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         16(AX), DX
+	MOVQ         48(AX), BX
+	MOVQ         40(AX), SI
+	MOVQ         80(AX), DI
+	SUBQ         $+16, SI
+	JLT          sixteensDone
+	VPBROADCASTW 120(AX), Y0
+	VPBROADCASTB 124(AX), X1
+	VPBROADCASTB 128(AX), X2
+	VPBROADCASTB 76(AX), X3
+	VPBROADCASTB 96(AX), X4
+	VPBROADCASTW 100(AX), Y5
+	VPBROADCASTW 132(AX), Y6
+	VPBROADCASTW 136(AX), Y7
+	VPBROADCASTD 104(AX), Y8
+	VPBROADCASTD 108(AX), Y9
+
+sixteens:
+	VMOVUPS (BX), Y10
+	VMOVUPS 32(BX), Y11
+	MOVQ    32(AX), R10
+	MOVQ    56(AX), R11
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+	MOVQ    DI, R12
+
+sixteensRow:
+	VMOVDQU      (R8), Y12
+	VMOVDQU      32(R8), Y13
+	TESTQ        R11, R11
+	JZ           plain16
+	VPBROADCASTD (R11), Y14
+	VPADDD       Y14, Y12, Y12
+	VPADDD       Y14, Y13, Y13
+	ADDQ         $0x04, R11
+
+plain16:
+	VCVTDQ2PS    Y12, Y12
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y10, Y12, Y12
+	VMULPS       Y11, Y13, Y13
+	VCVTPS2DQ    Y12, Y12
+	VCVTPS2DQ    Y13, Y13
+	VPACKSSDW    Y13, Y12, Y12
+	VPSHUFD      $0xd8, (R12), X14
+	VPXOR        X4, X14, X14
+	VPMOVZXBW    X14, Y14
+	VPSUBW       Y5, Y14, Y14
+	VPMAXSW      Y6, Y12, Y12
+	VPMINSW      Y7, Y12, Y12
+	VPUNPCKHWD   Y14, Y12, Y13
+	VPUNPCKLWD   Y14, Y12, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPMADDWD     Y8, Y13, Y13
+	VCVTDQ2PS    Y12, Y12
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y9, Y12, Y12
+	VMULPS       Y9, Y13, Y13
+	VCVTPS2DQ    Y12, Y12
+	VCVTPS2DQ    Y13, Y13
+	VPACKSSDW    Y13, Y12, Y12
+	ADDQ         88(AX), R12
+	VPADDSW      Y0, Y12, Y12
+	VPACKUSWB    Y12, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPUNPCKLDQ   X13, X12, X13
+	VPMAXUB      X1, X13, X13
+	VPMINUB      X2, X13, X13
+	VPXOR        X3, X13, X13
+	VMOVDQU      X13, (R9)
+	ADDQ         8(AX), R8
+	ADDQ         24(AX), R9
+	DECQ         R10
+	JNZ          sixteensRow
+	ADDQ         $+64, CX
+	ADDQ         $+64, BX
+	ADDQ         $+16, DX
+	ADDQ         $+16, DI
+	SUBQ         $+16, SI
+	JGE          sixteens
+
+sixteensDone:
+	ADDQ         $+16, SI
 	VPBROADCASTD 64(AX), Y0
 	VPBROADCASTD 68(AX), Y1
 	VPBROADCASTD 120(AX), Y2
@@ -139,11 +276,286 @@ TEXT ·finishResidualAVX2(SB), NOSPLIT, $0-8
 	VPBROADCASTD 108(AX), Y7
 	VPBROADCASTD 112(AX), Y8
 	VPBROADCASTD 116(AX), Y9
+	SUBQ         $+8, SI
+	JLT          rest
+
+columns:
+	VMOVUPS (BX), Y10
+	MOVQ    32(AX), R10
+	MOVQ    56(AX), R11
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+	MOVQ    DI, R12
+
+row:
+	VMOVDQU      (R8), Y11
+	TESTQ        R11, R11
+	JZ           plain
+	VPBROADCASTD (R11), Y12
+	VPADDD       Y12, Y11, Y11
+	ADDQ         $0x04, R11
+
+plain:
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VMAXPS       Y0, Y11, Y11
+	VMINPS       Y1, Y11, Y11
+	VCVTPS2DQ    Y11, Y11
+	VPMOVZXBD    (R12), Y12
+	ADDQ         88(AX), R12
+	VPXOR        Y4, Y12, Y12
+	VPSUBD       Y5, Y12, Y12
+	VPSLLD       $0x10, Y12, Y12
+	VPBLENDW     $0x55, Y11, Y12, Y12
+	VPMADDWD     Y6, Y12, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VMAXPS       Y8, Y11, Y11
+	VMINPS       Y9, Y11, Y11
+	VCVTPS2DQ    Y11, Y11
+	VPADDD       Y2, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X12
+	VPACKSSDW    X12, X11, X11
+	VPACKUSWB    X11, X11, X11
+	VPXOR        X3, X11, X11
+	VMOVQ        X11, (R9)
+	ADDQ         8(AX), R8
+	ADDQ         24(AX), R9
+	DECQ         R10
+	JNZ          row
+	ADDQ         $+32, CX
+	ADDQ         $+32, BX
+	ADDQ         $+8, DX
+	ADDQ         $+8, DI
+	SUBQ         $+8, SI
+	JGE          columns
+
+rest:
+	ADDQ         $+8, SI
+	JZ           done
+	VMOVD        SI, X10
+	VPBROADCASTD X10, Y10
+	VPCMPGTD     lanes<>+0(SB), Y10, Y10
+	VMOVUPS      (BX), Y11
+	MOVQ         32(AX), BX
+	MOVQ         56(AX), R8
+
+restRow:
+	VPMASKMOVD   (CX), Y10, Y12
+	TESTQ        R8, R8
+	JZ           plainRest
+	VPBROADCASTD (R8), Y13
+	VPADDD       Y13, Y12, Y12
+	ADDQ         $0x04, R8
+
+plainRest:
+	VCVTDQ2PS Y12, Y12
+	VMULPS    Y11, Y12, Y12
+	VMAXPS    Y0, Y12, Y12
+	VMINPS    Y1, Y12, Y12
+	VCVTPS2DQ Y12, Y12
+	XORQ      R9, R9
+	TESTQ     $0x00000001, SI
+	JZ        load2
+	MOVQ      SI, R10
+	ANDQ      $0x06, R10
+	MOVBQZX   (DI)(R10*1), R9
+
+load2:
+	TESTQ   $0x00000002, SI
+	JZ      load4
+	MOVQ    SI, R10
+	ANDQ    $0x04, R10
+	SHLQ    $0x10, R9
+	MOVWQZX (DI)(R10*1), R10
+	ORQ     R10, R9
+
+load4:
+	TESTQ $0x00000004, SI
+	JZ    loaded
+	SHLQ  $0x20, R9
+	MOVL  (DI), R10
+	ORQ   R10, R9
+
+loaded:
+	VMOVQ        R9, X13
+	VPMOVZXBD    X13, Y13
+	ADDQ         88(AX), DI
+	VPXOR        Y4, Y13, Y13
+	VPSUBD       Y5, Y13, Y13
+	VPSLLD       $0x10, Y13, Y13
+	VPBLENDW     $0x55, Y12, Y13, Y13
+	VPMADDWD     Y6, Y13, Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y7, Y12, Y12
+	VMAXPS       Y8, Y12, Y12
+	VMINPS       Y9, Y12, Y12
+	VCVTPS2DQ    Y12, Y12
+	VPADDD       Y2, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPACKSSDW    X13, X12, X12
+	VPACKUSWB    X12, X12, X12
+	VPXOR        X3, X12, X12
+	VMOVQ        X12, R9
+	XORQ         R10, R10
+	TESTQ        $0x00000004, SI
+	JZ           store2
+	MOVL         R9, (DX)
+	SHRQ         $0x20, R9
+	MOVQ         $0x0000000000000004, R10
+
+store2:
+	TESTQ $0x00000002, SI
+	JZ    store1
+	MOVW  R9, (DX)(R10*1)
+	SHRQ  $0x10, R9
+	ADDQ  $0x02, R10
+
+store1:
+	TESTQ $0x00000001, SI
+	JZ    stored
+	MOVB  R9, (DX)(R10*1)
+
+stored:
+	ADDQ 8(AX), CX
+	ADDQ 24(AX), DX
+	DECQ BX
+	JNZ  restRow
+
+done:
+	VZEROUPPER
+	RET
+
+// func finishBytesAnyAVX2(a *byte)
+// Requires: AVX, AVX2
+TEXT ·finishBytesAnyAVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         16(AX), DX
+	MOVQ         48(AX), BX
+	MOVQ         40(AX), SI
+	VPBROADCASTD 64(AX), Y0
+	VPBROADCASTD 68(AX), Y1
+	VPBROADCASTD 72(AX), Y2
+	VPBROADCASTB 76(AX), X3
+	SUBQ         $+8, SI
+	JLT          rest
+
+columns:
+	VMOVUPS (BX), Y4
+	MOVQ    32(AX), R9
+	MOVQ    56(AX), R10
+	MOVQ    CX, DI
+	MOVQ    DX, R8
+
+row:
+	VMOVDQU      (DI), Y5
+	TESTQ        R10, R10
+	JZ           plain
+	VPBROADCASTD (R10), Y6
+	VPADDD       Y6, Y5, Y5
+	ADDQ         $0x04, R10
+
+plain:
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMAXPS       Y0, Y5, Y5
+	VMINPS       Y1, Y5, Y5
+	VCVTPS2DQ    Y5, Y5
+	VPADDD       Y2, Y5, Y5
+	VEXTRACTI128 $0x01, Y5, X6
+	VPACKSSDW    X6, X5, X5
+	VPACKUSWB    X5, X5, X5
+	VPXOR        X3, X5, X5
+	VMOVQ        X5, (R8)
+	ADDQ         8(AX), DI
+	ADDQ         24(AX), R8
+	DECQ         R9
+	JNZ          row
+	ADDQ         $+32, CX
+	ADDQ         $+32, BX
+	ADDQ         $+8, DX
+	SUBQ         $+8, SI
+	JGE          columns
+
+rest:
+	ADDQ         $+8, SI
+	JZ           done
+	VMOVD        SI, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMOVUPS      (BX), Y5
+	MOVQ         32(AX), BX
+	MOVQ         56(AX), DI
+
+restRow:
+	VPMASKMOVD   (CX), Y4, Y6
+	TESTQ        DI, DI
+	JZ           plainRest
+	VPBROADCASTD (DI), Y7
+	VPADDD       Y7, Y6, Y6
+	ADDQ         $0x04, DI
+
+plainRest:
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       Y1, Y6, Y6
+	VCVTPS2DQ    Y6, Y6
+	VPADDD       Y2, Y6, Y6
+	VEXTRACTI128 $0x01, Y6, X7
+	VPACKSSDW    X7, X6, X6
+	VPACKUSWB    X6, X6, X6
+	VPXOR        X3, X6, X6
+	VMOVQ        X6, R8
+	XORQ         R9, R9
+	TESTQ        $0x00000004, SI
+	JZ           store2
+	MOVL         R8, (DX)
+	SHRQ         $0x20, R8
+	MOVQ         $0x0000000000000004, R9
+
+store2:
+	TESTQ $0x00000002, SI
+	JZ    store1
+	MOVW  R8, (DX)(R9*1)
+	SHRQ  $0x10, R8
+	ADDQ  $0x02, R9
+
+store1:
+	TESTQ $0x00000001, SI
+	JZ    stored
+	MOVB  R8, (DX)(R9*1)
+
+stored:
+	ADDQ 8(AX), CX
+	ADDQ 24(AX), DX
+	DECQ BX
+	JNZ  restRow
+
+done:
+	VZEROUPPER
+	RET
+
+// func finishResidualAnyAVX2(a *byte)
+// Requires: AVX, AVX2
+TEXT ·finishResidualAnyAVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
 	MOVQ         16(AX), DX
 	MOVQ         48(AX), BX
 	MOVQ         40(AX), SI
 	MOVQ         80(AX), DI
+	VPBROADCASTD 64(AX), Y0
+	VPBROADCASTD 68(AX), Y1
+	VPBROADCASTD 120(AX), Y2
+	VPBROADCASTB 76(AX), X3
+	VPBROADCASTD 96(AX), Y4
+	VPBROADCASTD 100(AX), Y5
+	VPBROADCASTD 104(AX), Y6
+	VPBROADCASTD 108(AX), Y7
+	VPBROADCASTD 112(AX), Y8
+	VPBROADCASTD 116(AX), Y9
 	SUBQ         $+8, SI
 	JLT          rest
 

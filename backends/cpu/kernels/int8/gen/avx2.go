@@ -26,8 +26,10 @@ func rowsAVX2() {
 	for i := range 8 {
 		DATA(4*i, U32(i))
 	}
-	finish256("finishBytesAVX2", false)
-	finish256("finishResidualAVX2", true)
+	finish256("finishBytesAVX2", false, true)
+	finish256("finishResidualAVX2", true, true)
+	finish256("finishBytesAnyAVX2", false, false)
+	finish256("finishResidualAnyAVX2", true, false)
 	finishFloats256()
 	pair256("addBytesAVX2", true)
 	pair256("multiplyBytesAVX2", false)
@@ -72,13 +74,22 @@ func joined(q, r reg.VecVirtual) {
 }
 
 // finish256 goes through columns eight at a time and for each through all rows;
-// what is left over goes through the same with a mask of its columns.
-func finish256(name string, residual bool) {
+// what is left over goes through the same with a mask of its columns. Of bounded
+// sums sixteen at a time are clamped only after packing.
+func finish256(name string, residual, bounded bool) {
 	doc := "gives 8-bit results."
 	if residual {
 		doc = "adds a residual and gives 8-bit results."
 	}
 	a := text(name, "finishArgs", doc)
+	sums0, y0, mult, cols := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols)
+	var x20, x2 reg.GPVirtual
+	if residual {
+		x20 = load(a, finX2)
+	}
+	if bounded {
+		finishSixteens(a, sums0, y0, mult, cols, x20)
+	}
 	lo, hi := broadcast256(a, finLo), broadcast256(a, finHi)
 	last := finZero
 	if residual {
@@ -90,11 +101,6 @@ func finish256(name string, residual bool) {
 	if residual {
 		flip, zeroX2, pair = broadcast256(a, finFlip), broadcast256(a, finZeroX2), broadcast256(a, finPair)
 		mult2, lo2, hi2 = broadcast256(a, finMult2), broadcast256(a, finLo2), broadcast256(a, finHi2)
-	}
-	sums0, y0, mult, cols := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols)
-	var x20, x2 reg.GPVirtual
-	if residual {
-		x20 = load(a, finX2)
 	}
 	// finished turns a row's sums q, to which it adds what its row has, into the
 	// low eight bytes that it gives; x2 is what reads the residual.
@@ -182,6 +188,109 @@ func finish256(name string, residual bool) {
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// finishSixteens takes bounded columns sixteen at a time, and advances what it is
+// given past them. x2 is nil without a residual.
+func finishSixteens(a reg.Register, sums0, y0, mult, cols, x20 reg.GPVirtual) {
+	residual := x20 != nil
+	words := func(offset int) reg.VecVirtual {
+		v := YMM()
+		VPBROADCASTW(field(a, offset), v)
+		return v
+	}
+	bytes := func(offset int) reg.VecVirtual {
+		v := XMM()
+		VPBROADCASTB(field(a, offset), v)
+		return v
+	}
+	last := finZero
+	if residual {
+		last = finZero2
+	}
+	SUBQ(I32(16), cols)
+	JLT(LabelRef("sixteensDone"))
+	zero, least, most, yflip := words(last), bytes(finLeast), bytes(finMost), bytes(finYFlip)
+	var flip, zeroX2, pair, mult2, leastQ, mostQ reg.VecVirtual
+	if residual {
+		flip, zeroX2, leastQ, mostQ = bytes(finFlip), words(finZeroX2), words(finLeastQ), words(finMostQ)
+		pair, mult2 = broadcast256(a, finPair), broadcast256(a, finMult2)
+	}
+	// packed gives the scaled and rounded sums as 16 bits: the lower halves of p
+	// and q, and the upper ones.
+	packed := func(p, q reg.VecVirtual, mp, mq Op) reg.VecVirtual {
+		VCVTDQ2PS(p, p)
+		VCVTDQ2PS(q, q)
+		VMULPS(mp, p, p)
+		VMULPS(mq, q, q)
+		VCVTPS2DQ(p, p)
+		VCVTPS2DQ(q, q)
+		VPACKSSDW(q, p, p)
+		return p
+	}
+	Label("sixteens")
+	m0, m1 := YMM(), YMM()
+	VMOVUPS(at(mult, 0), m0)
+	VMOVUPS(at(mult, 32), m1)
+	sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
+	MOVQ(sums0, sums)
+	MOVQ(y0, y)
+	var x2 reg.GPVirtual
+	if residual {
+		x2 = GP64()
+		MOVQ(x20, x2)
+	}
+	Label("sixteensRow")
+	p, q := YMM(), YMM()
+	VMOVDQU(at(sums, 0), p)
+	VMOVDQU(at(sums, 32), q)
+	TESTQ(add, add)
+	JZ(LabelRef("plain16"))
+	s := YMM()
+	VPBROADCASTD(at(add, 0), s)
+	VPADDD(s, p, p)
+	VPADDD(s, q, q)
+	ADDQ(Imm(4), add)
+	Label("plain16")
+	h := packed(p, q, m0, m1)
+	if residual {
+		r := YMM()
+		VPSHUFD(Imm(0xD8), at(x2, 0), r.AsX()) // as the halves lie
+		VPXOR(flip, r.AsX(), r.AsX())
+		VPMOVZXBW(r.AsX(), r)
+		VPSUBW(zeroX2, r, r)
+		VPMAXSW(leastQ, h, h)
+		VPMINSW(mostQ, h, h)
+		VPUNPCKHWD(r, h, q)
+		VPUNPCKLWD(r, h, h)
+		VPMADDWD(pair, h, h)
+		VPMADDWD(pair, q, q)
+		h = packed(h, q, mult2, mult2)
+		ADDQ(field(a, finX2Step), x2)
+	}
+	VPADDSW(zero, h, h)
+	VPACKUSWB(h, h, h)
+	upper := XMM()
+	VEXTRACTI128(Imm(1), h, upper)
+	VPUNPCKLDQ(upper, h.AsX(), upper)
+	VPMAXUB(least, upper, upper)
+	VPMINUB(most, upper, upper)
+	VPXOR(yflip, upper, upper)
+	VMOVDQU(upper, at(y, 0))
+	ADDQ(field(a, finSumStep), sums)
+	ADDQ(field(a, finYStep), y)
+	DECQ(rows)
+	JNZ(LabelRef("sixteensRow"))
+	ADDQ(I32(64), sums0)
+	ADDQ(I32(64), mult)
+	ADDQ(I32(16), y0)
+	if residual {
+		ADDQ(I32(16), x20)
+	}
+	SUBQ(I32(16), cols)
+	JGE(LabelRef("sixteens"))
+	Label("sixteensDone")
+	ADDQ(I32(16), cols)
 }
 
 // lanesData are the numbers of eight lanes.
