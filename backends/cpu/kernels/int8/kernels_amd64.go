@@ -119,7 +119,7 @@ func vectorDequantize() []convertKernel {
 func vectorMax() []windowKernel {
 	return []windowKernel{
 		{kernel{"avx512", isa.VNNI}, maxVNNI},
-		{kernel{"avx2", isa.AVX2}, wholeWindow(maxAVX2, maxPortable, 32, 1)},
+		{kernel{"avx2", isa.AVX2}, wholeMax(maxAVX2, maxEightsAVX2)},
 	}
 }
 

@@ -57,6 +57,11 @@ func widenAVX2(a *convertArgs)
 //go:noescape
 func maxAVX2(a *windowArgs)
 
+// maxEightsAVX2 takes the greatest byte of each column of whole eights.
+//
+//go:noescape
+func maxEightsAVX2(a *windowArgs)
+
 // sumAVX2 adds the bytes of each column of whole vectors.
 //
 //go:noescape

@@ -1028,6 +1028,57 @@ done:
 	VZEROUPPER
 	RET
 
+// func maxEightsAVX2(a *byte)
+// Requires: AVX, AVX2
+TEXT ·maxEightsAVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	VPBROADCASTB 56(AX), X0
+	MOVQ         40(AX), CX
+	MOVQ         48(AX), DX
+	MOVQ         (AX), BX
+	MOVQ         8(AX), SI
+
+pixel:
+	MOVQ 16(AX), R9
+	MOVQ BX, DI
+	MOVQ SI, R8
+	SUBQ $+8, R9
+	JLT  done
+
+columns:
+	VPXOR X1, X1, X1
+	MOVQ  24(AX), R11
+	MOVQ  R8, R10
+
+line:
+	MOVQ 32(AX), R13
+	MOVQ R10, R12
+
+tap:
+	VMOVQ   (R12), X2
+	VPXOR   X0, X2, X2
+	VPMAXUB X2, X1, X1
+	ADDQ    DX, R12
+	DECQ    R13
+	JNZ     tap
+	ADDQ    CX, R10
+	DECQ    R11
+	JNZ     line
+	VPXOR   X0, X1, X1
+	VMOVQ   X1, (DI)
+	ADDQ    $+8, R8
+	ADDQ    $+8, DI
+	SUBQ    $+8, R9
+	JGE     columns
+
+done:
+	ADDQ 72(AX), SI
+	ADDQ 80(AX), BX
+	DECQ 64(AX)
+	JNZ  pixel
+	VZEROUPPER
+	RET
+
 // func sumAVX2(a *byte)
 // Requires: AVX, AVX2
 TEXT ·sumAVX2(SB), NOSPLIT, $0-8

@@ -58,6 +58,31 @@ func wholeWindow(vectors, rest func(*windowArgs), per, outBytes int) func(*windo
 	}
 }
 
+// wholeMax takes columns by 32, then by eight; the last eight may be some of
+// those before once more. Fewer than eight are left to plain Go.
+func wholeMax(by32, by8 func(*windowArgs)) func(*windowArgs) {
+	return func(a *windowArgs) {
+		x, y, n, count := a.x, a.y, a.n, a.count
+		from := n &^ 31
+		if from > 0 {
+			by32(a)
+		}
+		for from < n {
+			cols, f := (n-from)&^7, by8
+			switch {
+			case cols > 0:
+			case n >= 8:
+				from, cols = n-8, 8
+			default:
+				cols, f = n-from, maxPortable
+			}
+			a.x, a.y, a.n, a.count = unsafe.Add(x, from), unsafe.Add(y, from), cols, count
+			f(a)
+			from += cols
+		}
+	}
+}
+
 func wholeRange(vectors func(*rangeArgs)) func(*rangeArgs) {
 	return func(a *rangeArgs) {
 		n, x := a.n, a.x

@@ -37,6 +37,7 @@ func rowsAVX2() {
 	dequantize256()
 	widen256()
 	max256()
+	maxEights()
 	sum256()
 	lookup256()
 }
@@ -556,6 +557,22 @@ func max256() {
 	}, func(y reg.GPVirtual) {
 		VPXOR(flip, acc, acc)
 		VMOVDQU(acc, at(y, 0))
+	})
+}
+
+// maxEights is max256 on eight columns at a time.
+func maxEights() {
+	a := text("maxEightsAVX2", "windowArgs", "takes the greatest byte of each column of whole eights.")
+	flip, acc := XMM(), XMM()
+	VPBROADCASTB(field(a, winFlip), flip)
+	window256(a, 8, 1, func(reg.GPVirtual) { VPXOR(acc, acc, acc) }, func(x reg.GPVirtual) {
+		v := XMM()
+		VMOVQ(at(x, 0), v)
+		VPXOR(flip, v, v)
+		VPMAXUB(v, acc, acc)
+	}, func(y reg.GPVirtual) {
+		VPXOR(flip, acc, acc)
+		VMOVQ(acc, at(y, 0))
 	})
 }
 
