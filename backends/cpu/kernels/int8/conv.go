@@ -96,6 +96,15 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	c := &conv{ConvSpec: s}
 	c.k = s.kernel(l)
 	choices := c.k.choices(s.K / s.Groups)
+	if k := winogradOf(&s, l); k != nil {
+		if choices == nil {
+			choices = []string{c.k.fit(s.K).name}
+		}
+		choices = append(choices, k.name)
+		if s.Kernel == k.name || !slices.Contains(choices, s.Kernel) && s.fewerProducts() {
+			return newWinograd(s, k, l, choices), nil
+		}
+	}
 	if i := slices.IndexFunc(gemmKernels, func(k gemmKernel) bool { return k.name == s.Kernel }); i >= 0 && slices.Contains(choices, s.Kernel) {
 		c.k = &gemmKernels[i]
 	}

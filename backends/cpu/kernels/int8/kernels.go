@@ -44,6 +44,7 @@ var (
 	maxKernels        = append(vectorMax(), windowKernel{kernel{"portable", isa.Portable}, maxPortable})
 	sumKernels        = append(vectorSum(), windowKernel{kernel{"portable", isa.Portable}, sumPortable})
 	widenKernels      = append(vectorWiden(), convertKernel{kernel{"widen_portable", isa.Portable}, widenPortable})
+	winogradKernels   = vectorWinograd()
 	softmaxKernels    = append(vectorSoftmax(), softmaxKernel{kernel{"portable", isa.Portable}, softmaxBytes})
 )
 

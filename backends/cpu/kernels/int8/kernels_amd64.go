@@ -11,6 +11,7 @@ import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 //go:generate go run ./gen -set gemm_avx2 -out gemm_avx2_amd64.s
 //go:generate go run ./gen -set rows_avx2 -out rows_avx2_amd64.s
 //go:generate go run ./gen -set depthwise_avx2 -out depthwise_avx2_amd64.s
+//go:generate go run ./gen -set winograd_avx2 -out winograd_avx2_amd64.s
 
 func vectorGemm() []gemmKernel {
 	row := func(name string, l isa.Level, cols, quad int, f format, run ...func(*gemmArgs)) gemmKernel {
@@ -139,4 +140,8 @@ func vectorSoftmax() []softmaxKernel {
 
 func vectorWiden() []convertKernel {
 	return []convertKernel{{kernel{"widen_avx2", isa.AVX2}, wholeConvert(widenAVX2, widenPortable, 16, 1, 2)}}
+}
+
+func vectorWinograd() []winogradKernel {
+	return []winogradKernel{{kernel{"winograd_s16_2x2_avx2", isa.AVX2}, winogradInputAVX2, winogradOutputAVX2}}
 }

@@ -133,3 +133,5 @@ func softmaxNEON(p *softmaxArgs) {
 func vectorWiden() []convertKernel {
 	return []convertKernel{{kernel{"widen_neon", isa.NEON}, wholeConvert(widenNEON, widenPortable, 16, 1, 2)}}
 }
+
+func vectorWinograd() []winogradKernel { return nil }

@@ -17,3 +17,4 @@ func vectorMax() []windowKernel            { return nil }
 func vectorSum() []windowKernel            { return nil }
 func vectorSoftmax() []softmaxKernel       { return nil }
 func vectorWiden() []convertKernel         { return nil }
+func vectorWinograd() []winogradKernel     { return nil }

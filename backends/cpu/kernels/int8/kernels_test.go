@@ -153,6 +153,7 @@ func TestLayouts(t *testing.T) {
 	var w windowArgs
 	var l lookupArgs
 	var s softmaxArgs
+	var wi winogradArgs
 	for _, v := range []struct {
 		name      string
 		got, want uintptr
@@ -307,6 +308,15 @@ func TestLayouts(t *testing.T) {
 		{"softmax.zero", unsafe.Offsetof(s.zero), 52},
 		{"softmax.flip", unsafe.Offsetof(s.flip), 56},
 		{"softmax.yFlip", unsafe.Offsetof(s.yFlip), 60},
+		{"winograd.x", unsafe.Offsetof(wi.x), 0},
+		{"winograd.y", unsafe.Offsetof(wi.y), 8},
+		{"winograd.bias", unsafe.Offsetof(wi.bias), 16},
+		{"winograd.row", unsafe.Offsetof(wi.row), 24},
+		{"winograd.step", unsafe.Offsetof(wi.step), 32},
+		{"winograd.tile", unsafe.Offsetof(wi.tile), 40},
+		{"winograd.pos", unsafe.Offsetof(wi.pos), 48},
+		{"winograd.n", unsafe.Offsetof(wi.n), 56},
+		{"winograd.vecs", unsafe.Offsetof(wi.vecs), 64},
 	} {
 		if v.got != v.want {
 			t.Errorf("%s lies at %d; gen/layout.go says %d", v.name, v.got, v.want)

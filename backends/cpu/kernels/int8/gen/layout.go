@@ -162,4 +162,14 @@ const (
 	softZero   = 52
 	softFlip   = 56
 	softYFlip  = 60
+
+	winoX    = 0
+	winoY    = 8
+	winoBias = 16
+	winoRow  = 24
+	winoStep = 32
+	winoTile = 40
+	winoPos  = 48
+	winoN    = 56
+	winoVecs = 64
 )

@@ -30,6 +30,7 @@ var sets = map[string]func(){
 	"depthwise_avx2":   depthwiseAVX2,
 	"dynamic_vnni":     dynamicVNNI,
 	"dynamic_avx2":     dynamicAVX2,
+	"winograd_avx2":    winogradAVX2,
 }
 
 func main() {
