@@ -2,6 +2,7 @@ package nasc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/difftest"
+	"github.com/nasc-dev/nasc/internal/memory"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/train"
 )
@@ -58,7 +60,34 @@ func startWith(g *ir.Graph, target string, batch int, o backends.Options) (backe
 	}
 	o.ISA = level
 	e, err := t.Compile(s, o)
-	return e, s, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := room(e, s, batch, memory.Available()); err != nil {
+		return nil, nil, errors.Join(err, e.Close())
+	}
+	return e, s, nil
+}
+
+// room refuses what a run would be killed for: inputs, outputs and intermediate
+// values, where the target plans them, beyond the memory that is free (0: not
+// known).
+func room(e backends.Executable, g *ir.Graph, batch int, free int64) error {
+	var need int64
+	for _, v := range slices.Concat(g.Inputs, g.Outputs) {
+		need += v.Type.Bytes()
+	}
+	if p, ok := e.(backends.Planned); ok {
+		need += p.ArenaBytes()
+	}
+	if free == 0 || need <= free {
+		return nil
+	}
+	gb := func(n int64) string { return fmt.Sprintf("%.3g GB", float64(n)/1e9) }
+	return &diag.Error{
+		Place: "memory", Found: fmt.Sprintf("a run of %d samples takes %s for values alone", batch, gb(need)), Wanted: "at most " + gb(free) + ", which are free",
+		Fix: "fewer samples at a time",
+	}
 }
 
 // Score is what an evaluation gives.

@@ -3,8 +3,10 @@ package nasc
 import (
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 
+	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/ir"
 )
@@ -82,5 +84,35 @@ func TestLossOfShares(t *testing.T) {
 	}
 	if a, b := loss(g, "cpu-int8"), loss(soft, "cpu-int8"); math.Abs(a-b) > 0.05 {
 		t.Errorf("int8: logits %v, shares %v", a, b)
+	}
+}
+
+// What a run would be killed for is refused: inputs, outputs and the plan's
+// memory count, and nothing does where the system does not say what is free.
+func TestRoom(t *testing.T) {
+	b := ir.NewBuilder("wide")
+	x := b.Input("x", ir.T(ir.F32, ir.Batch, 1000))
+	h := b.Op("relu", nil, b.Op("dot", nil, x, b.Const("w", ir.NewTensor(ir.F32, 1000, 500))))
+	g, err := b.Graph(b.Op("dot", nil, h, b.Const("v", ir.NewTensor(ir.F32, 500, 10))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, s, err := Start(g, "cpu-f32", 8, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	need := 8*4*(1000+10) + e.(backends.Planned).ArenaBytes()
+	if need < 8*4*1510 {
+		t.Errorf("%d bytes, of which the arena does not hold %d", need, 8*4*500)
+	}
+	for free, refused := range map[int64]bool{0: false, need: false, need - 1: true} {
+		err := room(e, s, 8, free)
+		if (err != nil) != refused {
+			t.Errorf("%d bytes wanted, %d free: %v", need, free, err)
+		}
+		if refused && !strings.Contains(err.Error(), "memory: a run of 8 samples takes ") {
+			t.Error(err)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/nasc-dev/nasc/internal/diag"
+	"github.com/nasc-dev/nasc/internal/memory"
 	"github.com/nasc-dev/nasc/ir"
 )
 
@@ -12,7 +13,7 @@ import (
 func (j *Job) room(s *step, teacher *ir.Graph) error {
 	free := j.free
 	if free == 0 {
-		free = available()
+		free = memory.Available()
 	}
 	if free == 0 {
 		return nil // the system does not say

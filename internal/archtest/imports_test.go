@@ -18,7 +18,7 @@ const module = "github.com/nasc-dev/nasc"
 // parts). The longest match of a package's path decides its row.
 var levels = [][]string{
 	{"internal/diag"},
-	{"internal/fmath", "internal/onnxpb", "internal/xlaplugin", "backends/cpu/kernels/isa"},
+	{"internal/fmath", "internal/memory", "internal/onnxpb", "internal/xlaplugin", "backends/cpu/kernels/isa"},
 	{"backends/cpu/kernels"},
 	{"ir"},
 	{"internal/safetensors", "internal/npy"},

@@ -1,4 +1,5 @@
-package train
+// Package memory tells how much memory a program may still take.
+package memory
 
 import (
 	"io/fs"
@@ -9,10 +10,10 @@ import (
 	"strings"
 )
 
-// available is the memory that a program may take without swapping, or being
+// Available is the memory that a program may take without swapping, or being
 // killed for it: what the machine has, and what is left to the process's control
 // groups, as in a container; 0 where the system does not say.
-func available() int64 {
+func Available() int64 {
 	b, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return 0
