@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/nascfile"
@@ -286,8 +287,19 @@ var PruneGoals = []string{"macs", "params", "bytes", "latency"}
 
 // Describe sums a result up in one line for people.
 func (r *PruneResult) Describe() string {
-	return fmt.Sprintf("%.2f× parameters, %.2f× MACs, %.2f× bytes, %.2f× measured time",
-		ratio(r.After.Params, r.Before.Params), ratio(r.After.MACs, r.Before.MACs), ratio(r.After.Bytes, r.Before.Bytes), r.After.MS/max(1e-9, r.Before.MS))
+	var parts []string
+	for _, x := range []struct {
+		what          string
+		before, after float64
+	}{
+		{"parameters", float64(r.Before.Params), float64(r.After.Params)},
+		{"MACs", float64(r.Before.MACs), float64(r.After.MACs)},
+		{"bytes", float64(r.Before.Bytes), float64(r.After.Bytes)},
+		{"measured time", r.Before.MS, r.After.MS},
+	} {
+		if x.before > 0 { // an embedding's model has no MACs
+			parts = append(parts, fmt.Sprintf("%.2f× %s", x.after/x.before, x.what))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
-
-func ratio(a, b int64) float64 { return float64(a) / float64(max(1, b)) }

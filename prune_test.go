@@ -69,3 +69,15 @@ func TestPruneDigits(t *testing.T) {
 		t.Errorf("an unknown goal: %v", err)
 	}
 }
+
+// What there was nothing of has no share.
+func TestDescribe(t *testing.T) {
+	r := &PruneResult{Before: Size{Params: 200, MACs: 1000, Bytes: 800, MS: 2}, After: Size{Params: 100, MACs: 250, Bytes: 600, MS: 1}}
+	if got, want := r.Describe(), "0.50× parameters, 0.25× MACs, 0.75× bytes, 0.50× measured time"; got != want {
+		t.Errorf("%s; wanted %s", got, want)
+	}
+	r.Before.MACs, r.After.MACs = 0, 0
+	if got, want := r.Describe(), "0.50× parameters, 0.75× bytes, 0.50× measured time"; got != want {
+		t.Errorf("%s; wanted %s", got, want)
+	}
+}
