@@ -203,6 +203,19 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// A block left open, or that is no name, is one mistake and one line.
+func TestBlockIsNoName(t *testing.T) {
+	for block, want := range map[string]string{
+		`{ choose = ["conv", "bottleneck"] }`: `bad.toml:3: block = { choose = [conv bottleneck] }: the file is a search space; wanted one network; write one of the values, or draw networks with nasc space sample`,
+		"3":                                   "bad.toml:3: block = 3; wanted a string",
+	} {
+		text := "input = [8, 8, 1]\n[[stage]]\nblock = " + block + "\nchannels = 4\n"
+		if _, _, err := Parse("bad.toml", []byte(text), nil); err == nil || err.Error() != want {
+			t.Errorf("block = %s gives %v, wanted %s", block, err, want)
+		}
+	}
+}
+
 // Weights that do not fit are refused with their names.
 func TestWeights(t *testing.T) {
 	dir := t.TempDir()

@@ -76,6 +76,10 @@ func (n *net) stage(i int, p *params) {
 		return
 	}
 	kind := p.str("block", "")
+	if _, ok := p.m["block"].(string); !ok && p.m["block"] != nil { // said already; "" is no block of the file's
+		n.broken = true
+		return
+	}
 	k := slices.IndexFunc(blocks, func(b block) bool { return b.name == kind })
 	if k < 0 {
 		p.fail("block", &diag.Error{Found: fmt.Sprintf("block %q", kind), Wanted: fmt.Sprintf("one of %v", blockNames())})
