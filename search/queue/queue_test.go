@@ -216,6 +216,27 @@ func TestWorkersRefused(t *testing.T) {
 	}
 }
 
+// A worker that waits says for what: a server that is not there, or one that no search uses.
+func TestWaitingForWhat(t *testing.T) {
+	s, err := Embed(t.TempDir(), "127.0.0.1:0", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears := func(want string) {
+		t.Helper()
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		said := ""
+		w := &Worker{Server: s.URL, Name: "here", Note: func(format string, args ...any) { said = fmt.Sprintf(format, args...); stop() }}
+		if err := w.Work(ctx); err != nil || !strings.HasPrefix(said, want) {
+			t.Errorf("%q, %v; wanted %q", said, err, want)
+		}
+	}
+	hears("no study at ")
+	s.Close()
+	hears("no server at ")
+}
+
 // Other machines reach a server with its credentials only.
 func TestCredentials(t *testing.T) {
 	if _, err := Embed(t.TempDir(), "0.0.0.0:0", ""); err == nil || !strings.Contains(err.Error(), "without credentials; wanted --nats-token") {

@@ -56,7 +56,11 @@ func (w *Worker) Work(ctx context.Context) error {
 			return err
 		}
 		if time.Since(said) > patience {
-			w.Note("no study at %s: waiting", Hidden(w.Server))
+			what := "study" // a server answers, no search does
+			if errors.Is(err, nats.ErrNoServers) {
+				what = "server"
+			}
+			w.Note("no %s at %s: waiting", what, Hidden(w.Server))
 			said = time.Now()
 		}
 		if pause(ctx, 200*time.Millisecond) != nil {
