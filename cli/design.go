@@ -44,11 +44,18 @@ func (a *app) design() *cobra.Command {
 		Example: "  nasc design zoo/spaces/resnet.toml --method deepmad --max-macs 2e9 --max-params 12e6 -o net.toml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for name, v := range map[string]float64{"--max-macs": macs, "--max-params": parms} {
+				if v != 0 && !(v >= 1 && v <= 1e18) { // a share of one would become no limit
+					return &diag.Error{Place: name, Found: fmt.Sprint(v), Wanted: "a number from 1 to 1e18, or 0: any"}
+				}
+			}
 			switch {
 			case method != designMethods[0]:
 				return &diag.Error{Place: "--method", Found: fmt.Sprintf("%q", method), Wanted: strings.Join(designMethods, ", ")}
-			case macs < 0 || macs > 1e18 || parms < 0 || parms > 1e18 || !(limits.MS >= 0) || !(s.Rho >= 0):
-				return &diag.Error{Place: "--max-macs, --max-params, --max-ms, --rho", Found: fmt.Sprint(macs, ", ", parms, ", ", limits.MS, ", ", s.Rho), Wanted: "0 (none) or more"}
+			case !(limits.MS >= 0):
+				return &diag.Error{Place: "--max-ms", Found: fmt.Sprint(limits.MS), Wanted: "0 (any) or more"}
+			case !(s.Rho >= 0):
+				return &diag.Error{Place: "--rho", Found: fmt.Sprint(s.Rho), Wanted: "0 (the default) or more"}
 			case macs == 0 && parms == 0 && limits.MS == 0:
 				return &diag.Error{Place: "design", Found: "no limit", Wanted: "--max-macs, --max-params or --max-ms: without one the largest network has the most entropy"}
 			case (limits.MS > 0) != (t.table != ""):
