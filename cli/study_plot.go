@@ -58,13 +58,20 @@ func (a *app) studyPlot() *cobra.Command {
 			if err := p.prepare(); err != nil {
 				return err
 			}
-			return replaceFile(out, func(w io.Writer) error {
+			err = replaceFile(out, func(w io.Writer) error {
 				if ext == ".svg" {
 					_, err := io.WriteString(w, styled(p.progress().svg()))
 					return err
 				}
 				return p.write(w)
 			})
+			if err != nil {
+				return err
+			}
+			written := struct {
+				Out string `json:"out"`
+			}{out}
+			return a.show(written, func(w io.Writer) { fmt.Fprintf(w, "wrote %s\n", out) })
 		},
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "the picture (.svg) or page (.html) to write")
