@@ -315,10 +315,11 @@ func (j *Job) best() [][]float32 {
 	return j.ema[:len(j.Network.Params)]
 }
 
-// Check refuses what Run would before its first step, so that who trains many
-// networks alike knows before the first: settings, samples that do not fit the
-// network, too little memory. A job that was checked cannot be run.
+// Check refuses settings and samples that Run would refuse before its first
+// step, so that who trains many networks alike knows before the first. Memory is
+// each network's own matter. A job that was checked is not for running.
 func (j *Job) Check(ctx context.Context) error {
+	j.free = math.MaxInt64
 	_, _, err := j.ready(ctx)
 	return err
 }

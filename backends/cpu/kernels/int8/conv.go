@@ -34,13 +34,13 @@ func Dot(s DotSpec, l isa.Level) (Kernel, error) {
 // of output rows first copies its input, padded, to the scratch memory.
 type conv struct {
 	ConvSpec
-	k        *gemmKernel
-	fin      finisher
-	copied   bool
-	ahead    bool   // a block's weights are prefetched while the one before runs
-	after    []byte // what is read next, behind the last block's weights
-	in       input
-	blocks   []block
+	k      *gemmKernel
+	fin    finisher
+	copied bool
+	ahead  bool   // a block's weights are prefetched while the one before runs
+	after  []byte // what is read next, behind the last block's weights
+	in     input
+	blocks
 	runs     []int64
 	quads    int // steps of a run
 	bands    []band
@@ -160,18 +160,21 @@ func (c *conv) prepare(l isa.Level) {
 // weightSlack is what may be read behind the last weights.
 const weightSlack = 64
 
-func (c *conv) weightBytes() int {
+// blocks are the weights of a convolution, some columns each.
+type blocks []block
+
+func (b blocks) weightBytes() int {
 	n := 0
-	for i := range c.blocks {
-		n += align64(len(c.blocks[i].w))
+	for i := range b {
+		n += align64(len(b[i].w))
 	}
 	return n + weightSlack
 }
 
-func (c *conv) moveWeights(dst []byte) {
-	for i := range c.blocks {
-		n := copy(dst, c.blocks[i].w)
-		c.blocks[i].w, dst = dst[:n:n], dst[align64(n):]
+func (b blocks) moveWeights(dst []byte) {
+	for i := range b {
+		n := copy(dst, b[i].w)
+		b[i].w, dst = dst[:n:n], dst[align64(n):]
 	}
 }
 

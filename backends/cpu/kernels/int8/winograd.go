@@ -38,11 +38,11 @@ type winogradKernel struct {
 // fourfold sums fit. So it pays where 16-bit products are the fastest there are.
 type winograd struct {
 	ConvSpec
-	k          *gemmKernel
-	kern       *winogradKernel
-	fin        finisher
-	in         input
-	blocks     []block
+	k    *gemmKernel
+	kern *winogradKernel
+	fin  finisher
+	in   input
+	blocks
 	bands      []band // in rows of tiles' results
 	tw         int    // tiles of a row
 	imgBytes   int    // scratch of the copied input,
@@ -66,6 +66,9 @@ const (
 	winogradVecs   = 2048     // vectors that one call of the first transform takes
 	winogradLeast  = 24       // channels, of both sides, from which it is faster
 	winogradBytes  = 64 << 20 // most transformed weights
+	// winogradMost is the most channels whose fourfold sums, without the bias, fit
+	// in 32 bits.
+	winogradMost = (1<<31 - 1) / (4 * 9 * 255 * 255)
 )
 
 // winogradOf gives the kernel where there is one for the convolution.
@@ -73,8 +76,7 @@ func winogradOf(s *ConvSpec, l isa.Level) *winogradKernel {
 	if s.KH != 3 || s.KW != 3 || s.SH != 1 || s.SW != 1 || s.DH != 1 || s.DW != 1 || s.Groups != 1 || s.C%winogradLanes != 0 {
 		return nil
 	}
-	// The fourfold sums, without the bias, must fit in 32 bits.
-	if 4*255*255*9*s.C >= 1<<31 || winogradPlaces*2*s.C*s.K > winogradBytes {
+	if s.C > winogradMost || s.K > winogradBytes/(winogradPlaces*2*s.C) {
 		return nil
 	}
 	for i := range winogradKernels {
@@ -259,21 +261,6 @@ func (w *winograd) band(r *winogradRun, a *Args, b *band, blk *block) {
 			}
 			w.fin.apply(&r.finish, unsafe.Add(sums, i*line), uintptr(pixel), w.OW, blk.cols, blk.col, unsafe.Pointer(&a.Y[at*size]), x2, w.K)
 		}
-	}
-}
-
-func (w *winograd) weightBytes() int {
-	n := 0
-	for i := range w.blocks {
-		n += align64(len(w.blocks[i].w))
-	}
-	return n + weightSlack
-}
-
-func (w *winograd) moveWeights(dst []byte) {
-	for i := range w.blocks {
-		n := copy(dst, w.blocks[i].w)
-		w.blocks[i].w, dst = dst[:n:n], dst[align64(n):]
 	}
 }
 

@@ -192,7 +192,7 @@ func finish256(name string, residual, bounded bool) {
 }
 
 // finishSixteens takes bounded columns sixteen at a time, and advances what it is
-// given past them. x2 is nil without a residual.
+// given past them; x20 is nil without a residual.
 func finishSixteens(a reg.Register, sums0, y0, mult, cols, x20 reg.GPVirtual) {
 	residual := x20 != nil
 	words := func(offset int) reg.VecVirtual {
