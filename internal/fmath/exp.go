@@ -41,6 +41,19 @@ func Exp(x float32) float32 {
 	return float32(y * math.Float32frombits(uint32(k-k1+127)<<23))
 }
 
+// SoftExpLo is where softmax's exponentials end: what is e^64 times less than the
+// greatest of a row counts as 0. So neither the exponentials nor their shares of a
+// sum are subnormal, which takes some CPUs more than a hundred cycles each.
+const SoftExpLo = -64
+
+// SoftExp is Exp of x, no greater than 0, as softmax takes it: 0 below SoftExpLo.
+func SoftExp(x float32) float32 {
+	if x < SoftExpLo {
+		return 0
+	}
+	return Exp(x)
+}
+
 // horner evaluates c[0] + c[1]*x + ... with one FMA32 a step.
 func horner(x float32, c []float32) float32 {
 	p := c[len(c)-1]

@@ -70,12 +70,12 @@ func InvCount(n int) float32 { return float32(1 / float64(n)) }
 // Mean16 returns Sum16(x) * InvCount(len(x)).
 func Mean16(x []float32) float32 { return float32(Sum16(x) * InvCount(len(x))) }
 
-// Softmax writes e^(x-max) / sum to y (which may be x): e = Exp(x-m),
+// Softmax writes e^(x-max) / sum to y (which may be x): e = SoftExp(x-m),
 // r = 1/Sum16(e), y = e*r.
 func Softmax(y, x []float32) {
 	m := Max16(x)
 	for i, v := range x {
-		y[i] = Exp(v - m)
+		y[i] = SoftExp(v - m)
 	}
 	r := 1 / Sum16(y[:len(x)])
 	for i := range x {
@@ -83,11 +83,11 @@ func Softmax(y, x []float32) {
 	}
 }
 
-// LogSoftmax writes (x-m) - Log(Sum16(Exp(x-m))) to y, which may not overlap x.
+// LogSoftmax writes (x-m) - Log(Sum16(SoftExp(x-m))) to y, which may not overlap x.
 func LogSoftmax(y, x []float32) {
 	m := Max16(x)
 	for i, v := range x {
-		y[i] = Exp(v - m)
+		y[i] = SoftExp(v - m)
 	}
 	l := Log(Sum16(y[:len(x)]))
 	for i, v := range x {

@@ -32,7 +32,7 @@ func max16AVX512(p, x *float32, n int)
 //go:noescape
 func min16AVX512(p, x *float32, n int)
 
-// expSumAVX512 writes fmath.Exp(x-m) to y, which may be x, and returns its Sum16.
+// expSumAVX512 writes fmath.SoftExp(x-m) to y, which may be x, and returns its Sum16.
 //
 //go:noescape
 func expSumAVX512(y, x *float32, n int, m float32) (s float32)
@@ -82,7 +82,7 @@ func max16AVX2(p, x *float32, n int)
 //go:noescape
 func min16AVX2(p, x *float32, n int)
 
-// expSumAVX2 writes fmath.Exp(x-m) to y, which may be x, and returns its Sum16.
+// expSumAVX2 writes fmath.SoftExp(x-m) to y, which may be x, and returns its Sum16.
 //
 //go:noescape
 func expSumAVX2(y, x *float32, n int, m float32) (s float32)

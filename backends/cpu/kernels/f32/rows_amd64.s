@@ -290,29 +290,27 @@ loop16:
 	JLT          rest17
 	VMOVUPS      (CX), Z2
 	VSUBPS       Z0, Z2, Z2
-	VMOVUPS      constRows42b20000<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z3
-	VMOVAPS      Z3, Z4
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z5
-	VFMADD213PS  constRows4b400000<>+0(SB), Z5, Z4
-	VSUBPS       constRows4b400000<>+0(SB), Z4, Z4
-	VMOVAPS      Z3, Z3
-	VFNMADD231PS constRows3f317218<>+0(SB), Z4, Z3
-	VFNMADD231PS constRowsb102e308<>+0(SB), Z4, Z3
+	VMOVAPS      Z2, Z3
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z4
+	VFMADD213PS  constRows4b400000<>+0(SB), Z4, Z3
+	VSUBPS       constRows4b400000<>+0(SB), Z3, Z3
+	VMOVAPS      Z2, Z4
+	VFNMADD231PS constRows3f317218<>+0(SB), Z3, Z4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Z3, Z4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Z5
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Z3, Z5
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z3, Z5
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z3, Z5
-	VFMADD213PS  constRows3efffffe<>+0(SB), Z3, Z5
-	VMULPS       Z3, Z3, Z6
-	VFMADD213PS  Z3, Z6, Z5
-	VADDPS       constRows3f800000<>+0(SB), Z5, Z3
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Z2, K1
-	VSCALEFPS.Z  Z4, Z3, K1, Z3
-	VMOVUPS      Z3, (AX)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Z4, Z5
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z4, Z5
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z4, Z5
+	VFMADD213PS  constRows3efffffe<>+0(SB), Z4, Z5
+	VMULPS       Z4, Z4, Z6
+	VFMADD213PS  Z4, Z6, Z5
+	VADDPS       constRows3f800000<>+0(SB), Z5, Z4
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Z2, K1
+	VSCALEFPS.Z  Z3, Z4, K1, Z4
+	VMOVUPS      Z4, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
-	VADDPS       Z3, Z1, Z1
+	VADDPS       Z4, Z1, Z1
 	VMOVAPS      Z1, Z1
 	SUBQ         $0x10, DX
 	JMP          loop16
@@ -326,29 +324,27 @@ rest17:
 	KMOVW        BX, K1
 	VMOVUPS.Z    (CX), K1, Z2
 	VSUBPS       Z0, Z2, Z0
-	VMOVUPS      constRows42b20000<>+0(SB), Z2
-	VMINPS       Z0, Z2, Z2
-	VMOVAPS      Z2, Z3
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z4
-	VFMADD213PS  constRows4b400000<>+0(SB), Z4, Z3
-	VSUBPS       constRows4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z2, Z2
-	VFNMADD231PS constRows3f317218<>+0(SB), Z3, Z2
-	VFNMADD231PS constRowsb102e308<>+0(SB), Z3, Z2
+	VMOVAPS      Z0, Z2
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z3
+	VFMADD213PS  constRows4b400000<>+0(SB), Z3, Z2
+	VSUBPS       constRows4b400000<>+0(SB), Z2, Z2
+	VMOVAPS      Z0, Z3
+	VFNMADD231PS constRows3f317218<>+0(SB), Z2, Z3
+	VFNMADD231PS constRowsb102e308<>+0(SB), Z2, Z3
 	VMOVUPS      constRows3ab50d46<>+0(SB), Z4
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Z2, Z4
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z2, Z4
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z2, Z4
-	VFMADD213PS  constRows3efffffe<>+0(SB), Z2, Z4
-	VMULPS       Z2, Z2, Z5
-	VFMADD213PS  Z2, Z5, Z4
-	VADDPS       constRows3f800000<>+0(SB), Z4, Z2
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Z0, K2
-	VSCALEFPS.Z  Z3, Z2, K2, Z2
-	VMOVUPS      Z2, K1, (AX)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Z3, Z4
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z3, Z4
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z3, Z4
+	VFMADD213PS  constRows3efffffe<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  Z3, Z5, Z4
+	VADDPS       constRows3f800000<>+0(SB), Z4, Z3
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Z0, K2
+	VSCALEFPS.Z  Z2, Z3, K2, Z3
+	VMOVUPS      Z3, K1, (AX)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, AX
-	VADDPS       Z2, Z1, Z0
+	VADDPS       Z3, Z1, Z0
 	VMOVAPS      Z0, K1, Z1
 
 end18:
@@ -363,24 +359,6 @@ end18:
 	MOVSS         X0, s+32(FP)
 	VZEROUPPER
 	RET
-
-DATA constRows42b20000<>+0(SB)/4, $0x42b20000
-DATA constRows42b20000<>+4(SB)/4, $0x42b20000
-DATA constRows42b20000<>+8(SB)/4, $0x42b20000
-DATA constRows42b20000<>+12(SB)/4, $0x42b20000
-DATA constRows42b20000<>+16(SB)/4, $0x42b20000
-DATA constRows42b20000<>+20(SB)/4, $0x42b20000
-DATA constRows42b20000<>+24(SB)/4, $0x42b20000
-DATA constRows42b20000<>+28(SB)/4, $0x42b20000
-DATA constRows42b20000<>+32(SB)/4, $0x42b20000
-DATA constRows42b20000<>+36(SB)/4, $0x42b20000
-DATA constRows42b20000<>+40(SB)/4, $0x42b20000
-DATA constRows42b20000<>+44(SB)/4, $0x42b20000
-DATA constRows42b20000<>+48(SB)/4, $0x42b20000
-DATA constRows42b20000<>+52(SB)/4, $0x42b20000
-DATA constRows42b20000<>+56(SB)/4, $0x42b20000
-DATA constRows42b20000<>+60(SB)/4, $0x42b20000
-GLOBL constRows42b20000<>(SB), RODATA|NOPTR, $64
 
 DATA constRows3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA constRows3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -562,23 +540,23 @@ DATA constRows3f800000<>+56(SB)/4, $0x3f800000
 DATA constRows3f800000<>+60(SB)/4, $0x3f800000
 GLOBL constRows3f800000<>(SB), RODATA|NOPTR, $64
 
-DATA constRowsc2d00000<>+0(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+4(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+8(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+12(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+16(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+20(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+24(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+28(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+32(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+36(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+40(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+44(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+48(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+52(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+56(SB)/4, $0xc2d00000
-DATA constRowsc2d00000<>+60(SB)/4, $0xc2d00000
-GLOBL constRowsc2d00000<>(SB), RODATA|NOPTR, $64
+DATA constRowsc2800000<>+0(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+4(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+8(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+12(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+16(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+20(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+24(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+28(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+32(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+36(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+40(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+44(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+48(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+52(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+56(SB)/4, $0xc2800000
+DATA constRowsc2800000<>+60(SB)/4, $0xc2800000
+GLOBL constRowsc2800000<>(SB), RODATA|NOPTR, $64
 
 // func layerNorm1AVX512(y *float32, x *float32, scale *float32, bias *float32, n int, inv float32, eps float32)
 // Requires: AVX, AVX512F, BMI2, SSE
@@ -1143,29 +1121,27 @@ loop51:
 	JLT          rest52
 	VMOVUPS      (DI), Z1
 	VSUBPS       Z0, Z1, Z1
-	VMOVUPS      constRows42b20000<>+0(SB), Z3
-	VMINPS       Z1, Z3, Z3
-	VMOVAPS      Z3, Z4
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z5
-	VFMADD213PS  constRows4b400000<>+0(SB), Z5, Z4
-	VSUBPS       constRows4b400000<>+0(SB), Z4, Z4
-	VMOVAPS      Z3, Z3
-	VFNMADD231PS constRows3f317218<>+0(SB), Z4, Z3
-	VFNMADD231PS constRowsb102e308<>+0(SB), Z4, Z3
+	VMOVAPS      Z1, Z3
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z4
+	VFMADD213PS  constRows4b400000<>+0(SB), Z4, Z3
+	VSUBPS       constRows4b400000<>+0(SB), Z3, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS constRows3f317218<>+0(SB), Z3, Z4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Z3, Z4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Z5
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Z3, Z5
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z3, Z5
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z3, Z5
-	VFMADD213PS  constRows3efffffe<>+0(SB), Z3, Z5
-	VMULPS       Z3, Z3, Z6
-	VFMADD213PS  Z3, Z6, Z5
-	VADDPS       constRows3f800000<>+0(SB), Z5, Z3
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Z1, K1
-	VSCALEFPS.Z  Z4, Z3, K1, Z3
-	VMOVUPS      Z3, (R8)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Z4, Z5
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z4, Z5
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z4, Z5
+	VFMADD213PS  constRows3efffffe<>+0(SB), Z4, Z5
+	VMULPS       Z4, Z4, Z6
+	VFMADD213PS  Z4, Z6, Z5
+	VADDPS       constRows3f800000<>+0(SB), Z5, Z4
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Z1, K1
+	VSCALEFPS.Z  Z3, Z4, K1, Z4
+	VMOVUPS      Z4, (R8)
 	ADDQ         $0x40, DI
 	ADDQ         $0x40, R8
-	VADDPS       Z3, Z2, Z2
+	VADDPS       Z4, Z2, Z2
 	SUBQ         $0x10, R9
 	JMP          loop51
 
@@ -1178,29 +1154,27 @@ rest52:
 	KMOVW        R10, K1
 	VMOVUPS.Z    (DI), K1, Z1
 	VSUBPS       Z0, Z1, Z0
-	VMOVUPS      constRows42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z1
-	VMOVAPS      Z1, Z3
-	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z4
-	VFMADD213PS  constRows4b400000<>+0(SB), Z4, Z3
-	VSUBPS       constRows4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z1, Z1
-	VFNMADD231PS constRows3f317218<>+0(SB), Z3, Z1
-	VFNMADD231PS constRowsb102e308<>+0(SB), Z3, Z1
+	VMOVAPS      Z0, Z1
+	VMOVUPS      constRows3fb8aa3b<>+0(SB), Z3
+	VFMADD213PS  constRows4b400000<>+0(SB), Z3, Z1
+	VSUBPS       constRows4b400000<>+0(SB), Z1, Z1
+	VMOVAPS      Z0, Z3
+	VFNMADD231PS constRows3f317218<>+0(SB), Z1, Z3
+	VFNMADD231PS constRowsb102e308<>+0(SB), Z1, Z3
 	VMOVUPS      constRows3ab50d46<>+0(SB), Z4
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Z1, Z4
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z1, Z4
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z1, Z4
-	VFMADD213PS  constRows3efffffe<>+0(SB), Z1, Z4
-	VMULPS       Z1, Z1, Z5
-	VFMADD213PS  Z1, Z5, Z4
-	VADDPS       constRows3f800000<>+0(SB), Z4, Z1
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Z0, K2
-	VSCALEFPS.Z  Z3, Z1, K2, Z1
-	VMOVUPS      Z1, K1, (R8)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Z3, Z4
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Z3, Z4
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Z3, Z4
+	VFMADD213PS  constRows3efffffe<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  Z3, Z5, Z4
+	VADDPS       constRows3f800000<>+0(SB), Z4, Z3
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Z0, K2
+	VSCALEFPS.Z  Z1, Z3, K2, Z3
+	VMOVUPS      Z3, K1, (R8)
 	ADDQ         $0x40, DI
 	ADDQ         $0x40, R8
-	VADDPS       Z1, Z2, K1, Z2
+	VADDPS       Z3, Z2, K1, Z2
 
 end53:
 	VSHUFF32X4   $0x4e, Z2, Z2, Z0
@@ -1704,77 +1678,63 @@ loop84:
 	JLT          rest85
 	VMOVUPS      (CX), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
-	VANDPS       Y3, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMOVUPS      Y5, (AX)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMOVUPS      Y4, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y5, Y1, Y1
+	VADDPS       Y4, Y1, Y1
 	VMOVAPS      Y1, Y1
 	VMOVUPS      (CX), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
-	VANDPS       Y3, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMOVUPS      Y5, (AX)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMOVUPS      Y4, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y5, Y2, Y2
+	VADDPS       Y4, Y2, Y2
 	VMOVAPS      Y2, Y2
 	SUBQ         $0x10, DX
 	JMP          loop84
@@ -1784,40 +1744,33 @@ rest85:
 	JLT          second87
 	VMOVUPS      (CX), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
-	VANDPS       Y3, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMOVUPS      Y5, (AX)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMOVUPS      Y4, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y5, Y1, Y1
+	VADDPS       Y4, Y1, Y1
 	VMOVAPS      Y1, Y1
 	SUBQ         $0x08, DX
 	TESTQ        DX, DX
@@ -1828,40 +1781,33 @@ rest85:
 	VMOVUPS      32(DX)(BX*4), Y3
 	VMASKMOVPS   (CX), Y3, Y4
 	VSUBPS       Y0, Y4, Y0
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y0, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y0, Y0
-	VANDPS       Y0, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMASKMOVPS   Y5, Y3, (AX)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y3, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y5, Y2, Y0
+	VADDPS       Y4, Y2, Y0
 	VBLENDVPS    Y3, Y0, Y2, Y2
 	JMP          end86
 
@@ -1874,40 +1820,33 @@ second87:
 	VMOVUPS      32(DX)(BX*4), Y3
 	VMASKMOVPS   (CX), Y3, Y4
 	VSUBPS       Y0, Y4, Y0
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y0, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y0, Y0
-	VANDPS       Y0, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMASKMOVPS   Y5, Y3, (AX)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y3, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, AX
-	VADDPS       Y5, Y1, Y0
+	VADDPS       Y4, Y1, Y0
 	VBLENDVPS    Y3, Y0, Y1, Y1
 
 end86:
@@ -2740,76 +2679,62 @@ loop126:
 	JLT          rest127
 	VMOVUPS      (DI), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
-	VANDPS       Y3, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMOVUPS      Y5, (R8)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMOVUPS      Y4, (R8)
 	ADDQ         $0x20, DI
 	ADDQ         $0x20, R8
-	VADDPS       Y5, Y1, Y1
+	VADDPS       Y4, Y1, Y1
 	VMOVUPS      (DI), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
-	VANDPS       Y3, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMOVUPS      Y5, (R8)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMOVUPS      Y4, (R8)
 	ADDQ         $0x20, DI
 	ADDQ         $0x20, R8
-	VADDPS       Y5, Y2, Y2
+	VADDPS       Y4, Y2, Y2
 	SUBQ         $0x10, R9
 	JMP          loop126
 
@@ -2818,40 +2743,33 @@ rest127:
 	JLT          second129
 	VMOVUPS      (DI), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y3, Y3
-	VANDPS       Y3, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMOVUPS      Y5, (R8)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMOVUPS      Y4, (R8)
 	ADDQ         $0x20, DI
 	ADDQ         $0x20, R8
-	VADDPS       Y5, Y1, Y1
+	VADDPS       Y4, Y1, Y1
 	SUBQ         $0x08, R9
 	TESTQ        R9, R9
 	JZ           end128
@@ -2861,40 +2779,33 @@ rest127:
 	VMOVUPS      32(R9)(R10*4), Y3
 	VMASKMOVPS   (DI), Y3, Y4
 	VSUBPS       Y0, Y4, Y0
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y0, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y0, Y0
-	VANDPS       Y0, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMASKMOVPS   Y5, Y3, (R8)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y3, (R8)
 	ADDQ         $0x20, DI
 	ADDQ         $0x20, R8
-	VADDPS       Y5, Y2, Y0
+	VADDPS       Y4, Y2, Y0
 	VBLENDVPS    Y3, Y0, Y2, Y2
 	JMP          end128
 
@@ -2907,40 +2818,33 @@ second129:
 	VMOVUPS      32(R9)(R10*4), Y3
 	VMASKMOVPS   (DI), Y3, Y4
 	VSUBPS       Y0, Y4, Y0
-	VMOVUPS      constRowsc2d00000<>+0(SB), Y4
+	VMOVUPS      constRowsc2800000<>+0(SB), Y4
 	VMAXPS       Y0, Y4, Y4
-	VMOVUPS      constRows42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
+	VMOVAPS      Y4, Y5
 	VMOVUPS      constRows3fb8aa3b<>+0(SB), Y6
-	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y4
-	VSUBPS       constRows4b400000<>+0(SB), Y4, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y5
-	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y5
+	VFMADD213PS  constRows4b400000<>+0(SB), Y6, Y5
+	VSUBPS       constRows4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS constRows3f317218<>+0(SB), Y6, Y4
+	VFNMADD231PS constRowsb102e308<>+0(SB), Y6, Y4
 	VMOVUPS      constRows3ab50d46<>+0(SB), Y6
-	VFMADD213PS  constRows3c091fe3<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y5, Y6
-	VFMADD213PS  constRows3efffffe<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y5, Y7
-	VFMADD213PS  Y5, Y7, Y6
-	VADDPS       constRows3f800000<>+0(SB), Y6, Y5
-	VPSUBD       constRows4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y6
-	VPSUBD       Y6, Y4, Y4
-	VPADDD       constRows0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       constRows0000007f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VCMPPS       $0x16, constRowsc2d00000<>+0(SB), Y0, Y0
-	VANDPS       Y0, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y4, Y5, Y5
-	VMASKMOVPS   Y5, Y3, (R8)
+	VFMADD213PS  constRows3c091fe3<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3d2aac8b<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3e2aaa45<>+0(SB), Y4, Y6
+	VFMADD213PS  constRows3efffffe<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VFMADD213PS  Y4, Y7, Y6
+	VADDPS       constRows3f800000<>+0(SB), Y6, Y4
+	VPSUBD       constRows4b400000<>+0(SB), Y5, Y5
+	VPADDD       constRows0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VCMPPS       $0x16, constRowsc2800000<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y3, (R8)
 	ADDQ         $0x20, DI
 	ADDQ         $0x20, R8
-	VADDPS       Y5, Y1, Y0
+	VADDPS       Y4, Y1, Y0
 	VBLENDVPS    Y3, Y0, Y1, Y1
 
 end128:

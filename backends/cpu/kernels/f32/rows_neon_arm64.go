@@ -112,7 +112,7 @@ func max16NEON(a *vectorArgs)
 //go:noescape
 func min16NEON(a *vectorArgs)
 
-// expSumNEON writes fmath.Exp(a-c) to y, which may be a, for n values, a multiple of 16, and adds them to the sixteen sums at p.
+// expSumNEON writes fmath.SoftExp(a-c) to y, which may be a, for n values, a multiple of 16, and adds them to the sixteen sums at p.
 //
 //go:noescape
 func expSumNEON(a *vectorArgs)

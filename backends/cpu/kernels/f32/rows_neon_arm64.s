@@ -804,171 +804,151 @@ blocks81:
 	WORD $0x4ebfd400 // fsub v0.4s, v0.4s, v31.4s
 	WORD $0x3dc000c1 // ldr q1, [x6, #0]
 	WORD $0x4e21f401 // fmax v1.4s, v0.4s, v1.4s
-	WORD $0x3dc004c0 // ldr q0, [x6, #16]
-	WORD $0x4ea0f420 // fmin v0.4s, v1.4s, v0.4s
-	WORD $0x3dc008c1 // ldr q1, [x6, #32]
-	WORD $0x3dc00cc2 // ldr q2, [x6, #48]
-	WORD $0x4e21cc02 // fmla v2.4s, v0.4s, v1.4s
-	WORD $0x3dc00cc1 // ldr q1, [x6, #48]
-	WORD $0x4ea1d441 // fsub v1.4s, v2.4s, v1.4s
-	WORD $0x3dc010c3 // ldr q3, [x6, #64]
-	WORD $0x4ea3cc20 // fmls v0.4s, v1.4s, v3.4s
-	WORD $0x3dc014c3 // ldr q3, [x6, #80]
-	WORD $0x4ea3cc20 // fmls v0.4s, v1.4s, v3.4s
-	WORD $0x6e20dc03 // fmul v3.4s, v0.4s, v0.4s
-	WORD $0x3dc018c1 // ldr q1, [x6, #96]
-	WORD $0x3dc01cc4 // ldr q4, [x6, #112]
-	WORD $0x4e20cc24 // fmla v4.4s, v1.4s, v0.4s
-	WORD $0x3dc020c1 // ldr q1, [x6, #128]
-	WORD $0x4e20cc81 // fmla v1.4s, v4.4s, v0.4s
-	WORD $0x3dc024c4 // ldr q4, [x6, #144]
-	WORD $0x4e20cc24 // fmla v4.4s, v1.4s, v0.4s
-	WORD $0x3dc028c1 // ldr q1, [x6, #160]
-	WORD $0x4e20cc81 // fmla v1.4s, v4.4s, v0.4s
-	WORD $0x4e21cc60 // fmla v0.4s, v3.4s, v1.4s
-	WORD $0x3dc02cc1 // ldr q1, [x6, #176]
-	WORD $0x4e21d401 // fadd v1.4s, v0.4s, v1.4s
-	WORD $0x3dc00cc0 // ldr q0, [x6, #48]
-	WORD $0x6ea08440 // sub v0.4s, v2.4s, v0.4s
-	WORD $0x4f3f0402 // sshr v2.4s, v0.4s, #1
-	WORD $0x6ea28400 // sub v0.4s, v0.4s, v2.4s
-	WORD $0x3dc030c3 // ldr q3, [x6, #192]
-	WORD $0x4ea38443 // add v3.4s, v2.4s, v3.4s
-	WORD $0x4f375463 // shl v3.4s, v3.4s, #23
-	WORD $0x6e23dc23 // fmul v3.4s, v1.4s, v3.4s
-	WORD $0x3dc030c1 // ldr q1, [x6, #192]
-	WORD $0x4ea18401 // add v1.4s, v0.4s, v1.4s
-	WORD $0x4f375421 // shl v1.4s, v1.4s, #23
-	WORD $0x6e21dc61 // fmul v1.4s, v3.4s, v1.4s
-	WORD $0x3c810421 // str q1, [x1], #16
-	WORD $0x4e21d7c1 // fadd v1.4s, v30.4s, v1.4s
-	WORD $0x4ea11c3e // orr v30.16b, v1.16b, v1.16b
-	WORD $0x3cc10441 // ldr q1, [x2], #16
-	WORD $0x4ebfd421 // fsub v1.4s, v1.4s, v31.4s
-	WORD $0x3dc000c3 // ldr q3, [x6, #0]
-	WORD $0x4e23f423 // fmax v3.4s, v1.4s, v3.4s
-	WORD $0x3dc004c1 // ldr q1, [x6, #16]
-	WORD $0x4ea1f461 // fmin v1.4s, v3.4s, v1.4s
+	WORD $0x3dc004c2 // ldr q2, [x6, #16]
 	WORD $0x3dc008c3 // ldr q3, [x6, #32]
-	WORD $0x3dc00cc0 // ldr q0, [x6, #48]
-	WORD $0x4e23cc20 // fmla v0.4s, v1.4s, v3.4s
-	WORD $0x3dc00cc3 // ldr q3, [x6, #48]
-	WORD $0x4ea3d403 // fsub v3.4s, v0.4s, v3.4s
-	WORD $0x3dc010c2 // ldr q2, [x6, #64]
-	WORD $0x4ea2cc61 // fmls v1.4s, v3.4s, v2.4s
+	WORD $0x4e22cc23 // fmla v3.4s, v1.4s, v2.4s
+	WORD $0x3dc008c2 // ldr q2, [x6, #32]
+	WORD $0x4ea2d462 // fsub v2.4s, v3.4s, v2.4s
+	WORD $0x3dc00cc4 // ldr q4, [x6, #48]
+	WORD $0x4ea4cc41 // fmls v1.4s, v2.4s, v4.4s
+	WORD $0x3dc010c4 // ldr q4, [x6, #64]
+	WORD $0x4ea4cc41 // fmls v1.4s, v2.4s, v4.4s
+	WORD $0x6e21dc24 // fmul v4.4s, v1.4s, v1.4s
 	WORD $0x3dc014c2 // ldr q2, [x6, #80]
-	WORD $0x4ea2cc61 // fmls v1.4s, v3.4s, v2.4s
-	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
-	WORD $0x3dc018c3 // ldr q3, [x6, #96]
-	WORD $0x3dc01cc4 // ldr q4, [x6, #112]
-	WORD $0x4e21cc64 // fmla v4.4s, v3.4s, v1.4s
-	WORD $0x3dc020c3 // ldr q3, [x6, #128]
-	WORD $0x4e21cc83 // fmla v3.4s, v4.4s, v1.4s
-	WORD $0x3dc024c4 // ldr q4, [x6, #144]
-	WORD $0x4e21cc64 // fmla v4.4s, v3.4s, v1.4s
-	WORD $0x3dc028c3 // ldr q3, [x6, #160]
-	WORD $0x4e21cc83 // fmla v3.4s, v4.4s, v1.4s
-	WORD $0x4e23cc41 // fmla v1.4s, v2.4s, v3.4s
+	WORD $0x3dc018c5 // ldr q5, [x6, #96]
+	WORD $0x4e21cc45 // fmla v5.4s, v2.4s, v1.4s
+	WORD $0x3dc01cc2 // ldr q2, [x6, #112]
+	WORD $0x4e21cca2 // fmla v2.4s, v5.4s, v1.4s
+	WORD $0x3dc020c5 // ldr q5, [x6, #128]
+	WORD $0x4e21cc45 // fmla v5.4s, v2.4s, v1.4s
+	WORD $0x3dc024c2 // ldr q2, [x6, #144]
+	WORD $0x4e21cca2 // fmla v2.4s, v5.4s, v1.4s
+	WORD $0x4e22cc81 // fmla v1.4s, v4.4s, v2.4s
+	WORD $0x3dc028c2 // ldr q2, [x6, #160]
+	WORD $0x4e22d422 // fadd v2.4s, v1.4s, v2.4s
+	WORD $0x3dc008c1 // ldr q1, [x6, #32]
+	WORD $0x6ea18461 // sub v1.4s, v3.4s, v1.4s
 	WORD $0x3dc02cc3 // ldr q3, [x6, #176]
-	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
-	WORD $0x3dc00cc1 // ldr q1, [x6, #48]
-	WORD $0x6ea18401 // sub v1.4s, v0.4s, v1.4s
-	WORD $0x4f3f0420 // sshr v0.4s, v1.4s, #1
-	WORD $0x6ea08421 // sub v1.4s, v1.4s, v0.4s
-	WORD $0x3dc030c2 // ldr q2, [x6, #192]
-	WORD $0x4ea28402 // add v2.4s, v0.4s, v2.4s
-	WORD $0x4f375442 // shl v2.4s, v2.4s, #23
-	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
-	WORD $0x3dc030c3 // ldr q3, [x6, #192]
 	WORD $0x4ea38423 // add v3.4s, v1.4s, v3.4s
 	WORD $0x4f375463 // shl v3.4s, v3.4s, #23
 	WORD $0x6e23dc43 // fmul v3.4s, v2.4s, v3.4s
-	WORD $0x3c810423 // str q3, [x1], #16
-	WORD $0x4e23d7a3 // fadd v3.4s, v29.4s, v3.4s
-	WORD $0x4ea31c7d // orr v29.16b, v3.16b, v3.16b
-	WORD $0x3cc10443 // ldr q3, [x2], #16
-	WORD $0x4ebfd463 // fsub v3.4s, v3.4s, v31.4s
 	WORD $0x3dc000c2 // ldr q2, [x6, #0]
-	WORD $0x4e22f462 // fmax v2.4s, v3.4s, v2.4s
-	WORD $0x3dc004c3 // ldr q3, [x6, #16]
-	WORD $0x4ea3f443 // fmin v3.4s, v2.4s, v3.4s
-	WORD $0x3dc008c2 // ldr q2, [x6, #32]
-	WORD $0x3dc00cc1 // ldr q1, [x6, #48]
-	WORD $0x4e22cc61 // fmla v1.4s, v3.4s, v2.4s
-	WORD $0x3dc00cc2 // ldr q2, [x6, #48]
-	WORD $0x4ea2d422 // fsub v2.4s, v1.4s, v2.4s
-	WORD $0x3dc010c0 // ldr q0, [x6, #64]
-	WORD $0x4ea0cc43 // fmls v3.4s, v2.4s, v0.4s
-	WORD $0x3dc014c0 // ldr q0, [x6, #80]
-	WORD $0x4ea0cc43 // fmls v3.4s, v2.4s, v0.4s
-	WORD $0x6e23dc60 // fmul v0.4s, v3.4s, v3.4s
-	WORD $0x3dc018c2 // ldr q2, [x6, #96]
-	WORD $0x3dc01cc4 // ldr q4, [x6, #112]
-	WORD $0x4e23cc44 // fmla v4.4s, v2.4s, v3.4s
-	WORD $0x3dc020c2 // ldr q2, [x6, #128]
-	WORD $0x4e23cc82 // fmla v2.4s, v4.4s, v3.4s
-	WORD $0x3dc024c4 // ldr q4, [x6, #144]
-	WORD $0x4e23cc44 // fmla v4.4s, v2.4s, v3.4s
-	WORD $0x3dc028c2 // ldr q2, [x6, #160]
-	WORD $0x4e23cc82 // fmla v2.4s, v4.4s, v3.4s
-	WORD $0x4e22cc03 // fmla v3.4s, v0.4s, v2.4s
-	WORD $0x3dc02cc2 // ldr q2, [x6, #176]
-	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
-	WORD $0x3dc00cc3 // ldr q3, [x6, #48]
-	WORD $0x6ea38423 // sub v3.4s, v1.4s, v3.4s
-	WORD $0x4f3f0461 // sshr v1.4s, v3.4s, #1
-	WORD $0x6ea18463 // sub v3.4s, v3.4s, v1.4s
-	WORD $0x3dc030c0 // ldr q0, [x6, #192]
-	WORD $0x4ea08420 // add v0.4s, v1.4s, v0.4s
-	WORD $0x4f375400 // shl v0.4s, v0.4s, #23
-	WORD $0x6e20dc40 // fmul v0.4s, v2.4s, v0.4s
-	WORD $0x3dc030c2 // ldr q2, [x6, #192]
-	WORD $0x4ea28462 // add v2.4s, v3.4s, v2.4s
-	WORD $0x4f375442 // shl v2.4s, v2.4s, #23
-	WORD $0x6e22dc02 // fmul v2.4s, v0.4s, v2.4s
-	WORD $0x3c810422 // str q2, [x1], #16
-	WORD $0x4e22d782 // fadd v2.4s, v28.4s, v2.4s
-	WORD $0x4ea21c5c // orr v28.16b, v2.16b, v2.16b
-	WORD $0x3cc10442 // ldr q2, [x2], #16
-	WORD $0x4ebfd442 // fsub v2.4s, v2.4s, v31.4s
-	WORD $0x3dc000c0 // ldr q0, [x6, #0]
-	WORD $0x4e20f440 // fmax v0.4s, v2.4s, v0.4s
+	WORD $0x6ea0e440 // fcmgt v0.4s, v2.4s, v0.4s
+	WORD $0x4e601c60 // bic v0.16b, v3.16b, v0.16b
+	WORD $0x3c810420 // str q0, [x1], #16
+	WORD $0x4e20d7c0 // fadd v0.4s, v30.4s, v0.4s
+	WORD $0x4ea01c1e // orr v30.16b, v0.16b, v0.16b
+	WORD $0x3cc10440 // ldr q0, [x2], #16
+	WORD $0x4ebfd400 // fsub v0.4s, v0.4s, v31.4s
+	WORD $0x3dc000c3 // ldr q3, [x6, #0]
+	WORD $0x4e23f403 // fmax v3.4s, v0.4s, v3.4s
 	WORD $0x3dc004c2 // ldr q2, [x6, #16]
-	WORD $0x4ea2f402 // fmin v2.4s, v0.4s, v2.4s
-	WORD $0x3dc008c0 // ldr q0, [x6, #32]
-	WORD $0x3dc00cc3 // ldr q3, [x6, #48]
-	WORD $0x4e20cc43 // fmla v3.4s, v2.4s, v0.4s
-	WORD $0x3dc00cc0 // ldr q0, [x6, #48]
-	WORD $0x4ea0d460 // fsub v0.4s, v3.4s, v0.4s
-	WORD $0x3dc010c1 // ldr q1, [x6, #64]
-	WORD $0x4ea1cc02 // fmls v2.4s, v0.4s, v1.4s
-	WORD $0x3dc014c1 // ldr q1, [x6, #80]
-	WORD $0x4ea1cc02 // fmls v2.4s, v0.4s, v1.4s
-	WORD $0x6e22dc41 // fmul v1.4s, v2.4s, v2.4s
-	WORD $0x3dc018c0 // ldr q0, [x6, #96]
-	WORD $0x3dc01cc4 // ldr q4, [x6, #112]
-	WORD $0x4e22cc04 // fmla v4.4s, v0.4s, v2.4s
-	WORD $0x3dc020c0 // ldr q0, [x6, #128]
-	WORD $0x4e22cc80 // fmla v0.4s, v4.4s, v2.4s
-	WORD $0x3dc024c4 // ldr q4, [x6, #144]
-	WORD $0x4e22cc04 // fmla v4.4s, v0.4s, v2.4s
-	WORD $0x3dc028c0 // ldr q0, [x6, #160]
-	WORD $0x4e22cc80 // fmla v0.4s, v4.4s, v2.4s
-	WORD $0x4e20cc22 // fmla v2.4s, v1.4s, v0.4s
-	WORD $0x3dc02cc0 // ldr q0, [x6, #176]
-	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
-	WORD $0x3dc00cc2 // ldr q2, [x6, #48]
-	WORD $0x6ea28462 // sub v2.4s, v3.4s, v2.4s
-	WORD $0x4f3f0443 // sshr v3.4s, v2.4s, #1
-	WORD $0x6ea38442 // sub v2.4s, v2.4s, v3.4s
-	WORD $0x3dc030c1 // ldr q1, [x6, #192]
+	WORD $0x3dc008c1 // ldr q1, [x6, #32]
+	WORD $0x4e22cc61 // fmla v1.4s, v3.4s, v2.4s
+	WORD $0x3dc008c2 // ldr q2, [x6, #32]
+	WORD $0x4ea2d422 // fsub v2.4s, v1.4s, v2.4s
+	WORD $0x3dc00cc4 // ldr q4, [x6, #48]
+	WORD $0x4ea4cc43 // fmls v3.4s, v2.4s, v4.4s
+	WORD $0x3dc010c4 // ldr q4, [x6, #64]
+	WORD $0x4ea4cc43 // fmls v3.4s, v2.4s, v4.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	WORD $0x3dc014c2 // ldr q2, [x6, #80]
+	WORD $0x3dc018c5 // ldr q5, [x6, #96]
+	WORD $0x4e23cc45 // fmla v5.4s, v2.4s, v3.4s
+	WORD $0x3dc01cc2 // ldr q2, [x6, #112]
+	WORD $0x4e23cca2 // fmla v2.4s, v5.4s, v3.4s
+	WORD $0x3dc020c5 // ldr q5, [x6, #128]
+	WORD $0x4e23cc45 // fmla v5.4s, v2.4s, v3.4s
+	WORD $0x3dc024c2 // ldr q2, [x6, #144]
+	WORD $0x4e23cca2 // fmla v2.4s, v5.4s, v3.4s
+	WORD $0x4e22cc83 // fmla v3.4s, v4.4s, v2.4s
+	WORD $0x3dc028c2 // ldr q2, [x6, #160]
+	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
+	WORD $0x3dc008c3 // ldr q3, [x6, #32]
+	WORD $0x6ea38423 // sub v3.4s, v1.4s, v3.4s
+	WORD $0x3dc02cc1 // ldr q1, [x6, #176]
 	WORD $0x4ea18461 // add v1.4s, v3.4s, v1.4s
 	WORD $0x4f375421 // shl v1.4s, v1.4s, #23
-	WORD $0x6e21dc01 // fmul v1.4s, v0.4s, v1.4s
-	WORD $0x3dc030c0 // ldr q0, [x6, #192]
-	WORD $0x4ea08440 // add v0.4s, v2.4s, v0.4s
-	WORD $0x4f375400 // shl v0.4s, v0.4s, #23
-	WORD $0x6e20dc20 // fmul v0.4s, v1.4s, v0.4s
+	WORD $0x6e21dc41 // fmul v1.4s, v2.4s, v1.4s
+	WORD $0x3dc000c2 // ldr q2, [x6, #0]
+	WORD $0x6ea0e440 // fcmgt v0.4s, v2.4s, v0.4s
+	WORD $0x4e601c20 // bic v0.16b, v1.16b, v0.16b
+	WORD $0x3c810420 // str q0, [x1], #16
+	WORD $0x4e20d7a0 // fadd v0.4s, v29.4s, v0.4s
+	WORD $0x4ea01c1d // orr v29.16b, v0.16b, v0.16b
+	WORD $0x3cc10440 // ldr q0, [x2], #16
+	WORD $0x4ebfd400 // fsub v0.4s, v0.4s, v31.4s
+	WORD $0x3dc000c1 // ldr q1, [x6, #0]
+	WORD $0x4e21f401 // fmax v1.4s, v0.4s, v1.4s
+	WORD $0x3dc004c2 // ldr q2, [x6, #16]
+	WORD $0x3dc008c3 // ldr q3, [x6, #32]
+	WORD $0x4e22cc23 // fmla v3.4s, v1.4s, v2.4s
+	WORD $0x3dc008c2 // ldr q2, [x6, #32]
+	WORD $0x4ea2d462 // fsub v2.4s, v3.4s, v2.4s
+	WORD $0x3dc00cc4 // ldr q4, [x6, #48]
+	WORD $0x4ea4cc41 // fmls v1.4s, v2.4s, v4.4s
+	WORD $0x3dc010c4 // ldr q4, [x6, #64]
+	WORD $0x4ea4cc41 // fmls v1.4s, v2.4s, v4.4s
+	WORD $0x6e21dc24 // fmul v4.4s, v1.4s, v1.4s
+	WORD $0x3dc014c2 // ldr q2, [x6, #80]
+	WORD $0x3dc018c5 // ldr q5, [x6, #96]
+	WORD $0x4e21cc45 // fmla v5.4s, v2.4s, v1.4s
+	WORD $0x3dc01cc2 // ldr q2, [x6, #112]
+	WORD $0x4e21cca2 // fmla v2.4s, v5.4s, v1.4s
+	WORD $0x3dc020c5 // ldr q5, [x6, #128]
+	WORD $0x4e21cc45 // fmla v5.4s, v2.4s, v1.4s
+	WORD $0x3dc024c2 // ldr q2, [x6, #144]
+	WORD $0x4e21cca2 // fmla v2.4s, v5.4s, v1.4s
+	WORD $0x4e22cc81 // fmla v1.4s, v4.4s, v2.4s
+	WORD $0x3dc028c2 // ldr q2, [x6, #160]
+	WORD $0x4e22d422 // fadd v2.4s, v1.4s, v2.4s
+	WORD $0x3dc008c1 // ldr q1, [x6, #32]
+	WORD $0x6ea18461 // sub v1.4s, v3.4s, v1.4s
+	WORD $0x3dc02cc3 // ldr q3, [x6, #176]
+	WORD $0x4ea38423 // add v3.4s, v1.4s, v3.4s
+	WORD $0x4f375463 // shl v3.4s, v3.4s, #23
+	WORD $0x6e23dc43 // fmul v3.4s, v2.4s, v3.4s
+	WORD $0x3dc000c2 // ldr q2, [x6, #0]
+	WORD $0x6ea0e440 // fcmgt v0.4s, v2.4s, v0.4s
+	WORD $0x4e601c60 // bic v0.16b, v3.16b, v0.16b
+	WORD $0x3c810420 // str q0, [x1], #16
+	WORD $0x4e20d780 // fadd v0.4s, v28.4s, v0.4s
+	WORD $0x4ea01c1c // orr v28.16b, v0.16b, v0.16b
+	WORD $0x3cc10440 // ldr q0, [x2], #16
+	WORD $0x4ebfd400 // fsub v0.4s, v0.4s, v31.4s
+	WORD $0x3dc000c3 // ldr q3, [x6, #0]
+	WORD $0x4e23f403 // fmax v3.4s, v0.4s, v3.4s
+	WORD $0x3dc004c2 // ldr q2, [x6, #16]
+	WORD $0x3dc008c1 // ldr q1, [x6, #32]
+	WORD $0x4e22cc61 // fmla v1.4s, v3.4s, v2.4s
+	WORD $0x3dc008c2 // ldr q2, [x6, #32]
+	WORD $0x4ea2d422 // fsub v2.4s, v1.4s, v2.4s
+	WORD $0x3dc00cc4 // ldr q4, [x6, #48]
+	WORD $0x4ea4cc43 // fmls v3.4s, v2.4s, v4.4s
+	WORD $0x3dc010c4 // ldr q4, [x6, #64]
+	WORD $0x4ea4cc43 // fmls v3.4s, v2.4s, v4.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	WORD $0x3dc014c2 // ldr q2, [x6, #80]
+	WORD $0x3dc018c5 // ldr q5, [x6, #96]
+	WORD $0x4e23cc45 // fmla v5.4s, v2.4s, v3.4s
+	WORD $0x3dc01cc2 // ldr q2, [x6, #112]
+	WORD $0x4e23cca2 // fmla v2.4s, v5.4s, v3.4s
+	WORD $0x3dc020c5 // ldr q5, [x6, #128]
+	WORD $0x4e23cc45 // fmla v5.4s, v2.4s, v3.4s
+	WORD $0x3dc024c2 // ldr q2, [x6, #144]
+	WORD $0x4e23cca2 // fmla v2.4s, v5.4s, v3.4s
+	WORD $0x4e22cc83 // fmla v3.4s, v4.4s, v2.4s
+	WORD $0x3dc028c2 // ldr q2, [x6, #160]
+	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
+	WORD $0x3dc008c3 // ldr q3, [x6, #32]
+	WORD $0x6ea38423 // sub v3.4s, v1.4s, v3.4s
+	WORD $0x3dc02cc1 // ldr q1, [x6, #176]
+	WORD $0x4ea18461 // add v1.4s, v3.4s, v1.4s
+	WORD $0x4f375421 // shl v1.4s, v1.4s, #23
+	WORD $0x6e21dc41 // fmul v1.4s, v2.4s, v1.4s
+	WORD $0x3dc000c2 // ldr q2, [x6, #0]
+	WORD $0x6ea0e440 // fcmgt v0.4s, v2.4s, v0.4s
+	WORD $0x4e601c20 // bic v0.16b, v1.16b, v0.16b
 	WORD $0x3c810420 // str q0, [x1], #16
 	WORD $0x4e20d760 // fadd v0.4s, v27.4s, v0.4s
 	WORD $0x4ea01c1b // orr v27.16b, v0.16b, v0.16b
@@ -1099,56 +1079,52 @@ values93:
 valuesdone94:
 	RET
 
-DATA consts<>+0(SB)/4, $0xc2d00000
-DATA consts<>+4(SB)/4, $0xc2d00000
-DATA consts<>+8(SB)/4, $0xc2d00000
-DATA consts<>+12(SB)/4, $0xc2d00000
-DATA consts<>+16(SB)/4, $0x42b20000
-DATA consts<>+20(SB)/4, $0x42b20000
-DATA consts<>+24(SB)/4, $0x42b20000
-DATA consts<>+28(SB)/4, $0x42b20000
-DATA consts<>+32(SB)/4, $0x3fb8aa3b
-DATA consts<>+36(SB)/4, $0x3fb8aa3b
-DATA consts<>+40(SB)/4, $0x3fb8aa3b
-DATA consts<>+44(SB)/4, $0x3fb8aa3b
-DATA consts<>+48(SB)/4, $0x4b400000
-DATA consts<>+52(SB)/4, $0x4b400000
-DATA consts<>+56(SB)/4, $0x4b400000
-DATA consts<>+60(SB)/4, $0x4b400000
-DATA consts<>+64(SB)/4, $0x3f317218
-DATA consts<>+68(SB)/4, $0x3f317218
-DATA consts<>+72(SB)/4, $0x3f317218
-DATA consts<>+76(SB)/4, $0x3f317218
-DATA consts<>+80(SB)/4, $0xb102e308
-DATA consts<>+84(SB)/4, $0xb102e308
-DATA consts<>+88(SB)/4, $0xb102e308
-DATA consts<>+92(SB)/4, $0xb102e308
-DATA consts<>+96(SB)/4, $0x3ab50d46
-DATA consts<>+100(SB)/4, $0x3ab50d46
-DATA consts<>+104(SB)/4, $0x3ab50d46
-DATA consts<>+108(SB)/4, $0x3ab50d46
-DATA consts<>+112(SB)/4, $0x3c091fe3
-DATA consts<>+116(SB)/4, $0x3c091fe3
-DATA consts<>+120(SB)/4, $0x3c091fe3
-DATA consts<>+124(SB)/4, $0x3c091fe3
-DATA consts<>+128(SB)/4, $0x3d2aac8b
-DATA consts<>+132(SB)/4, $0x3d2aac8b
-DATA consts<>+136(SB)/4, $0x3d2aac8b
-DATA consts<>+140(SB)/4, $0x3d2aac8b
-DATA consts<>+144(SB)/4, $0x3e2aaa45
-DATA consts<>+148(SB)/4, $0x3e2aaa45
-DATA consts<>+152(SB)/4, $0x3e2aaa45
-DATA consts<>+156(SB)/4, $0x3e2aaa45
-DATA consts<>+160(SB)/4, $0x3efffffe
-DATA consts<>+164(SB)/4, $0x3efffffe
-DATA consts<>+168(SB)/4, $0x3efffffe
-DATA consts<>+172(SB)/4, $0x3efffffe
-DATA consts<>+176(SB)/4, $0x3f800000
-DATA consts<>+180(SB)/4, $0x3f800000
-DATA consts<>+184(SB)/4, $0x3f800000
-DATA consts<>+188(SB)/4, $0x3f800000
-DATA consts<>+192(SB)/4, $0x0000007f
-DATA consts<>+196(SB)/4, $0x0000007f
-DATA consts<>+200(SB)/4, $0x0000007f
-DATA consts<>+204(SB)/4, $0x0000007f
-GLOBL consts<>(SB), RODATA|NOPTR, $208
+DATA consts<>+0(SB)/4, $0xc2800000
+DATA consts<>+4(SB)/4, $0xc2800000
+DATA consts<>+8(SB)/4, $0xc2800000
+DATA consts<>+12(SB)/4, $0xc2800000
+DATA consts<>+16(SB)/4, $0x3fb8aa3b
+DATA consts<>+20(SB)/4, $0x3fb8aa3b
+DATA consts<>+24(SB)/4, $0x3fb8aa3b
+DATA consts<>+28(SB)/4, $0x3fb8aa3b
+DATA consts<>+32(SB)/4, $0x4b400000
+DATA consts<>+36(SB)/4, $0x4b400000
+DATA consts<>+40(SB)/4, $0x4b400000
+DATA consts<>+44(SB)/4, $0x4b400000
+DATA consts<>+48(SB)/4, $0x3f317218
+DATA consts<>+52(SB)/4, $0x3f317218
+DATA consts<>+56(SB)/4, $0x3f317218
+DATA consts<>+60(SB)/4, $0x3f317218
+DATA consts<>+64(SB)/4, $0xb102e308
+DATA consts<>+68(SB)/4, $0xb102e308
+DATA consts<>+72(SB)/4, $0xb102e308
+DATA consts<>+76(SB)/4, $0xb102e308
+DATA consts<>+80(SB)/4, $0x3ab50d46
+DATA consts<>+84(SB)/4, $0x3ab50d46
+DATA consts<>+88(SB)/4, $0x3ab50d46
+DATA consts<>+92(SB)/4, $0x3ab50d46
+DATA consts<>+96(SB)/4, $0x3c091fe3
+DATA consts<>+100(SB)/4, $0x3c091fe3
+DATA consts<>+104(SB)/4, $0x3c091fe3
+DATA consts<>+108(SB)/4, $0x3c091fe3
+DATA consts<>+112(SB)/4, $0x3d2aac8b
+DATA consts<>+116(SB)/4, $0x3d2aac8b
+DATA consts<>+120(SB)/4, $0x3d2aac8b
+DATA consts<>+124(SB)/4, $0x3d2aac8b
+DATA consts<>+128(SB)/4, $0x3e2aaa45
+DATA consts<>+132(SB)/4, $0x3e2aaa45
+DATA consts<>+136(SB)/4, $0x3e2aaa45
+DATA consts<>+140(SB)/4, $0x3e2aaa45
+DATA consts<>+144(SB)/4, $0x3efffffe
+DATA consts<>+148(SB)/4, $0x3efffffe
+DATA consts<>+152(SB)/4, $0x3efffffe
+DATA consts<>+156(SB)/4, $0x3efffffe
+DATA consts<>+160(SB)/4, $0x3f800000
+DATA consts<>+164(SB)/4, $0x3f800000
+DATA consts<>+168(SB)/4, $0x3f800000
+DATA consts<>+172(SB)/4, $0x3f800000
+DATA consts<>+176(SB)/4, $0x0000007f
+DATA consts<>+180(SB)/4, $0x0000007f
+DATA consts<>+184(SB)/4, $0x0000007f
+DATA consts<>+188(SB)/4, $0x0000007f
+GLOBL consts<>(SB), RODATA|NOPTR, $192

@@ -2,6 +2,7 @@ package int8
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"unsafe"
 
@@ -50,12 +51,15 @@ type AttendKernel struct {
 	kPad        int // of weights
 	ones, onesX []byte
 	at          attendOffsets
+	plain       bool // plainBytes
+	config      *tileConfig
+	shift       []byte // weights whose product with a row is added to its sums
 	keyBlocks   []attendBlock
 	valueBlocks []attendBlock
 }
 
 // attendOffsets are the parts of the scratch memory.
-type attendOffsets struct{ q, initK, initV, rowAdd, total, tmp, sums, values, weights int }
+type attendOffsets struct{ q, keys, initK, initV, rowAdd, lanes, total, tmp, sums, other, values, weights, out int }
 
 // attendBlock is a block of columns: keys, or a value's elements.
 type attendBlock struct {
@@ -82,6 +86,7 @@ type attentionArgs struct {
 	inv     float32
 	hi      float32
 	zero    int32
+	order   unsafe.Pointer // of 4-byte pieces of packed bytes
 }
 
 // columnArgs is the argument block of the kernels that pack n groups of four rows
@@ -99,13 +104,36 @@ type columnArgs struct {
 type attentionKernel struct {
 	kernel
 	rows         func(*attentionArgs)
+	bytes        [2]func(*attentionArgs) // where attendBytes says so: without a bias, with one
 	keys, values func(*columnArgs)
+	tiles        [2]func(*attendTileArgs) // without a bias and with one; nil where there are none
+	starts       func(*startArgs)
+}
+
+// attendLine is how many columns rows of scores and weights are whole multiples of.
+const attendLine = 64
+
+// pieces is the order of the 4-byte pieces of four packed vectors.
+var pieces = func() (o [16]uint32) {
+	for i := range o {
+		o[i] = uint32(i%4*4 + i/4)
+	}
+	return o
+}()
+
+// plainBytes says that weights are bytes from 0 to 255 that saturation alone keeps
+// within their bounds, and that the greatest sum of a row has its greatest score.
+func (s *AttendSpec) plainBytes() bool {
+	lo, hi := s.Weights.bounds()
+	return s.Weights.Zero == 0 && lo <= 0 && hi == 255 && s.Inv >= 0 && s.Inv <= math.MaxInt16 && s.Score > 0 && s.Score <= math.MaxFloat32
 }
 
 var attentionKernels = append(vectorAttention(), attentionKernel{kernel: kernel{"attention_portable", isa.Portable}})
 
 // attendArgs is the argument memory of one Run.
 type attendArgs struct {
+	tiles  attendTileArgs
+	starts startArgs
 	gemm   gemmArgs
 	finish finishArgs
 	rows   attentionArgs
@@ -133,9 +161,15 @@ func Attend(s AttendSpec, l isa.Level) (*AttendKernel, error) {
 		return nil, specError(name, fmt.Sprintf("weights %v from %d, result %v", s.Weights.DType, s.Weights.QMin, s.Out.DType), "u8 weights whose least is not above their zero point, and an 8-bit result")
 	}
 	k := &AttendKernel{AttendSpec: s, rows: pick(attentionKernels, l)}
-	if k.rows.rows == nil || s.D%16 != 0 || s.V%16 != 0 {
+	if k.rows.tiles[0] != nil && !k.fitsTiles() {
+		k.rows = pick(attentionKernels, isa.VNNI)
+	}
+	switch {
+	case k.rows.rows == nil || s.D%16 != 0 || s.V%16 != 0:
 		k.preparePortable()
-	} else {
+	case k.rows.tiles[0] != nil:
+		k.prepareTiles()
+	default:
 		k.prepare()
 	}
 	k.name = fmt.Sprintf("%s_%dx%dx%dx%dx%d_%s", name, s.N*s.H, s.T, s.S, s.D, s.V, k.rows.name)
@@ -173,20 +207,26 @@ func (k *AttendKernel) split() {
 	k.cost /= float64(k.parts)
 }
 
+// evenBlock gives the rows of blocks that share n rows about evenly, whole tiles of
+// high rows and at most most of them, or one tile.
+func evenBlock(n, high, most int) int {
+	tiles := ceilDiv(n, high)
+	return high * ceilDiv(tiles, ceilDiv(tiles, max(1, most/high)))
+}
+
 func (k *AttendKernel) prepare() {
 	const scoreBytes = 24 << 10 // of a block: they stay in the first level cache
 	k.kern = pickGemm(isa.VNNI, false)
 	k.cols, k.kPad = ceilDiv(k.S, 16)*16, ceilDiv(k.S, 4)*4
-	k.block = 7 * max(1, min(ceilDiv(k.T, 7), scoreBytes/(k.cols*4*7)))
+	if k.plain = k.plainBytes(); k.plain {
+		k.cols = ceilDiv(k.S, attendLine) * attendLine
+	}
+	k.block = evenBlock(k.T, 7, scoreBytes/(k.cols*4))
 	k.cost = float64(k.T) * float64(k.S) * (float64(k.D+k.V)/k.kern.speed() + 0.2)
 	k.split()
-	bound := float64(k.S) * (1 << 17) * float64(k.Mult)
-	k.fin = newFinisher(k.Out, repeat(k.Mult, ceilDiv(k.V, 64)*64), bound, nil, nil, isa.VNNI)
+	k.fin = k.finisher()
 	at := 0
-	take := func(n int) int {
-		at += align64(n + 64)
-		return at - align64(n+64)
-	}
+	take := taker(&at)
 	cut := func(n, quads int) (bs []attendBlock) {
 		for c := 0; c < n; {
 			b := attendBlock{k: k.kern.fit(n - c), col: c}
@@ -216,6 +256,20 @@ func (k *AttendKernel) prepare() {
 	k.run = (*AttendKernel).vector
 }
 
+func (k *AttendKernel) finisher() finisher {
+	bound := float64(k.S) * (1 << 17) * float64(k.Mult)
+	return newFinisher(k.Out, repeat(k.Mult, ceilDiv(k.V, 64)*64), bound, nil, nil, isa.VNNI)
+}
+
+// taker hands out pieces of scratch memory, a line apart.
+func taker(at *int) func(n int) int {
+	return func(n int) int {
+		from := *at
+		*at += align64(n + 64)
+		return from
+	}
+}
+
 // vector computes rows [t0, t1) of a head.
 func (k *AttendKernel) vector(head, t0, t1 int, a *AttendArgs, packed bool) {
 	p := attendPool.Get().(*attendArgs)
@@ -225,7 +279,8 @@ func (k *AttendKernel) vector(head, t0, t1 int, a *AttendArgs, packed bool) {
 	if !packed {
 		k.pack(p, mem, a, n, h)
 	}
-	qRow, kz := k.H*k.D, k.KZero-128+offset(k.KSigned)
+	bias := k.bias(a, n)
+	qRow, kz := k.H*k.D, k.keyZero()
 	for t := t0; t < t1; t += k.block {
 		rows := min(k.block, t1-t)
 		x, step := unsafe.Pointer(&a.X[((n*k.T+t)*k.H+h)*k.D]), qRow
@@ -239,12 +294,10 @@ func (k *AttendKernel) vector(head, t0, t1 int, a *AttendArgs, packed bool) {
 		p.rows = attentionArgs{
 			sums: unsafe.Add(mem, o.sums), sumStep: uintptr(k.cols * 4), rows: rows, n: k.S,
 			y: unsafe.Add(mem, o.weights), yStep: uintptr(k.kPad), total: unsafe.Add(mem, o.total), tmp: unsafe.Add(mem, o.tmp),
-			mult: k.Score, inv: k.Inv, zero: k.Weights.Zero,
+			mult: k.Score, inv: k.Inv, zero: k.Weights.Zero, order: unsafe.Pointer(&pieces),
 		}
 		_, p.rows.hi = k.Weights.bounds()
-		if k.Masks > 0 {
-			p.rows.bias = unsafe.Pointer(&words[float32](a.Mask)[n%k.Masks*k.S])
-		}
+		p.rows.bias = bias
 		g := gemmArgs{x: x, xStep: uintptr(step), runs: unsafe.Pointer(&noOffset), numRuns: 1, quads: k.D / 4}
 		if kz != 0 {
 			one := k.kern.fit(1)
@@ -263,11 +316,35 @@ func (k *AttendKernel) vector(head, t0, t1 int, a *AttendArgs, packed bool) {
 			p.gemm.w, p.gemm.init, p.gemm.sumStep = unsafe.Add(mem, b.w), unsafe.Add(mem, o.initK+4*b.col), p.rows.sumStep
 			b.k.rowsOf(&p.gemm, unsafe.Add(p.rows.sums, 4*b.col), rows)
 		}
-		k.rows.rows(&p.rows)
+		switch {
+		case !k.plain:
+			k.rows.rows(&p.rows)
+		case p.rows.bias == nil:
+			k.rows.bytes[0](&p.rows)
+		default:
+			k.rows.bytes[1](&p.rows)
+		}
 		k.weigh(p, mem, rows, unsafe.Pointer(&a.Y[((n*k.T+t)*k.H+h)*k.V]))
 	}
 	*p = attendArgs{}
 	attendPool.Put(p)
+}
+
+// bias gives a sample's mask; nil where it is none, or zeros, which change no
+// weight.
+func (k *AttendKernel) bias(a *AttendArgs, n int) unsafe.Pointer {
+	if k.Masks == 0 {
+		return nil
+	}
+	m := view[uint32](base(a.Mask), len(a.Mask)/4)[n%k.Masks*k.S:][:k.S]
+	any := uint32(0)
+	for _, v := range m {
+		any |= v << 1 // −0, too
+	}
+	if any == 0 {
+		return nil
+	}
+	return base(m)
 }
 
 // weigh multiplies a block's weights with the values.
@@ -304,43 +381,50 @@ func (k *AttendKernel) weigh(p *attendArgs, mem unsafe.Pointer, rows int, y unsa
 func (k *AttendKernel) pack(p *attendArgs, mem unsafe.Pointer, a *AttendArgs, n, h int) {
 	at := n * k.S * k.H
 	keys, values := a.X2[(at+h)*k.D:], a.V[(at+h)*k.V:]
-	flip := xored(!k.KSigned)
 	for i := range k.keyBlocks {
 		b := &k.keyBlocks[i]
-		w := view[byte](unsafe.Add(mem, b.w), k.D/4*b.k.stepBytes())
-		x := keys[b.col*k.H*k.D:]
 		step := b.k.stepBytes()
-		if n := b.cols / 4; n > 0 {
-			p.pack = columnArgs{x: unsafe.Pointer(&x[0]), xStep: uintptr(k.H * k.D), n: n, depth: k.D / 16, w: base(w), wStep: uintptr(step), flip: uint32(flip) * 0x01010101}
-			k.rows.keys(&p.pack)
-		}
-		for c := b.cols &^ 3; c < b.cols; c++ {
-			for d, v := range x[c*k.H*k.D:][:k.D] {
-				w[d/4*step+4*c+d%4] = v ^ flip
-			}
-		}
-		k.start(p, b, mem, k.at.initK, k.D, k.QZero+offset(k.QSigned), k.KZero-128+offset(k.KSigned))
+		k.packKeys(p, keys[b.col*k.H*k.D:], view[byte](unsafe.Add(mem, b.w), k.D/4*step), step, b.cols)
+		k.start(p, b, mem, k.at.initK, k.D, k.QZero+offset(k.QSigned), k.keyZero())
 	}
-	flip = xored(!k.VSigned)
 	for i := range k.valueBlocks {
 		b := &k.valueBlocks[i]
 		step := b.k.stepBytes()
-		w := view[byte](unsafe.Add(mem, b.w), k.kPad/4*step)
-		x := values[b.col:]
-		if n := k.S / 4; n > 0 {
-			p.pack = columnArgs{x: unsafe.Pointer(&x[0]), xStep: uintptr(k.H * k.V), n: n, depth: b.cols / 16, w: base(w), wStep: uintptr(step), flip: uint32(flip) * 0x01010101}
-			k.rows.values(&p.pack)
-		}
-		if s := k.S &^ 3; s < k.S {
-			last := w[s/4*step:]
-			clear(last)
-			for ; s < k.S; s++ {
-				for c, v := range x[s*k.H*k.V:][:b.cols] {
-					last[4*c+s%4] = v ^ flip
-				}
-			}
-		}
+		k.packValues(p, values[b.col:], view[byte](unsafe.Add(mem, b.w), k.kPad/4*step), step, b.cols)
 		k.start(p, b, mem, k.at.initV, k.S, k.Weights.Zero, k.VZero-128+offset(k.VSigned))
+	}
+}
+
+// packKeys packs n keys from x as columns of w, whose groups of four elements are
+// step bytes apart.
+func (k *AttendKernel) packKeys(p *attendArgs, x, w []byte, step, n int) {
+	flip := xored(!k.KSigned)
+	if n := n / 4; n > 0 {
+		p.pack = columnArgs{x: base(x), xStep: uintptr(k.H * k.D), n: n, depth: k.D / 16, w: base(w), wStep: uintptr(step), flip: uint32(flip) * 0x01010101}
+		k.rows.keys(&p.pack)
+	}
+	for c := n &^ 3; c < n; c++ {
+		for d, v := range x[c*k.H*k.D:][:k.D] {
+			w[d/4*step+4*c+d%4] = v ^ flip
+		}
+	}
+}
+
+// packValues packs cols elements of all values from x as columns of w, whose groups
+// of four values are step bytes apart; behind the last value are zeros.
+func (k *AttendKernel) packValues(p *attendArgs, x, w []byte, step, cols int) {
+	flip := xored(!k.VSigned)
+	if n := k.S / 4; n > 0 {
+		p.pack = columnArgs{x: base(x), xStep: uintptr(k.H * k.V), n: n, depth: cols / 16, w: base(w), wStep: uintptr(step), flip: uint32(flip) * 0x01010101}
+		k.rows.values(&p.pack)
+	}
+	s := k.S &^ 3
+	last := w[s/4*step:]
+	clear(last)
+	for ; s < k.S; s++ {
+		for c, v := range x[s*k.H*k.V:][:cols] {
+			last[4*c+s%4] = v ^ flip
+		}
 	}
 }
 

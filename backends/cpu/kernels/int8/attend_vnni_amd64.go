@@ -7,6 +7,16 @@ package int8
 //go:noescape
 func attentionRowsVNNI(a *attentionArgs)
 
+// attentionBytesVNNI is attentionRowsVNNI without a bias, a mult above 0, weights from 0 to 255 and an inv up to 32767; rows of sums and weights have room for whole lines of 64 columns.
+//
+//go:noescape
+func attentionBytesVNNI(a *attentionArgs)
+
+// attentionBiasedBytesVNNI is attentionBytesVNNI with a bias.
+//
+//go:noescape
+func attentionBiasedBytesVNNI(a *attentionArgs)
+
 // packKeysAVX2 packs rows of x, four at a time, as columns of a matrix kernel's weights.
 //
 //go:noescape

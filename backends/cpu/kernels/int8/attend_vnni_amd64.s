@@ -14,46 +14,73 @@ TEXT ·attentionRowsVNNI(SB), NOSPLIT, $0-8
 	ANDQ         $0x0f, BX
 	BZHIQ        BX, DX, DX
 	KMOVQ        DX, K1
-	MOVQ         8(AX), DX
-	MOVQ         72(AX), BX
-	MOVQ         16(AX), SI
-	MOVQ         24(AX), DI
+	MOVQ         72(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
 	VPBROADCASTD 80(AX), Z0
-	MOVL         $0xff800000, R8
-	VPBROADCASTD R8, Z3
-	MOVQ         (AX), R9
-	MOVQ         32(AX), R11
-	XORQ         R10, R10
+	MOVL         $0xff800000, DI
+	VPBROADCASTD DI, Z3
+	MOVQ         (AX), R8
+	MOVQ         32(AX), R10
+	MOVQ         8(AX), R11
+	XORQ         R9, R9
 
 score:
-	MOVQ         R9, R12
+	MOVQ         R8, R12
 	VPXORD       Z1, Z1, Z1
-	TESTQ        SI, SI
-	JZ           noAdd
-	VPBROADCASTD (SI)(R10*4), Z1
+	TESTQ        BX, BX
+	JZ           noAdd1
+	VPBROADCASTD (BX)(R9*4), Z1
 
-noAdd:
+noAdd1:
 	VMOVAPS Z3, Z2
-	MOVQ    DI, R8
+	MOVQ    SI, DI
 	MOVQ    CX, R13
-	SHRQ    $0x04, R13
-	JZ      scoreTail
+	SHRQ    $0x05, R13
+	JZ      scoreSingle
 
 scoreLoop:
 	VPADDD    (R12), Z1, Z4
 	VCVTDQ2PS Z4, Z4
 	VMULPS    Z0, Z4, Z4
-	TESTQ     R8, R8
-	JZ        noBias
-	VADDPS    (R8), Z4, Z4
-	ADDQ      $0x40, R8
+	TESTQ     DI, DI
+	JZ        noBias2
+	VADDPS    (DI), Z4, Z4
+	ADDQ      $0x40, DI
 
-noBias:
+noBias2:
+	VMOVUPS   Z4, (R12)
+	VMAXPS    Z4, Z2, Z2
+	VPADDD    64(R12), Z1, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	TESTQ     DI, DI
+	JZ        noBias3
+	VADDPS    (DI), Z4, Z4
+	ADDQ      $0x40, DI
+
+noBias3:
+	VMOVUPS Z4, 64(R12)
+	VMAXPS  Z4, Z2, Z2
+	ADDQ    $+128, R12
+	DECQ    R13
+	JNZ     scoreLoop
+
+scoreSingle:
+	TESTQ     $+16, CX
+	JZ        scoreTail
+	VPADDD    (R12), Z1, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	TESTQ     DI, DI
+	JZ        noBias4
+	VADDPS    (DI), Z4, Z4
+	ADDQ      $0x40, DI
+
+noBias4:
 	VMOVUPS Z4, (R12)
 	VMAXPS  Z4, Z2, Z2
 	ADDQ    $0x40, R12
-	DECQ    R13
-	JNZ     scoreLoop
 
 scoreTail:
 	KTESTW    K1, K1
@@ -61,13 +88,14 @@ scoreTail:
 	VPADDD    (R12), Z1, Z4
 	VCVTDQ2PS Z4, Z4
 	VMULPS    Z0, Z4, Z4
-	TESTQ     R8, R8
-	JZ        noBiasTail
-	VADDPS    (R8), Z4, K1, Z4
+	TESTQ     DI, DI
+	JZ        noBias5
+	VADDPS    (DI), Z4, K1, Z4
 
-noBiasTail:
+noBias5:
 	VMOVUPS Z4, (R12)
 	VMAXPS  Z4, Z2, K1, Z2
+	ADDQ    $0x40, R12
 
 scoreEnd:
 	VSHUFF32X4   $0x4e, Z2, Z2, Z4
@@ -78,44 +106,45 @@ scoreEnd:
 	VMAXPS       Z4, Z2, Z2
 	VPERMILPS    $0xb1, Z2, Z4
 	VMAXPS       Z4, Z2, Z2
-	VMOVSS       X2, (BX)(R10*4)
-	ADDQ         DX, R9
-	INCQ         R10
-	CMPQ         R10, R11
+	VMOVSS       X2, (DX)(R9*4)
+	ADDQ         R11, R8
+	INCQ         R9
+	CMPQ         R9, R10
 	JLT          score
-	MOVL         $0x3fb8aa3b, SI
-	VPBROADCASTD SI, Z0
-	MOVL         $0x4b400000, SI
-	VPBROADCASTD SI, Z1
-	MOVL         $0x3f317218, SI
-	VPBROADCASTD SI, Z3
-	MOVL         $0xb102e308, SI
-	VPBROADCASTD SI, Z4
-	MOVL         $0x3f800000, SI
-	VPBROADCASTD SI, Z6
-	MOVL         $0xc2d00000, SI
-	VPBROADCASTD SI, Z7
-	MOVL         $0x3efffffe, SI
-	VPBROADCASTD SI, Z8
-	MOVL         $0x3e2aaa45, SI
-	VPBROADCASTD SI, Z9
-	MOVL         $0x3d2aac8b, SI
-	VPBROADCASTD SI, Z10
-	MOVL         $0x3c091fe3, SI
-	VPBROADCASTD SI, Z11
-	MOVL         $0x3ab50d46, SI
-	VPBROADCASTD SI, Z12
-	MOVQ         (AX), SI
-	MOVQ         32(AX), R8
-	XORQ         DI, DI
+	MOVL         $0x3fb8aa3b, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0x4b400000, BX
+	VPBROADCASTD BX, Z1
+	MOVL         $0x3f317218, BX
+	VPBROADCASTD BX, Z2
+	MOVL         $0xb102e308, BX
+	VPBROADCASTD BX, Z3
+	MOVL         $0x3f800000, BX
+	VPBROADCASTD BX, Z4
+	MOVL         $0xc2800000, BX
+	VPBROADCASTD BX, Z7
+	MOVL         $0x3efffffe, BX
+	VPBROADCASTD BX, Z8
+	MOVL         $0x3e2aaa45, BX
+	VPBROADCASTD BX, Z9
+	MOVL         $0x3d2aac8b, BX
+	VPBROADCASTD BX, Z10
+	MOVL         $0x3c091fe3, BX
+	VPBROADCASTD BX, Z11
+	MOVL         $0x3ab50d46, BX
+	VPBROADCASTD BX, Z12
+	MOVQ         (AX), BX
+	MOVQ         32(AX), DI
+	MOVQ         8(AX), R8
+	XORQ         SI, SI
 
 exp:
-	MOVQ         SI, R9
-	VBROADCASTSS (BX)(DI*4), Z13
+	MOVQ         BX, R9
+	VBROADCASTSS (DX)(SI*4), Z13
 	VPXORD       Z5, Z5, Z5
 	MOVQ         CX, R10
-	SHRQ         $0x04, R10
-	JZ           expTail
+	SHRQ         $0x05, R10
+	JZ           expSingle
 
 expLoop:
 	VMOVUPS      (R9), Z14
@@ -123,24 +152,66 @@ expLoop:
 	VMOVAPS      Z0, Z15
 	VFMADD213PS  Z1, Z14, Z15
 	VSUBPS       Z1, Z15, Z15
-	VMOVAPS      Z14, Z16
-	VFNMADD231PS Z3, Z15, Z16
-	VFNMADD231PS Z4, Z15, Z16
-	VMOVAPS      Z12, Z17
-	VFMADD213PS  Z11, Z16, Z17
-	VFMADD213PS  Z10, Z16, Z17
-	VFMADD213PS  Z9, Z16, Z17
-	VFMADD213PS  Z8, Z16, Z17
-	VMULPS       Z16, Z16, Z18
-	VFMADD213PS  Z16, Z18, Z17
-	VADDPS       Z6, Z17, Z17
 	VCMPPS       $0x16, Z7, Z14, K2
-	VSCALEFPS.Z  Z15, Z17, K2, Z17
-	VMOVUPS      Z17, (R9)
-	VADDPS       Z17, Z5, Z5
-	ADDQ         $0x40, R9
+	VFNMADD231PS Z2, Z15, Z14
+	VFNMADD231PS Z3, Z15, Z14
+	VMOVAPS      Z12, Z16
+	VFMADD213PS  Z11, Z14, Z16
+	VFMADD213PS  Z10, Z14, Z16
+	VFMADD213PS  Z9, Z14, Z16
+	VFMADD213PS  Z8, Z14, Z16
+	VMULPS       Z14, Z14, Z17
+	VFMADD213PS  Z14, Z17, Z16
+	VADDPS       Z4, Z16, Z16
+	VSCALEFPS.Z  Z15, Z16, K2, Z14
+	VMOVUPS      Z14, (R9)
+	VADDPS       Z14, Z5, Z5
+	VMOVUPS      64(R9), Z14
+	VSUBPS       Z13, Z14, Z14
+	VMOVAPS      Z0, Z15
+	VFMADD213PS  Z1, Z14, Z15
+	VSUBPS       Z1, Z15, Z15
+	VCMPPS       $0x16, Z7, Z14, K2
+	VFNMADD231PS Z2, Z15, Z14
+	VFNMADD231PS Z3, Z15, Z14
+	VMOVAPS      Z12, Z16
+	VFMADD213PS  Z11, Z14, Z16
+	VFMADD213PS  Z10, Z14, Z16
+	VFMADD213PS  Z9, Z14, Z16
+	VFMADD213PS  Z8, Z14, Z16
+	VMULPS       Z14, Z14, Z17
+	VFMADD213PS  Z14, Z17, Z16
+	VADDPS       Z4, Z16, Z16
+	VSCALEFPS.Z  Z15, Z16, K2, Z14
+	VMOVUPS      Z14, 64(R9)
+	VADDPS       Z14, Z5, Z5
+	ADDQ         $+128, R9
 	DECQ         R10
 	JNZ          expLoop
+
+expSingle:
+	TESTQ        $+16, CX
+	JZ           expTail
+	VMOVUPS      (R9), Z14
+	VSUBPS       Z13, Z14, Z14
+	VMOVAPS      Z0, Z15
+	VFMADD213PS  Z1, Z14, Z15
+	VSUBPS       Z1, Z15, Z15
+	VCMPPS       $0x16, Z7, Z14, K2
+	VFNMADD231PS Z2, Z15, Z14
+	VFNMADD231PS Z3, Z15, Z14
+	VMOVAPS      Z12, Z16
+	VFMADD213PS  Z11, Z14, Z16
+	VFMADD213PS  Z10, Z14, Z16
+	VFMADD213PS  Z9, Z14, Z16
+	VFMADD213PS  Z8, Z14, Z16
+	VMULPS       Z14, Z14, Z17
+	VFMADD213PS  Z14, Z17, Z16
+	VADDPS       Z4, Z16, Z16
+	VSCALEFPS.Z  Z15, Z16, K2, Z14
+	VMOVUPS      Z14, (R9)
+	VADDPS       Z14, Z5, Z5
+	ADDQ         $0x40, R9
 
 expTail:
 	KTESTW       K1, K1
@@ -150,21 +221,21 @@ expTail:
 	VMOVAPS      Z0, Z13
 	VFMADD213PS  Z1, Z14, Z13
 	VSUBPS       Z1, Z13, Z13
-	VMOVAPS      Z14, Z15
-	VFNMADD231PS Z3, Z13, Z15
-	VFNMADD231PS Z4, Z13, Z15
-	VMOVAPS      Z12, Z16
-	VFMADD213PS  Z11, Z15, Z16
-	VFMADD213PS  Z10, Z15, Z16
-	VFMADD213PS  Z9, Z15, Z16
-	VFMADD213PS  Z8, Z15, Z16
-	VMULPS       Z15, Z15, Z17
-	VFMADD213PS  Z15, Z17, Z16
-	VADDPS       Z6, Z16, Z16
 	VCMPPS       $0x16, Z7, Z14, K2
-	VSCALEFPS.Z  Z13, Z16, K2, Z16
-	VMOVUPS      Z16, (R9)
-	VADDPS       Z16, Z5, K1, Z5
+	VFNMADD231PS Z2, Z13, Z14
+	VFNMADD231PS Z3, Z13, Z14
+	VMOVAPS      Z12, Z15
+	VFMADD213PS  Z11, Z14, Z15
+	VFMADD213PS  Z10, Z14, Z15
+	VFMADD213PS  Z9, Z14, Z15
+	VFMADD213PS  Z8, Z14, Z15
+	VMULPS       Z14, Z14, Z16
+	VFMADD213PS  Z14, Z16, Z15
+	VADDPS       Z4, Z15, Z15
+	VSCALEFPS.Z  Z13, Z15, K2, Z14
+	VMOVUPS      Z14, (R9)
+	VADDPS       Z14, Z5, K1, Z5
+	ADDQ         $0x40, R9
 
 expEnd:
 	VSHUFF32X4   $0x4e, Z5, Z5, Z13
@@ -175,74 +246,729 @@ expEnd:
 	VADDPS       Z13, Z5, Z5
 	VPERMILPS    $0xb1, Z5, Z13
 	VADDPS       Z13, Z5, Z5
-	VDIVSS       X5, X6, X13
-	VMOVSS       X13, (BX)(DI*4)
-	ADDQ         DX, SI
-	INCQ         DI
-	CMPQ         DI, R8
+	VDIVSS       X5, X4, X13
+	VMOVSS       X13, (DX)(SI*4)
+	ADDQ         R8, BX
+	INCQ         SI
+	CMPQ         SI, DI
 	JLT          exp
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
+	MOVQ         48(AX), BX
+	MOVQ         56(AX), SI
+	MOVQ         64(AX), DI
 	VPBROADCASTD 84(AX), Z0
 	VPBROADCASTD 88(AX), Z1
-	VPBROADCASTD 92(AX), Z3
-	MOVQ         (AX), R9
-	MOVQ         32(AX), R11
+	VPBROADCASTD 92(AX), Z2
+	MOVQ         (AX), R8
+	MOVQ         32(AX), R9
+	MOVQ         8(AX), R11
 	XORQ         R10, R10
 
 quantize:
-	MOVQ         R9, R12
-	VBROADCASTSS (BX)(R10*4), Z4
-	VCMPPS       $0x07, Z4, Z4, K2
-	VPXORD       Z2, Z2, Z2
-	MOVQ         SI, AX
-	ADDQ         DI, SI
+	MOVQ         R8, R12
+	VBROADCASTSS (DX)(R10*4), Z3
+	VCMPPS       $0x07, Z3, Z3, K2
+	VPXORD       Z6, Z6, Z6
+	MOVQ         BX, AX
+	ADDQ         SI, BX
 	MOVQ         CX, R13
-	SHRQ         $0x04, R13
-	JZ           quantizeTail
+	SHRQ         $0x05, R13
+	JZ           quantizeSingle
 
 quantizeLoop:
-	VMULPS      (R12), Z4, Z5
-	VMULPS      Z0, Z5, Z5
-	VMINPS      Z1, Z5, Z5
-	VCVTPS2DQ.Z Z5, K2, Z5
-	VPADDD      Z3, Z5, Z5
-	VPADDD      Z5, Z2, Z2
-	VPMOVDB     Z5, X5
-	VMOVDQU32   X5, (AX)
+	VMULPS      (R12), Z3, Z4
+	VMULPS      Z0, Z4, Z4
+	VMINPS      Z1, Z4, Z4
+	VCVTPS2DQ.Z Z4, K2, Z4
+	VPADDD      Z2, Z4, Z4
+	VPADDD      Z4, Z6, Z6
+	VPMOVDB     Z4, X4
+	VMOVDQU32   X4, (AX)
 	ADDQ        $0x10, AX
-	ADDQ        $0x40, R12
+	VMULPS      64(R12), Z3, Z4
+	VMULPS      Z0, Z4, Z4
+	VMINPS      Z1, Z4, Z4
+	VCVTPS2DQ.Z Z4, K2, Z4
+	VPADDD      Z2, Z4, Z4
+	VPADDD      Z4, Z6, Z6
+	VPMOVDB     Z4, X4
+	VMOVDQU32   X4, (AX)
+	ADDQ        $0x10, AX
+	ADDQ        $+128, R12
 	DECQ        R13
 	JNZ         quantizeLoop
+
+quantizeSingle:
+	TESTQ       $+16, CX
+	JZ          quantizeTail
+	VMULPS      (R12), Z3, Z4
+	VMULPS      Z0, Z4, Z4
+	VMINPS      Z1, Z4, Z4
+	VCVTPS2DQ.Z Z4, K2, Z4
+	VPADDD      Z2, Z4, Z4
+	VPADDD      Z4, Z6, Z6
+	VPMOVDB     Z4, X4
+	VMOVDQU32   X4, (AX)
+	ADDQ        $0x10, AX
+	ADDQ        $0x40, R12
 
 quantizeTail:
 	KTESTW      K1, K1
 	JZ          quantizeEnd
-	VMULPS      (R12), Z4, Z4
-	VMULPS      Z0, Z4, Z4
-	VMINPS      Z1, Z4, Z4
-	VCVTPS2DQ.Z Z4, K2, Z4
-	VPADDD      Z3, Z4, Z4
-	VPADDD      Z4, Z2, K1, Z2
-	VPMOVDB     Z4, X4
-	VMOVDQU32   X4, (AX)
+	VMULPS      (R12), Z3, Z3
+	VMULPS      Z0, Z3, Z3
+	VMINPS      Z1, Z3, Z3
+	VCVTPS2DQ.Z Z3, K2, Z3
+	VPADDD      Z2, Z3, Z3
+	VPADDD      Z3, Z6, K1, Z6
+	VPMOVDB     Z3, X3
+	VMOVDQU32   X3, (AX)
 	ADDQ        $0x10, AX
+	ADDQ        $0x40, R12
 
 quantizeEnd:
-	VSHUFF32X4 $0x4e, Z2, Z2, Z4
-	VPADDD     Z4, Z2, Z2
-	VSHUFF32X4 $0xb1, Z2, Z2, Z4
-	VPADDD     Z4, Z2, Z2
-	VPERMILPS  $0x4e, Z2, Z4
-	VPADDD     Z4, Z2, Z2
-	VPERMILPS  $0xb1, Z2, Z4
-	VPADDD     Z4, Z2, Z2
-	VMOVD      X2, (R8)(R10*4)
-	ADDQ       DX, R9
+	VSHUFF32X4 $0x4e, Z6, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VSHUFF32X4 $0xb1, Z6, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VPERMILPS  $0x4e, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VPERMILPS  $0xb1, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VMOVD      X6, (DI)(R10*4)
+	ADDQ       R11, R8
 	INCQ       R10
-	CMPQ       R10, R11
+	CMPQ       R10, R9
 	JLT        quantize
+	VZEROUPPER
+	RET
+
+// func attentionBytesVNNI(a *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, BMI2
+TEXT ·attentionBytesVNNI(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         40(AX), CX
+	MOVQ         $-1, DX
+	MOVQ         CX, BX
+	ANDQ         $0x0f, BX
+	BZHIQ        BX, DX, DX
+	KMOVQ        DX, K1
+	MOVQ         72(AX), DX
+	MOVQ         16(AX), BX
+	VPBROADCASTD 80(AX), Z0
+	MOVL         $0x80000000, SI
+	VPBROADCASTD SI, Z3
+	MOVQ         (AX), SI
+	MOVQ         32(AX), R8
+	MOVQ         8(AX), R9
+	XORQ         DI, DI
+
+greatest:
+	MOVQ         SI, R10
+	VPXORD       Z1, Z1, Z1
+	TESTQ        BX, BX
+	JZ           noAdd6
+	VPBROADCASTD (BX)(DI*4), Z1
+
+noAdd6:
+	VMOVAPS Z3, Z2
+	MOVQ    CX, R11
+	SHRQ    $0x05, R11
+	JZ      greatestSingle
+
+greatestLoop:
+	VPMAXSD (R10), Z2, Z2
+	VPMAXSD 64(R10), Z2, Z2
+	ADDQ    $+128, R10
+	DECQ    R11
+	JNZ     greatestLoop
+
+greatestSingle:
+	TESTQ   $+16, CX
+	JZ      greatestTail
+	VPMAXSD (R10), Z2, Z2
+	ADDQ    $0x40, R10
+
+greatestTail:
+	KTESTW  K1, K1
+	JZ      greatestEnd
+	VPMAXSD (R10), Z2, K1, Z2
+	ADDQ    $0x40, R10
+
+greatestEnd:
+	VSHUFF32X4   $0x4e, Z2, Z2, Z4
+	VPMAXSD      Z4, Z2, Z2
+	VSHUFF32X4   $0xb1, Z2, Z2, Z4
+	VPMAXSD      Z4, Z2, Z2
+	VPERMILPS    $0x4e, Z2, Z4
+	VPMAXSD      Z4, Z2, Z2
+	VPERMILPS    $0xb1, Z2, Z4
+	VPMAXSD      Z4, Z2, Z2
+	VPADDD       Z1, Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z0, Z2, Z2
+	VMOVSS       X2, (DX)(DI*4)
+	ADDQ         R9, SI
+	INCQ         DI
+	CMPQ         DI, R8
+	JLT          greatest
+	MOVL         $0x3fb8aa3b, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0x4b400000, BX
+	VPBROADCASTD BX, Z1
+	MOVL         $0x3f317218, BX
+	VPBROADCASTD BX, Z2
+	MOVL         $0xb102e308, BX
+	VPBROADCASTD BX, Z3
+	MOVL         $0x3f800000, BX
+	VPBROADCASTD BX, Z4
+	MOVL         $0xc2800000, BX
+	VPBROADCASTD BX, Z9
+	MOVL         $0x3efffffe, BX
+	VPBROADCASTD BX, Z10
+	MOVL         $0x3e2aaa45, BX
+	VPBROADCASTD BX, Z11
+	MOVL         $0x3d2aac8b, BX
+	VPBROADCASTD BX, Z12
+	MOVL         $0x3c091fe3, BX
+	VPBROADCASTD BX, Z13
+	MOVL         $0x3ab50d46, BX
+	VPBROADCASTD BX, Z14
+	MOVQ         16(AX), BX
+	VPBROADCASTD 80(AX), Z15
+	MOVQ         (AX), SI
+	MOVQ         32(AX), R8
+	MOVQ         8(AX), R9
+	XORQ         DI, DI
+
+exp:
+	MOVQ         SI, R10
+	VPXORD       Z5, Z5, Z5
+	TESTQ        BX, BX
+	JZ           noAdd7
+	VPBROADCASTD (BX)(DI*4), Z5
+
+noAdd7:
+	VBROADCASTSS (DX)(DI*4), Z16
+	VPXORD       Z6, Z6, Z6
+	MOVQ         CX, R11
+	SHRQ         $0x05, R11
+	JZ           expSingle
+
+expLoop:
+	VPADDD       (R10), Z5, Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z15, Z17, Z17
+	VSUBPS       Z16, Z17, Z17
+	VMOVAPS      Z0, Z18
+	VFMADD213PS  Z1, Z17, Z18
+	VSUBPS       Z1, Z18, Z18
+	VCMPPS       $0x16, Z9, Z17, K2
+	VFNMADD231PS Z2, Z18, Z17
+	VFNMADD231PS Z3, Z18, Z17
+	VMOVAPS      Z14, Z19
+	VFMADD213PS  Z13, Z17, Z19
+	VFMADD213PS  Z12, Z17, Z19
+	VFMADD213PS  Z11, Z17, Z19
+	VFMADD213PS  Z10, Z17, Z19
+	VMULPS       Z17, Z17, Z20
+	VFMADD213PS  Z17, Z20, Z19
+	VADDPS       Z4, Z19, Z19
+	VSCALEFPS.Z  Z18, Z19, K2, Z17
+	VMOVUPS      Z17, (R10)
+	VADDPS       Z17, Z6, Z6
+	VPADDD       64(R10), Z5, Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z15, Z17, Z17
+	VSUBPS       Z16, Z17, Z17
+	VMOVAPS      Z0, Z18
+	VFMADD213PS  Z1, Z17, Z18
+	VSUBPS       Z1, Z18, Z18
+	VCMPPS       $0x16, Z9, Z17, K2
+	VFNMADD231PS Z2, Z18, Z17
+	VFNMADD231PS Z3, Z18, Z17
+	VMOVAPS      Z14, Z19
+	VFMADD213PS  Z13, Z17, Z19
+	VFMADD213PS  Z12, Z17, Z19
+	VFMADD213PS  Z11, Z17, Z19
+	VFMADD213PS  Z10, Z17, Z19
+	VMULPS       Z17, Z17, Z20
+	VFMADD213PS  Z17, Z20, Z19
+	VADDPS       Z4, Z19, Z19
+	VSCALEFPS.Z  Z18, Z19, K2, Z17
+	VMOVUPS      Z17, 64(R10)
+	VADDPS       Z17, Z6, Z6
+	ADDQ         $+128, R10
+	DECQ         R11
+	JNZ          expLoop
+
+expSingle:
+	TESTQ        $+16, CX
+	JZ           expTail
+	VPADDD       (R10), Z5, Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z15, Z17, Z17
+	VSUBPS       Z16, Z17, Z17
+	VMOVAPS      Z0, Z18
+	VFMADD213PS  Z1, Z17, Z18
+	VSUBPS       Z1, Z18, Z18
+	VCMPPS       $0x16, Z9, Z17, K2
+	VFNMADD231PS Z2, Z18, Z17
+	VFNMADD231PS Z3, Z18, Z17
+	VMOVAPS      Z14, Z19
+	VFMADD213PS  Z13, Z17, Z19
+	VFMADD213PS  Z12, Z17, Z19
+	VFMADD213PS  Z11, Z17, Z19
+	VFMADD213PS  Z10, Z17, Z19
+	VMULPS       Z17, Z17, Z20
+	VFMADD213PS  Z17, Z20, Z19
+	VADDPS       Z4, Z19, Z19
+	VSCALEFPS.Z  Z18, Z19, K2, Z17
+	VMOVUPS      Z17, (R10)
+	VADDPS       Z17, Z6, Z6
+	ADDQ         $0x40, R10
+
+expTail:
+	KTESTW       K1, K1
+	JZ           expEnd
+	VPADDD       (R10), Z5, Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z15, Z17, Z17
+	VSUBPS       Z16, Z17, Z17
+	VMOVAPS      Z0, Z16
+	VFMADD213PS  Z1, Z17, Z16
+	VSUBPS       Z1, Z16, Z16
+	VCMPPS       $0x16, Z9, Z17, K1, K2
+	VFNMADD231PS Z2, Z16, Z17
+	VFNMADD231PS Z3, Z16, Z17
+	VMOVAPS      Z14, Z18
+	VFMADD213PS  Z13, Z17, Z18
+	VFMADD213PS  Z12, Z17, Z18
+	VFMADD213PS  Z11, Z17, Z18
+	VFMADD213PS  Z10, Z17, Z18
+	VMULPS       Z17, Z17, Z19
+	VFMADD213PS  Z17, Z19, Z18
+	VADDPS       Z4, Z18, Z18
+	VSCALEFPS.Z  Z16, Z18, K2, Z17
+	VMOVUPS      Z17, (R10)
+	VADDPS       Z17, Z6, Z6
+	ADDQ         $0x40, R10
+
+expEnd:
+	VPXORD  Z7, Z7, Z7
+	MOVQ    R10, R11
+	MOVQ    (AX), R12
+	SUBQ    R12, R11
+	TESTQ   $+192, R11
+	JZ      filled8
+	VMOVUPS Z7, (R10)
+	ADDQ    $0x40, R10
+	MOVQ    R10, R11
+	MOVQ    (AX), R12
+	SUBQ    R12, R11
+	TESTQ   $+192, R11
+	JZ      filled8
+	VMOVUPS Z7, (R10)
+	ADDQ    $0x40, R10
+	MOVQ    R10, R11
+	MOVQ    (AX), R12
+	SUBQ    R12, R11
+	TESTQ   $+192, R11
+	JZ      filled8
+	VMOVUPS Z7, (R10)
+	ADDQ    $0x40, R10
+
+filled8:
+	VSHUFF32X4   $0x4e, Z6, Z6, Z16
+	VADDPS       Z16, Z6, Z6
+	VSHUFF32X4   $0xb1, Z6, Z6, Z16
+	VADDPS       Z16, Z6, Z6
+	VPERMILPS    $0x4e, Z6, Z16
+	VADDPS       Z16, Z6, Z6
+	VPERMILPS    $0xb1, Z6, Z16
+	VADDPS       Z16, Z6, Z6
+	VDIVSS       X6, X4, X16
+	VMOVSS       X16, (DX)(DI*4)
+	ADDQ         R9, SI
+	INCQ         DI
+	CMPQ         DI, R8
+	JLT          exp
+	MOVQ         48(AX), BX
+	MOVQ         56(AX), SI
+	MOVQ         64(AX), DI
+	MOVQ         (AX), R8
+	MOVQ         8(AX), R9
+	VPBROADCASTD 84(AX), Z0
+	MOVL         $0x01010101, R10
+	VPBROADCASTD R10, Z2
+	MOVQ         96(AX), R10
+	VMOVDQU32    (R10), Z1
+	MOVQ         32(AX), R10
+	XORQ         AX, AX
+	ADDQ         $0x3f, CX
+	SHRQ         $0x06, CX
+
+pack:
+	VBROADCASTSS (DX)(AX*4), Z3
+	VPXORD       Z8, Z8, Z8
+	MOVQ         R8, R11
+	MOVQ         BX, R12
+	MOVQ         CX, R13
+
+packLoop:
+	VMULPS     (R11), Z3, Z4
+	VMULPS     Z0, Z4, Z4
+	VCVTPS2DQ  Z4, Z4
+	VMULPS     64(R11), Z3, Z5
+	VMULPS     Z0, Z5, Z5
+	VCVTPS2DQ  Z5, Z5
+	VMULPS     128(R11), Z3, Z6
+	VMULPS     Z0, Z6, Z6
+	VCVTPS2DQ  Z6, Z6
+	VMULPS     192(R11), Z3, Z7
+	VMULPS     Z0, Z7, Z7
+	VCVTPS2DQ  Z7, Z7
+	VPACKUSDW  Z5, Z4, Z4
+	VPACKUSDW  Z7, Z6, Z6
+	VPACKUSWB  Z6, Z4, Z4
+	VPERMD     Z4, Z1, Z4
+	VMOVDQU32  Z4, (R12)
+	VPDPBUSD   Z2, Z4, Z8
+	ADDQ       $+256, R11
+	ADDQ       $0x40, R12
+	DECQ       R13
+	JNZ        packLoop
+	VSHUFF32X4 $0x4e, Z8, Z8, Z3
+	VPADDD     Z3, Z8, Z8
+	VSHUFF32X4 $0xb1, Z8, Z8, Z3
+	VPADDD     Z3, Z8, Z8
+	VPERMILPS  $0x4e, Z8, Z3
+	VPADDD     Z3, Z8, Z8
+	VPERMILPS  $0xb1, Z8, Z3
+	VPADDD     Z3, Z8, Z8
+	VMOVD      X8, (DI)(AX*4)
+	ADDQ       R9, R8
+	ADDQ       SI, BX
+	INCQ       AX
+	CMPQ       AX, R10
+	JLT        pack
+	VZEROUPPER
+	RET
+
+// func attentionBiasedBytesVNNI(a *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, BMI2
+TEXT ·attentionBiasedBytesVNNI(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         40(AX), CX
+	MOVQ         $-1, DX
+	MOVQ         CX, BX
+	ANDQ         $0x0f, BX
+	BZHIQ        BX, DX, DX
+	KMOVQ        DX, K1
+	MOVQ         72(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	VPBROADCASTD 80(AX), Z0
+	MOVL         $0xff800000, DI
+	VPBROADCASTD DI, Z3
+	MOVQ         (AX), R8
+	MOVQ         32(AX), R10
+	MOVQ         8(AX), R11
+	XORQ         R9, R9
+
+score:
+	MOVQ         R8, R12
+	VPXORD       Z1, Z1, Z1
+	TESTQ        BX, BX
+	JZ           noAdd9
+	VPBROADCASTD (BX)(R9*4), Z1
+
+noAdd9:
+	VMOVAPS Z3, Z2
+	MOVQ    SI, DI
+	MOVQ    CX, R13
+	SHRQ    $0x05, R13
+	JZ      scoreSingle
+
+scoreLoop:
+	VPADDD    (R12), Z1, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VADDPS    (DI), Z4, Z4
+	ADDQ      $0x40, DI
+	VMOVUPS   Z4, (R12)
+	VMAXPS    Z4, Z2, Z2
+	VPADDD    64(R12), Z1, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VADDPS    (DI), Z4, Z4
+	ADDQ      $0x40, DI
+	VMOVUPS   Z4, 64(R12)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $+128, R12
+	DECQ      R13
+	JNZ       scoreLoop
+
+scoreSingle:
+	TESTQ     $+16, CX
+	JZ        scoreTail
+	VPADDD    (R12), Z1, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VADDPS    (DI), Z4, Z4
+	ADDQ      $0x40, DI
+	VMOVUPS   Z4, (R12)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $0x40, R12
+
+scoreTail:
+	KTESTW    K1, K1
+	JZ        scoreEnd
+	VPADDD    (R12), Z1, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VADDPS    (DI), Z4, K1, Z4
+	VMOVUPS   Z4, (R12)
+	VMAXPS    Z4, Z2, K1, Z2
+	ADDQ      $0x40, R12
+
+scoreEnd:
+	VSHUFF32X4   $0x4e, Z2, Z2, Z4
+	VMAXPS       Z4, Z2, Z2
+	VSHUFF32X4   $0xb1, Z2, Z2, Z4
+	VMAXPS       Z4, Z2, Z2
+	VPERMILPS    $0x4e, Z2, Z4
+	VMAXPS       Z4, Z2, Z2
+	VPERMILPS    $0xb1, Z2, Z4
+	VMAXPS       Z4, Z2, Z2
+	VMOVSS       X2, (DX)(R9*4)
+	ADDQ         R11, R8
+	INCQ         R9
+	CMPQ         R9, R10
+	JLT          score
+	MOVL         $0x3fb8aa3b, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0x4b400000, BX
+	VPBROADCASTD BX, Z1
+	MOVL         $0x3f317218, BX
+	VPBROADCASTD BX, Z2
+	MOVL         $0xb102e308, BX
+	VPBROADCASTD BX, Z3
+	MOVL         $0x3f800000, BX
+	VPBROADCASTD BX, Z4
+	MOVL         $0xc2800000, BX
+	VPBROADCASTD BX, Z8
+	MOVL         $0x3efffffe, BX
+	VPBROADCASTD BX, Z9
+	MOVL         $0x3e2aaa45, BX
+	VPBROADCASTD BX, Z10
+	MOVL         $0x3d2aac8b, BX
+	VPBROADCASTD BX, Z11
+	MOVL         $0x3c091fe3, BX
+	VPBROADCASTD BX, Z12
+	MOVL         $0x3ab50d46, BX
+	VPBROADCASTD BX, Z13
+	MOVQ         (AX), BX
+	MOVQ         32(AX), DI
+	MOVQ         8(AX), R8
+	XORQ         SI, SI
+
+exp:
+	MOVQ         BX, R9
+	VBROADCASTSS (DX)(SI*4), Z14
+	VPXORD       Z5, Z5, Z5
+	MOVQ         CX, R10
+	SHRQ         $0x05, R10
+	JZ           expSingle
+
+expLoop:
+	VMOVUPS      (R9), Z15
+	VSUBPS       Z14, Z15, Z15
+	VMOVAPS      Z0, Z16
+	VFMADD213PS  Z1, Z15, Z16
+	VSUBPS       Z1, Z16, Z16
+	VCMPPS       $0x16, Z8, Z15, K2
+	VFNMADD231PS Z2, Z16, Z15
+	VFNMADD231PS Z3, Z16, Z15
+	VMOVAPS      Z13, Z17
+	VFMADD213PS  Z12, Z15, Z17
+	VFMADD213PS  Z11, Z15, Z17
+	VFMADD213PS  Z10, Z15, Z17
+	VFMADD213PS  Z9, Z15, Z17
+	VMULPS       Z15, Z15, Z18
+	VFMADD213PS  Z15, Z18, Z17
+	VADDPS       Z4, Z17, Z17
+	VSCALEFPS.Z  Z16, Z17, K2, Z15
+	VMOVUPS      Z15, (R9)
+	VADDPS       Z15, Z5, Z5
+	VMOVUPS      64(R9), Z15
+	VSUBPS       Z14, Z15, Z15
+	VMOVAPS      Z0, Z16
+	VFMADD213PS  Z1, Z15, Z16
+	VSUBPS       Z1, Z16, Z16
+	VCMPPS       $0x16, Z8, Z15, K2
+	VFNMADD231PS Z2, Z16, Z15
+	VFNMADD231PS Z3, Z16, Z15
+	VMOVAPS      Z13, Z17
+	VFMADD213PS  Z12, Z15, Z17
+	VFMADD213PS  Z11, Z15, Z17
+	VFMADD213PS  Z10, Z15, Z17
+	VFMADD213PS  Z9, Z15, Z17
+	VMULPS       Z15, Z15, Z18
+	VFMADD213PS  Z15, Z18, Z17
+	VADDPS       Z4, Z17, Z17
+	VSCALEFPS.Z  Z16, Z17, K2, Z15
+	VMOVUPS      Z15, 64(R9)
+	VADDPS       Z15, Z5, Z5
+	ADDQ         $+128, R9
+	DECQ         R10
+	JNZ          expLoop
+
+expSingle:
+	TESTQ        $+16, CX
+	JZ           expTail
+	VMOVUPS      (R9), Z15
+	VSUBPS       Z14, Z15, Z15
+	VMOVAPS      Z0, Z16
+	VFMADD213PS  Z1, Z15, Z16
+	VSUBPS       Z1, Z16, Z16
+	VCMPPS       $0x16, Z8, Z15, K2
+	VFNMADD231PS Z2, Z16, Z15
+	VFNMADD231PS Z3, Z16, Z15
+	VMOVAPS      Z13, Z17
+	VFMADD213PS  Z12, Z15, Z17
+	VFMADD213PS  Z11, Z15, Z17
+	VFMADD213PS  Z10, Z15, Z17
+	VFMADD213PS  Z9, Z15, Z17
+	VMULPS       Z15, Z15, Z18
+	VFMADD213PS  Z15, Z18, Z17
+	VADDPS       Z4, Z17, Z17
+	VSCALEFPS.Z  Z16, Z17, K2, Z15
+	VMOVUPS      Z15, (R9)
+	VADDPS       Z15, Z5, Z5
+	ADDQ         $0x40, R9
+
+expTail:
+	KTESTW       K1, K1
+	JZ           expEnd
+	VMOVUPS      (R9), Z15
+	VSUBPS       Z14, Z15, Z15
+	VMOVAPS      Z0, Z14
+	VFMADD213PS  Z1, Z15, Z14
+	VSUBPS       Z1, Z14, Z14
+	VCMPPS       $0x16, Z8, Z15, K1, K2
+	VFNMADD231PS Z2, Z14, Z15
+	VFNMADD231PS Z3, Z14, Z15
+	VMOVAPS      Z13, Z16
+	VFMADD213PS  Z12, Z15, Z16
+	VFMADD213PS  Z11, Z15, Z16
+	VFMADD213PS  Z10, Z15, Z16
+	VFMADD213PS  Z9, Z15, Z16
+	VMULPS       Z15, Z15, Z17
+	VFMADD213PS  Z15, Z17, Z16
+	VADDPS       Z4, Z16, Z16
+	VSCALEFPS.Z  Z14, Z16, K2, Z15
+	VMOVUPS      Z15, (R9)
+	VADDPS       Z15, Z5, Z5
+	ADDQ         $0x40, R9
+
+expEnd:
+	VPXORD  Z6, Z6, Z6
+	MOVQ    R9, R10
+	MOVQ    (AX), R11
+	SUBQ    R11, R10
+	TESTQ   $+192, R10
+	JZ      filled10
+	VMOVUPS Z6, (R9)
+	ADDQ    $0x40, R9
+	MOVQ    R9, R10
+	MOVQ    (AX), R11
+	SUBQ    R11, R10
+	TESTQ   $+192, R10
+	JZ      filled10
+	VMOVUPS Z6, (R9)
+	ADDQ    $0x40, R9
+	MOVQ    R9, R10
+	MOVQ    (AX), R11
+	SUBQ    R11, R10
+	TESTQ   $+192, R10
+	JZ      filled10
+	VMOVUPS Z6, (R9)
+	ADDQ    $0x40, R9
+
+filled10:
+	VSHUFF32X4   $0x4e, Z5, Z5, Z14
+	VADDPS       Z14, Z5, Z5
+	VSHUFF32X4   $0xb1, Z5, Z5, Z14
+	VADDPS       Z14, Z5, Z5
+	VPERMILPS    $0x4e, Z5, Z14
+	VADDPS       Z14, Z5, Z5
+	VPERMILPS    $0xb1, Z5, Z14
+	VADDPS       Z14, Z5, Z5
+	VDIVSS       X5, X4, X14
+	VMOVSS       X14, (DX)(SI*4)
+	ADDQ         R8, BX
+	INCQ         SI
+	CMPQ         SI, DI
+	JLT          exp
+	MOVQ         48(AX), BX
+	MOVQ         56(AX), SI
+	MOVQ         64(AX), DI
+	MOVQ         (AX), R8
+	MOVQ         8(AX), R9
+	VPBROADCASTD 84(AX), Z0
+	MOVL         $0x01010101, R10
+	VPBROADCASTD R10, Z2
+	MOVQ         96(AX), R10
+	VMOVDQU32    (R10), Z1
+	MOVQ         32(AX), R10
+	XORQ         AX, AX
+	ADDQ         $0x3f, CX
+	SHRQ         $0x06, CX
+
+pack:
+	VBROADCASTSS (DX)(AX*4), Z3
+	VPXORD       Z7, Z7, Z7
+	MOVQ         R8, R11
+	MOVQ         BX, R12
+	MOVQ         CX, R13
+
+packLoop:
+	VMULPS     (R11), Z3, Z4
+	VMULPS     Z0, Z4, Z4
+	VCVTPS2DQ  Z4, Z4
+	VMULPS     64(R11), Z3, Z5
+	VMULPS     Z0, Z5, Z5
+	VCVTPS2DQ  Z5, Z5
+	VMULPS     128(R11), Z3, Z6
+	VMULPS     Z0, Z6, Z6
+	VCVTPS2DQ  Z6, Z6
+	VMULPS     192(R11), Z3, Z8
+	VMULPS     Z0, Z8, Z8
+	VCVTPS2DQ  Z8, Z8
+	VPACKUSDW  Z5, Z4, Z4
+	VPACKUSDW  Z8, Z6, Z6
+	VPACKUSWB  Z6, Z4, Z4
+	VPERMD     Z4, Z1, Z4
+	VMOVDQU32  Z4, (R12)
+	VPDPBUSD   Z2, Z4, Z7
+	ADDQ       $+256, R11
+	ADDQ       $0x40, R12
+	DECQ       R13
+	JNZ        packLoop
+	VSHUFF32X4 $0x4e, Z7, Z7, Z3
+	VPADDD     Z3, Z7, Z7
+	VSHUFF32X4 $0xb1, Z7, Z7, Z3
+	VPADDD     Z3, Z7, Z7
+	VPERMILPS  $0x4e, Z7, Z3
+	VPADDD     Z3, Z7, Z7
+	VPERMILPS  $0xb1, Z7, Z3
+	VPADDD     Z3, Z7, Z7
+	VMOVD      X7, (DI)(AX*4)
+	ADDQ       R9, R8
+	ADDQ       SI, BX
+	INCQ       AX
+	CMPQ       AX, R10
+	JLT        pack
 	VZEROUPPER
 	RET
 

@@ -210,19 +210,29 @@ func (e *neonEmitter) poly(x nvec, c []float32) nvec {
 func (e *neonEmitter) exp(x nvec) nvec {
 	// The bounds are not 0, so that their order with zeros does not matter.
 	x = e.op(three("fmax", S4), x, e.c(fmath.ExpLo))
-	x = e.op(three("fmin", S4), x, e.c(fmath.ExpHi))
-	t := e.fma(x, e.c(fmath.Log2E), e.c(fmath.RoundMagic))
-	n := e.sub(t, e.c(fmath.RoundMagic))
-	r := e.fms(n, e.c(fmath.Ln2Hi), x)
-	r = e.fms(n, e.c(fmath.Ln2Lo), r)
-	u := e.fma(e.mul(r, r), e.poly(r, fmath.ExpPoly[:]), r)
-	y := e.add(u, e.c(1))
-	k := e.subI(t, e.bits(0x4b400000))
+	y, k := e.expParts(e.op(three("fmin", S4), x, e.c(fmath.ExpHi)))
 	k1 := e.shift("sshr", k, 1)
 	for _, f := range []nvec{k1, e.subI(k, k1)} {
 		y = e.mul(y, e.shift("shl", e.addI(f, e.bits(127)), 23))
 	}
 	return y
+}
+
+// softExp is fmath.SoftExp.
+func (e *neonEmitter) softExp(x nvec) nvec {
+	y, k := e.expParts(e.op(three("fmax", S4), x, e.c(fmath.SoftExpLo)))
+	y = e.mul(y, e.shift("shl", e.addI(k, e.bits(127)), 23))
+	return e.op(three("bic", B16), y, e.greater(e.c(fmath.SoftExpLo), x))
+}
+
+// expParts gives y and k where exp of x is y times 2^k.
+func (e *neonEmitter) expParts(x nvec) (y, k nvec) {
+	t := e.fma(x, e.c(fmath.Log2E), e.c(fmath.RoundMagic))
+	n := e.sub(t, e.c(fmath.RoundMagic))
+	r := e.fms(n, e.c(fmath.Ln2Hi), x)
+	r = e.fms(n, e.c(fmath.Ln2Lo), r)
+	u := e.fma(e.mul(r, r), e.poly(r, fmath.ExpPoly[:]), r)
+	return e.add(u, e.c(1)), e.subI(t, e.bits(0x4b400000))
 }
 
 func (e *neonEmitter) log(x nvec) nvec {
@@ -455,8 +465,8 @@ func rowsNEON(w *Writer) {
 	})
 	fold("max16NEON", "folds n values of a, a multiple of 16, into the sixteen results at p, as fmath.Max16 does.", false, func(acc, x, _ nvec) nvec { return e.extreme(acc, x, false) })
 	fold("min16NEON", "folds n values of a, a multiple of 16, into the sixteen results at p, as fmath.Min16 does.", false, func(acc, x, _ nvec) nvec { return e.extreme(acc, x, true) })
-	fold("expSumNEON", "writes fmath.Exp(a-c) to y, which may be a, for n values, a multiple of 16, and adds them to the sixteen sums at p.", true, func(acc, x, c nvec) nvec {
-		v := e.exp(e.sub(x, c))
+	fold("expSumNEON", "writes fmath.SoftExp(a-c) to y, which may be a, for n values, a multiple of 16, and adds them to the sixteen sums at p.", true, func(acc, x, c nvec) nvec {
+		v := e.softExp(e.sub(x, c))
 		e.write(Q, neonY, v)
 		return e.add(acc, v)
 	})

@@ -209,7 +209,7 @@ func (e emitter) softmax() {
 	MOVQ(y, at)
 	MOVQ(n, left)
 	e.blocks16(nil, left, func(i int, mask reg.Register) {
-		v := e.exp(e.sub(e.maskedLoad(Mem{Base: src}, mask), m))
+		v := e.softExp(e.sub(e.maskedLoad(Mem{Base: src}, mask), m))
 		e.maskedStore(v, Mem{Base: at}, mask)
 		ADDQ(step, src)
 		ADDQ(step, at)

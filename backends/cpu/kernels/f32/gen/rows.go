@@ -39,11 +39,11 @@ func rows() {
 			e.foldInto(p, x, n, f.op)
 		}
 
-		text("expSum"+v.name, "(y, x *float32, n int, m float32) (s float32)", "writes fmath.Exp(x-m) to y, which may be x, and returns its Sum16.")
+		text("expSum"+v.name, "(y, x *float32, n int, m float32) (s float32)", "writes fmath.SoftExp(x-m) to y, which may be x, and returns its Sum16.")
 		y := Load(Param("y"), GP64())
 		x, n = Load(Param("x"), GP64()), Load(Param("n"), GP64())
 		m := e.param("m")
-		e.reduceStore(x, n, y, e.zeros(), func(x vec) vec { return e.exp(e.sub(x, m)) })
+		e.reduceStore(x, n, y, e.zeros(), func(x vec) vec { return e.softExp(e.sub(x, m)) })
 
 		for _, rows := range []int{1, normRows} {
 			e.layerNorm(rows)

@@ -165,12 +165,20 @@ func (e emitter) poly(x vec, c []float32) vec {
 // exp is fmath.Exp. Lanes of ExpLo and below, where the result is 0, are kept
 // from the last product: there it would underflow, which takes some CPUs more
 // than a hundred cycles of microcode, and masked attention scores all lie there.
-func (e emitter) exp(x vec) vec {
+func (e emitter) exp(x vec) vec { return e.expAbove(x, fmath.ExpLo, true) }
+
+// softExp is fmath.SoftExp.
+func (e emitter) softExp(x vec) vec { return e.expAbove(x, fmath.SoftExpLo, false) }
+
+// expAbove is exp of what is above lo, else 0; positive where it can be above 0.
+func (e emitter) expAbove(x vec, lo float32, positive bool) vec {
 	in := x
 	if !e.v.is512() {
-		x = e.lo(x, fmath.ExpLo)
+		x = e.lo(x, lo)
 	}
-	x = e.hi(x, fmath.ExpHi)
+	if positive {
+		x = e.hi(x, fmath.ExpHi)
+	}
 	t := e.copy(x)
 	l := e.set(fmath.Log2E)
 	e.fma(t, l, e.c(fmath.RoundMagic))
@@ -183,19 +191,27 @@ func (e emitter) exp(x vec) vec {
 	y := e.add(u, e.c(1))
 	if e.v.is512() {
 		k := K()
-		VCMPPS(Imm(notAtMost), e.c(fmath.ExpLo), in, k)
+		VCMPPS(Imm(notAtMost), e.c(lo), in, k)
 		VSCALEFPS_Z(n, y, k, y)
 		return y
 	}
 	k, k1, m := YMM(), YMM(), YMM()
 	VPSUBD(e.bits(0x4b400000), t, k)
+	if !positive { // the results are normal: one product
+		VPADDD(e.bits(127), k, k)
+		VPSLLD(Imm(23), k, k)
+		VCMPPS(Imm(notAtMost), e.c(lo), in, m)
+		VANDPS(m, k, k)
+		VMULPS(k, y, y)
+		return y
+	}
 	VPSRAD(Imm(1), k, k1)
 	VPSUBD(k1, k, k)
 	for _, f := range []vec{k1, k} {
 		VPADDD(e.bits(127), f, f)
 		VPSLLD(Imm(23), f, f)
 	}
-	VCMPPS(Imm(notAtMost), e.c(fmath.ExpLo), in, m)
+	VCMPPS(Imm(notAtMost), e.c(lo), in, m)
 	VANDPS(m, k, k)
 	VMULPS(k1, y, y)
 	VMULPS(k, y, y)

@@ -46,6 +46,10 @@ func ldtilecfg(p reg.GPPhysical) {
 
 func tilerelease() { emit("TILERELEASE", vexBytes(false, false, false, 0, 0, 0x49, 0xC0)) }
 
+func tilezero(tile uint8) {
+	emit(fmt.Sprintf("TILEZERO TMM%d", tile), vexBytes(false, false, false, 0, 3, 0x49, 0xC0|tile<<3))
+}
+
 // tileload reads rows that lie stride bytes apart.
 func tileload(base, stride reg.GPPhysical, disp int, tile uint8) {
 	emit(fmt.Sprintf("TILELOADD %d(%s)(%s*1), TMM%d", disp, base.Asm(), stride.Asm(), tile),

@@ -19,6 +19,7 @@ import (
 
 var sets = map[string]func(){
 	"gemm_amx":         gemmAMXSet,
+	"attend_amx":       attentionAMX,
 	"attend_vnni":      attentionVNNI,
 	"gemm_vnni":        gemmVNNI,
 	"finish_vnni":      finishVNNI,
