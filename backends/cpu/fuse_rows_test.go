@@ -58,7 +58,38 @@ graph @g(%x: f32[5,40], %r: f32[5,40]) {
   %n = layer_norm %a @s @b
   %q = uniform_quantize %n out_scale=0.02 out_zero=128
   return %q, %a
-}`, "add layer_norm+uniform_quantize"},
+}`, "add+layer_norm+uniform_quantize"},
+		{"a sum and a norm that go on", `
+graph @g(%x: f32[197,40], %r: f32[197,40]) {
+  %a = add %x %r
+  %n = layer_norm %a @s @b
+  %q = uniform_quantize %n out_scale=0.02 out_zero=128
+  %y = add %a %n
+  return %q, %y
+}`, "add+layer_norm+uniform_quantize add"},
+		{"a sum that is wanted before", `
+graph @g(%x: f32[5,40], %r: f32[5,40]) {
+  %a = add %x %r
+  %n = layer_norm %a @s @b
+  %t = tanh %a
+  %q = uniform_quantize %n out_scale=0.02 out_zero=128
+  return %q, %t
+}`, "add tanh layer_norm+uniform_quantize"},
+		{"in the place of an operand", `
+graph @g(%x: f32[77,40], %r: f32[77,40]) {
+  %z = tanh %x
+  %a = add %z %r
+  %n = layer_norm %a @s @b
+  %q = uniform_quantize %n out_scale=0.02 out_zero=0 qmin=0 qmax=255
+  %t = tanh %a
+  return %q, %t
+}`, "tanh add+layer_norm+uniform_quantize tanh"},
+		{"a clamp above the zero point", `
+graph @g(%x: f32[77,40]) {
+  %n = layer_norm %x @s @b
+  %q = uniform_quantize %n out_scale=0.02 out_zero=100 qmin=110 qmax=200
+  return %q
+}`, "layer_norm+uniform_quantize"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := parse(t, rowConstants+c.text)

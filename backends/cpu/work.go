@@ -39,6 +39,7 @@ type call struct {
 	plain     plain.Args
 	recurrent f32.RecurrentArgs
 	norm      f32.NormArgs
+	rows      q8.NormArgs
 }
 
 // Rough speed of one core, for deciding whether a step is worth sharing.

@@ -7,6 +7,7 @@ import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 //go:generate go run ./gen -set finish_vnni -out finish_vnni_amd64.s
 //go:generate go run ./gen -set depthwise_vnni -out depthwise_vnni_amd64.s
 //go:generate go run ./gen -set elementwise_vnni -out elementwise_vnni_amd64.s
+//go:generate go run ./gen -set norm_vnni -out norm_vnni_amd64.s
 //go:generate go run ./gen -set lookup_vbmi -out lookup_vbmi_amd64.s
 //go:generate go run ./gen -set gemm_avx2 -out gemm_avx2_amd64.s
 //go:generate go run ./gen -set rows_avx2 -out rows_avx2_amd64.s
@@ -144,4 +145,8 @@ func vectorWiden() []convertKernel {
 
 func vectorWinograd() []winogradKernel {
 	return []winogradKernel{{kernel{"winograd_s16_2x2_avx2", isa.AVX2}, winogradInputAVX2, winogradOutputAVX2}}
+}
+
+func vectorNorm() []normKernel {
+	return []normKernel{{kernel{"avx512", isa.VNNI}, normRows4VNNI, normRowsVNNI}}
 }

@@ -135,3 +135,5 @@ func vectorWiden() []convertKernel {
 }
 
 func vectorWinograd() []winogradKernel { return nil }
+
+func vectorNorm() []normKernel { return nil }

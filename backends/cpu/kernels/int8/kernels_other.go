@@ -18,3 +18,4 @@ func vectorSum() []windowKernel            { return nil }
 func vectorSoftmax() []softmaxKernel       { return nil }
 func vectorWiden() []convertKernel         { return nil }
 func vectorWinograd() []winogradKernel     { return nil }
+func vectorNorm() []normKernel             { return nil }

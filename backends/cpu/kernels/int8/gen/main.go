@@ -21,6 +21,7 @@ var sets = map[string]func(){
 	"gemm_amx":         gemmAMXSet,
 	"attend_amx":       attentionAMX,
 	"attend_vnni":      attentionVNNI,
+	"norm_vnni":        normVNNI,
 	"gemm_vnni":        gemmVNNI,
 	"finish_vnni":      finishVNNI,
 	"depthwise_vnni":   depthwiseVNNI,
