@@ -53,7 +53,7 @@ type NormKernel struct {
 // Without a sum of its own, sum is x. gen/ knows this layout; TestNormLayout
 // compares.
 type normArgs struct {
-	x, x2, sum, y, q     unsafe.Pointer // x2, y and q may be nil
+	x, x2, sum, y, q     unsafe.Pointer // y and q may be nil
 	scale, bias, factor  *float32       // factor may be nil
 	order                *[16]uint32
 	n, rows              int
@@ -69,6 +69,7 @@ type normArgs struct {
 	xScale               float32
 	least                uint32 // the least u8 result
 	zeroAll              int32  // zero of the u8 result
+	wild                 uint32 // not 0 where a row of finite numbers may give a NaN
 }
 
 // The forms of what is normalized; gen/ has the same numbers.
@@ -138,12 +139,33 @@ func Norm(s NormSpec, l isa.Level) (*NormKernel, error) {
 		signed := o.DType == S8
 		a.qInv, a.zero = s.Inv, o.Zero
 		a.lo, a.hi = o.bounds()
+		a.wild = s.wild()
 		a.yFlip, a.least, a.zeroAll = uint32(xored(signed)), uint32(o.QMin+offset(signed)), o.Zero+offset(signed)
 	}
 	k.units = evened(ceilDiv(s.Rows*s.N, normUnit))
 	k.units = min(k.units, ceilDiv(s.Rows, normRows))
 	k.name = fmt.Sprintf("norm_%dx%d_%s", s.Rows, s.N, k.kernel.name)
 	return k, nil
+}
+
+// wild says that results may be NaN even though a row's moments are finite: then
+// the values before Scale are below √N, with a margin for rounding 2√N.
+func (s *NormSpec) wild() uint32 {
+	greatest := func(x []float32, otherwise float64) float64 {
+		if x == nil {
+			return otherwise
+		}
+		m := 0.0
+		for _, v := range x {
+			m = max(m, math.Abs(float64(v))) // NaN if one is
+		}
+		return m
+	}
+	y := 2*math.Sqrt(float64(s.N))*greatest(s.Scale, 1) + greatest(s.Bias, 0)
+	if y <= math.MaxFloat32 && y*greatest(s.Factor, 1) <= math.MaxFloat32 && s.Inv <= math.MaxFloat32 {
+		return 0
+	}
+	return 1
 }
 
 var negativeZero = float32(math.Copysign(0, -1))
@@ -197,6 +219,9 @@ func (k *NormKernel) Run(lo, hi int, a *NormArgs) {
 		p.xAt, p.yAt, p.qAt = r0*p.xRow, r0*4*k.N, r0*k.N
 		p.sumAt = p.yAt
 		p.x, p.x2, p.y, p.q = base(a.X), base(a.X2), base(a.Y), base(a.Q)
+		if p.form != formSum {
+			p.x2 = p.x // what is fetched ahead
+		}
 		switch {
 		case p.form == formPlain:
 			p.sum = p.x

@@ -48,6 +48,7 @@ func TestNormLayout(t *testing.T) {
 		{"xScale", unsafe.Offsetof(a.xScale), 176},
 		{"least", unsafe.Offsetof(a.least), 180},
 		{"zeroAll", unsafe.Offsetof(a.zeroAll), 184},
+		{"wild", unsafe.Offsetof(a.wild), 188},
 	} {
 		if v.got != v.want {
 			t.Errorf("%s lies at %d; gen has %d", v.name, v.got, v.want)

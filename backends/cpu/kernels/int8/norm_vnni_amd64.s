@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func normRows4VNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·normRows4VNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         72(AX), CX
@@ -250,51 +250,77 @@ mean:
 	VPXORD     Z12, Z12, Z12
 	MOVQ       16(AX), DI
 	ADDQ       112(AX), DI
-	MOVQ       CX, R8
-	SHRQ       $0x04, R8
+	MOVQ       (AX), R8
+	ADDQ       104(AX), R8
+	MOVQ       8(AX), R9
+	ADDQ       120(AX), R9
+	LEAQ       (R8)(DX*4), R8
+	LEAQ       (R9)(DX*4), R9
+	MOVQ       CX, R10
+	SHRQ       $0x04, R10
 	JZ         squareTail
 
 squareLoop:
-	VMOVUPS (DI), Z17
-	VSUBPS  Z5, Z17, Z17
-	VMULPS  Z17, Z17, Z17
-	VADDPS  Z17, Z9, Z9
-	VMOVUPS (DI)(DX*1), Z17
-	VSUBPS  Z6, Z17, Z17
-	VMULPS  Z17, Z17, Z17
-	VADDPS  Z17, Z10, Z10
-	VMOVUPS (DI)(DX*2), Z17
-	VSUBPS  Z7, Z17, Z17
-	VMULPS  Z17, Z17, Z17
-	VADDPS  Z17, Z11, Z11
-	VMOVUPS (DI)(BX*1), Z17
-	VSUBPS  Z8, Z17, Z17
-	VMULPS  Z17, Z17, Z17
-	VADDPS  Z17, Z12, Z12
-	ADDQ    $0x40, DI
-	DECQ    R8
-	JNZ     squareLoop
+	PREFETCHT0 (R8)
+	PREFETCHT0 (R9)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 (R8)(DX*2)
+	PREFETCHT0 (R9)(DX*2)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 (R9)(BX*1)
+	ADDQ       $0x40, R8
+	ADDQ       $0x40, R9
+	VMOVUPS    (DI), Z17
+	VSUBPS     Z5, Z17, Z17
+	VMULPS     Z17, Z17, Z17
+	VADDPS     Z17, Z9, Z9
+	VMOVUPS    (DI)(DX*1), Z17
+	VSUBPS     Z6, Z17, Z17
+	VMULPS     Z17, Z17, Z17
+	VADDPS     Z17, Z10, Z10
+	VMOVUPS    (DI)(DX*2), Z17
+	VSUBPS     Z7, Z17, Z17
+	VMULPS     Z17, Z17, Z17
+	VADDPS     Z17, Z11, Z11
+	VMOVUPS    (DI)(BX*1), Z17
+	VSUBPS     Z8, Z17, Z17
+	VMULPS     Z17, Z17, Z17
+	VADDPS     Z17, Z12, Z12
+	ADDQ       $0x40, DI
+	DECQ       R10
+	JNZ        squareLoop
 
 squareTail:
-	KTESTW    K1, K1
-	JZ        squareEnd
-	VMOVUPS.Z (DI), K1, Z17
-	VSUBPS    Z5, Z17, Z17
-	VMULPS    Z17, Z17, Z17
-	VADDPS    Z17, Z9, K1, Z9
-	VMOVUPS.Z (DI)(DX*1), K1, Z17
-	VSUBPS    Z6, Z17, Z17
-	VMULPS    Z17, Z17, Z17
-	VADDPS    Z17, Z10, K1, Z10
-	VMOVUPS.Z (DI)(DX*2), K1, Z17
-	VSUBPS    Z7, Z17, Z17
-	VMULPS    Z17, Z17, Z17
-	VADDPS    Z17, Z11, K1, Z11
-	VMOVUPS.Z (DI)(BX*1), K1, Z17
-	VSUBPS    Z8, Z17, Z17
-	VMULPS    Z17, Z17, Z17
-	VADDPS    Z17, Z12, K1, Z12
-	ADDQ      $0x40, DI
+	KTESTW     K1, K1
+	JZ         squareEnd
+	PREFETCHT0 (R8)
+	PREFETCHT0 (R9)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 (R8)(DX*2)
+	PREFETCHT0 (R9)(DX*2)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 (R9)(BX*1)
+	ADDQ       $0x40, R8
+	ADDQ       $0x40, R9
+	VMOVUPS.Z  (DI), K1, Z17
+	VSUBPS     Z5, Z17, Z17
+	VMULPS     Z17, Z17, Z17
+	VADDPS     Z17, Z9, K1, Z9
+	VMOVUPS.Z  (DI)(DX*1), K1, Z17
+	VSUBPS     Z6, Z17, Z17
+	VMULPS     Z17, Z17, Z17
+	VADDPS     Z17, Z10, K1, Z10
+	VMOVUPS.Z  (DI)(DX*2), K1, Z17
+	VSUBPS     Z7, Z17, Z17
+	VMULPS     Z17, Z17, Z17
+	VADDPS     Z17, Z11, K1, Z11
+	VMOVUPS.Z  (DI)(BX*1), K1, Z17
+	VSUBPS     Z8, Z17, Z17
+	VMULPS     Z17, Z17, Z17
+	VADDPS     Z17, Z12, K1, Z12
+	ADDQ       $0x40, DI
 
 squareEnd:
 	VSHUFF32X4   $0x4e, Z9, Z9, Z17
@@ -359,11 +385,29 @@ squareEnd:
 	MOVQ         48(AX), R12
 	MOVQ         56(AX), R13
 	XORQ         R10, R10
+	CMPL         188(AX), $0x00
+	JNE          wild
+	VMOVD        X9, R14
+	DECL         R14
+	CMPL         R14, $0x7f7fffff
+	JAE          wild
+	VMOVD        X10, R14
+	DECL         R14
+	CMPL         R14, $0x7f7fffff
+	JAE          wild
+	VMOVD        X11, R14
+	DECL         R14
+	CMPL         R14, $0x7f7fffff
+	JAE          wild
+	VMOVD        X12, R14
+	DECL         R14
+	CMPL         R14, $0x7f7fffff
+	JAE          wild
 	MOVQ         CX, R14
 	SHRQ         $0x04, R14
-	JZ           resultTail
+	JZ           tameTail
 
-resultLoop:
+tameLoop:
 	VMOVUPS (DI), Z17
 	VSUBPS  Z5, Z17, Z17
 	VMULPS  Z9, Z17, Z17
@@ -387,24 +431,185 @@ resultLoop:
 	VMULPS  Z21, Z20, Z20
 	VADDPS  Z22, Z20, Z20
 	CMPQ    24(AX), $0x00
-	JE      noFloats
+	JE      tameNoFloats
 	VMOVUPS Z17, (R8)
 	VMOVUPS Z18, (R8)(DX*1)
 	VMOVUPS Z19, (R8)(DX*2)
 	VMOVUPS Z20, (R8)(BX*1)
 
-noFloats:
+tameNoFloats:
 	CMPQ    32(AX), $0x00
-	JE      noBytes
+	JE      tameNoBytes
 	TESTQ   R13, R13
-	JZ      noFactor
+	JZ      tameNoFactor
 	VMOVUPS (R13)(R10*1), Z21
 	VMULPS  Z21, Z17, Z17
 	VMULPS  Z21, Z18, Z18
 	VMULPS  Z21, Z19, Z19
 	VMULPS  Z21, Z20, Z20
 
-noFactor:
+tameNoFactor:
+	VMULPS        Z3, Z17, Z17
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMULPS        Z3, Z18, Z18
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VMULPS        Z3, Z19, Z19
+	VMINPS        Z4, Z19, Z19
+	VCVTPS2DQ     Z19, Z19
+	VMULPS        Z3, Z20, Z20
+	VMINPS        Z4, Z20, Z20
+	VCVTPS2DQ     Z20, Z20
+	VPACKSSDW     Z18, Z17, Z17
+	VPACKSSDW     Z20, Z19, Z19
+	VPADDSW       Z13, Z17, Z17
+	VPADDSW       Z13, Z19, Z19
+	VPACKUSWB     Z19, Z17, Z17
+	VPMAXUB       Z15, Z17, Z17
+	VPXORD        Z14, Z17, Z17
+	VPERMD        Z17, Z16, Z17
+	VMOVDQU32     X17, (R9)
+	VEXTRACTI32X4 $0x01, Z17, (R9)(CX*1)
+	VEXTRACTI32X4 $0x02, Z17, (R9)(CX*2)
+	VEXTRACTI32X4 $0x03, Z17, (R9)(SI*1)
+
+tameNoBytes:
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	ADDQ $0x10, R9
+	ADDQ $0x40, R10
+	DECQ R14
+	JNZ  tameLoop
+
+tameTail:
+	KTESTW    K1, K1
+	JZ        tameEnd
+	VMOVUPS.Z (DI), K1, Z17
+	VSUBPS    Z5, Z17, Z17
+	VMULPS    Z9, Z17, Z17
+	VMOVUPS.Z (DI)(DX*1), K1, Z18
+	VSUBPS    Z6, Z18, Z18
+	VMULPS    Z10, Z18, Z18
+	VMOVUPS.Z (DI)(DX*2), K1, Z19
+	VSUBPS    Z7, Z19, Z19
+	VMULPS    Z11, Z19, Z19
+	VMOVUPS.Z (DI)(BX*1), K1, Z20
+	VSUBPS    Z8, Z20, Z20
+	VMULPS    Z12, Z20, Z20
+	VMOVUPS.Z (R11)(R10*1), K1, Z21
+	VMOVUPS.Z (R12)(R10*1), K1, Z22
+	VMULPS    Z21, Z17, Z17
+	VADDPS    Z22, Z17, Z17
+	VMULPS    Z21, Z18, Z18
+	VADDPS    Z22, Z18, Z18
+	VMULPS    Z21, Z19, Z19
+	VADDPS    Z22, Z19, Z19
+	VMULPS    Z21, Z20, Z20
+	VADDPS    Z22, Z20, Z20
+	CMPQ      24(AX), $0x00
+	JE        tameNoFloatsMasked
+	VMOVUPS   Z17, K1, (R8)
+	VMOVUPS   Z18, K1, (R8)(DX*1)
+	VMOVUPS   Z19, K1, (R8)(DX*2)
+	VMOVUPS   Z20, K1, (R8)(BX*1)
+
+tameNoFloatsMasked:
+	CMPQ      32(AX), $0x00
+	JE        tameNoBytesMasked
+	TESTQ     R13, R13
+	JZ        tameNoFactorMasked
+	VMOVUPS.Z (R13)(R10*1), K1, Z21
+	VMULPS    Z21, Z17, Z17
+	VMULPS    Z21, Z18, Z18
+	VMULPS    Z21, Z19, Z19
+	VMULPS    Z21, Z20, Z20
+
+tameNoFactorMasked:
+	VMULPS        Z3, Z17, Z17
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMULPS        Z3, Z18, Z18
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VMULPS        Z3, Z19, Z19
+	VMINPS        Z4, Z19, Z19
+	VCVTPS2DQ     Z19, Z19
+	VMULPS        Z3, Z20, Z20
+	VMINPS        Z4, Z20, Z20
+	VCVTPS2DQ     Z20, Z20
+	VPACKSSDW     Z18, Z17, Z17
+	VPACKSSDW     Z20, Z19, Z19
+	VPADDSW       Z13, Z17, Z17
+	VPADDSW       Z13, Z19, Z19
+	VPACKUSWB     Z19, Z17, Z17
+	VPMAXUB       Z15, Z17, Z17
+	VPXORD        Z14, Z17, Z17
+	VPERMD        Z17, Z16, Z17
+	VMOVDQU8      X17, K1, (R9)
+	VEXTRACTI32X4 $0x01, Z17, X18
+	VMOVDQU8      X18, K1, (R9)(CX*1)
+	VEXTRACTI32X4 $0x02, Z17, X18
+	VMOVDQU8      X18, K1, (R9)(CX*2)
+	VEXTRACTI32X4 $0x03, Z17, X17
+	VMOVDQU8      X17, K1, (R9)(SI*1)
+
+tameNoBytesMasked:
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	ADDQ $0x10, R9
+	ADDQ $0x40, R10
+
+tameEnd:
+	JMP next
+
+wild:
+	MOVQ CX, R14
+	SHRQ $0x04, R14
+	JZ   wildTail
+
+wildLoop:
+	VMOVUPS (DI), Z17
+	VSUBPS  Z5, Z17, Z17
+	VMULPS  Z9, Z17, Z17
+	VMOVUPS (DI)(DX*1), Z18
+	VSUBPS  Z6, Z18, Z18
+	VMULPS  Z10, Z18, Z18
+	VMOVUPS (DI)(DX*2), Z19
+	VSUBPS  Z7, Z19, Z19
+	VMULPS  Z11, Z19, Z19
+	VMOVUPS (DI)(BX*1), Z20
+	VSUBPS  Z8, Z20, Z20
+	VMULPS  Z12, Z20, Z20
+	VMOVUPS (R11)(R10*1), Z21
+	VMOVUPS (R12)(R10*1), Z22
+	VMULPS  Z21, Z17, Z17
+	VADDPS  Z22, Z17, Z17
+	VMULPS  Z21, Z18, Z18
+	VADDPS  Z22, Z18, Z18
+	VMULPS  Z21, Z19, Z19
+	VADDPS  Z22, Z19, Z19
+	VMULPS  Z21, Z20, Z20
+	VADDPS  Z22, Z20, Z20
+	CMPQ    24(AX), $0x00
+	JE      wildNoFloats
+	VMOVUPS Z17, (R8)
+	VMOVUPS Z18, (R8)(DX*1)
+	VMOVUPS Z19, (R8)(DX*2)
+	VMOVUPS Z20, (R8)(BX*1)
+
+wildNoFloats:
+	CMPQ    32(AX), $0x00
+	JE      wildNoBytes
+	TESTQ   R13, R13
+	JZ      wildNoFactor
+	VMOVUPS (R13)(R10*1), Z21
+	VMULPS  Z21, Z17, Z17
+	VMULPS  Z21, Z18, Z18
+	VMULPS  Z21, Z19, Z19
+	VMULPS  Z21, Z20, Z20
+
+wildNoFactor:
 	VCMPPS        $0x07, Z17, Z17, K2
 	VMULPS        Z3, Z17, Z17
 	VMINPS        Z4, Z17, Z17
@@ -430,24 +635,21 @@ noFactor:
 	VPXORD        Z14, Z17, Z17
 	VPERMD        Z17, Z16, Z17
 	VMOVDQU32     X17, (R9)
-	VEXTRACTI32X4 $0x01, Z17, X18
-	VMOVDQU32     X18, (R9)(CX*1)
-	VEXTRACTI32X4 $0x02, Z17, X18
-	VMOVDQU32     X18, (R9)(CX*2)
-	VEXTRACTI32X4 $0x03, Z17, X17
-	VMOVDQU32     X17, (R9)(SI*1)
+	VEXTRACTI32X4 $0x01, Z17, (R9)(CX*1)
+	VEXTRACTI32X4 $0x02, Z17, (R9)(CX*2)
+	VEXTRACTI32X4 $0x03, Z17, (R9)(SI*1)
 
-noBytes:
+wildNoBytes:
 	ADDQ $0x40, DI
 	ADDQ $0x40, R8
 	ADDQ $0x10, R9
 	ADDQ $0x40, R10
 	DECQ R14
-	JNZ  resultLoop
+	JNZ  wildLoop
 
-resultTail:
+wildTail:
 	KTESTW    K1, K1
-	JZ        resultEnd
+	JZ        wildEnd
 	VMOVUPS.Z (DI), K1, Z17
 	VSUBPS    Z5, Z17, Z17
 	VMULPS    Z9, Z17, Z17
@@ -471,24 +673,24 @@ resultTail:
 	VMULPS    Z21, Z20, Z20
 	VADDPS    Z22, Z20, Z20
 	CMPQ      24(AX), $0x00
-	JE        noFloatsMasked
+	JE        wildNoFloatsMasked
 	VMOVUPS   Z17, K1, (R8)
 	VMOVUPS   Z18, K1, (R8)(DX*1)
 	VMOVUPS   Z19, K1, (R8)(DX*2)
 	VMOVUPS   Z20, K1, (R8)(BX*1)
 
-noFloatsMasked:
+wildNoFloatsMasked:
 	CMPQ      32(AX), $0x00
-	JE        noBytesMasked
+	JE        wildNoBytesMasked
 	TESTQ     R13, R13
-	JZ        noFactorMasked
+	JZ        wildNoFactorMasked
 	VMOVUPS.Z (R13)(R10*1), K1, Z21
 	VMULPS    Z21, Z17, Z17
 	VMULPS    Z21, Z18, Z18
 	VMULPS    Z21, Z19, Z19
 	VMULPS    Z21, Z20, Z20
 
-noFactorMasked:
+wildNoFactorMasked:
 	VCMPPS        $0x07, Z17, Z17, K2
 	VMULPS        Z3, Z17, Z17
 	VMINPS        Z4, Z17, Z17
@@ -521,13 +723,14 @@ noFactorMasked:
 	VEXTRACTI32X4 $0x03, Z17, X17
 	VMOVDQU8      X17, K1, (R9)(SI*1)
 
-noBytesMasked:
+wildNoBytesMasked:
 	ADDQ $0x40, DI
 	ADDQ $0x40, R8
 	ADDQ $0x10, R9
 	ADDQ $0x40, R10
 
-resultEnd:
+wildEnd:
+next:
 	MOVQ 88(AX), DI
 	SHLQ $0x02, DI
 	ADDQ DI, 104(AX)
@@ -549,7 +752,7 @@ resultEnd:
 	RET
 
 // func normRowsVNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·normRowsVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         72(AX), CX
@@ -682,27 +885,41 @@ mean:
 	VPXORD     Z8, Z8, Z8
 	MOVQ       16(AX), BX
 	ADDQ       112(AX), BX
-	MOVQ       CX, SI
-	SHRQ       $0x04, SI
+	MOVQ       (AX), SI
+	ADDQ       104(AX), SI
+	MOVQ       8(AX), DI
+	ADDQ       120(AX), DI
+	LEAQ       (SI)(DX*4), SI
+	LEAQ       (DI)(DX*4), DI
+	MOVQ       CX, R8
+	SHRQ       $0x04, R8
 	JZ         squareTail
 
 squareLoop:
-	VMOVUPS (BX), Z9
-	VSUBPS  Z7, Z9, Z9
-	VMULPS  Z9, Z9, Z9
-	VADDPS  Z9, Z8, Z8
-	ADDQ    $0x40, BX
-	DECQ    SI
-	JNZ     squareLoop
+	PREFETCHT0 (SI)
+	PREFETCHT0 (DI)
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	VMOVUPS    (BX), Z9
+	VSUBPS     Z7, Z9, Z9
+	VMULPS     Z9, Z9, Z9
+	VADDPS     Z9, Z8, Z8
+	ADDQ       $0x40, BX
+	DECQ       R8
+	JNZ        squareLoop
 
 squareTail:
-	KTESTW    K1, K1
-	JZ        squareEnd
-	VMOVUPS.Z (BX), K1, Z9
-	VSUBPS    Z7, Z9, Z9
-	VMULPS    Z9, Z9, Z9
-	VADDPS    Z9, Z8, K1, Z8
-	ADDQ      $0x40, BX
+	KTESTW     K1, K1
+	JZ         squareEnd
+	PREFETCHT0 (SI)
+	PREFETCHT0 (DI)
+	ADDQ       $0x40, SI
+	ADDQ       $0x40, DI
+	VMOVUPS.Z  (BX), K1, Z9
+	VSUBPS     Z7, Z9, Z9
+	VMULPS     Z9, Z9, Z9
+	VADDPS     Z9, Z8, K1, Z8
+	ADDQ       $0x40, BX
 
 squareEnd:
 	VSHUFF32X4   $0x4e, Z8, Z8, Z9
@@ -728,11 +945,17 @@ squareEnd:
 	MOVQ         48(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R8, R8
+	CMPL         188(AX), $0x00
+	JNE          wild
+	VMOVD        X8, R12
+	DECL         R12
+	CMPL         R12, $0x7f7fffff
+	JAE          wild
 	MOVQ         CX, R12
 	SHRQ         $0x04, R12
-	JZ           resultTail
+	JZ           tameTail
 
-resultLoop:
+tameLoop:
 	VMOVUPS (BX), Z9
 	VSUBPS  Z7, Z9, Z9
 	VMULPS  Z8, Z9, Z9
@@ -741,18 +964,99 @@ resultLoop:
 	VMULPS  Z10, Z9, Z9
 	VADDPS  Z11, Z9, Z9
 	CMPQ    24(AX), $0x00
-	JE      noFloats
+	JE      tameNoFloats
 	VMOVUPS Z9, (SI)
 
-noFloats:
+tameNoFloats:
 	CMPQ    32(AX), $0x00
-	JE      noBytes
+	JE      tameNoBytes
 	TESTQ   R11, R11
-	JZ      noFactor
+	JZ      tameNoFactor
 	VMOVUPS (R11)(R8*1), Z10
 	VMULPS  Z10, Z9, Z9
 
-noFactor:
+tameNoFactor:
+	VMULPS    Z3, Z9, Z9
+	VMAXPS    Z4, Z9, Z9
+	VMINPS    Z5, Z9, Z9
+	VCVTPS2DQ Z9, Z9
+	VPADDD    Z6, Z9, Z9
+	VPMOVDB   Z9, X9
+	VMOVDQU32 X9, (DI)
+
+tameNoBytes:
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x10, DI
+	ADDQ $0x40, R8
+	DECQ R12
+	JNZ  tameLoop
+
+tameTail:
+	KTESTW    K1, K1
+	JZ        tameEnd
+	VMOVUPS.Z (BX), K1, Z9
+	VSUBPS    Z7, Z9, Z9
+	VMULPS    Z8, Z9, Z9
+	VMOVUPS.Z (R9)(R8*1), K1, Z10
+	VMOVUPS.Z (R10)(R8*1), K1, Z11
+	VMULPS    Z10, Z9, Z9
+	VADDPS    Z11, Z9, Z9
+	CMPQ      24(AX), $0x00
+	JE        tameNoFloatsMasked
+	VMOVUPS   Z9, K1, (SI)
+
+tameNoFloatsMasked:
+	CMPQ      32(AX), $0x00
+	JE        tameNoBytesMasked
+	TESTQ     R11, R11
+	JZ        tameNoFactorMasked
+	VMOVUPS.Z (R11)(R8*1), K1, Z10
+	VMULPS    Z10, Z9, Z9
+
+tameNoFactorMasked:
+	VMULPS    Z3, Z9, Z9
+	VMAXPS    Z4, Z9, Z9
+	VMINPS    Z5, Z9, Z9
+	VCVTPS2DQ Z9, Z9
+	VPADDD    Z6, Z9, Z9
+	VPMOVDB   Z9, K1, (DI)
+
+tameNoBytesMasked:
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x10, DI
+	ADDQ $0x40, R8
+
+tameEnd:
+	JMP next
+
+wild:
+	MOVQ CX, R12
+	SHRQ $0x04, R12
+	JZ   wildTail
+
+wildLoop:
+	VMOVUPS (BX), Z9
+	VSUBPS  Z7, Z9, Z9
+	VMULPS  Z8, Z9, Z9
+	VMOVUPS (R9)(R8*1), Z10
+	VMOVUPS (R10)(R8*1), Z11
+	VMULPS  Z10, Z9, Z9
+	VADDPS  Z11, Z9, Z9
+	CMPQ    24(AX), $0x00
+	JE      wildNoFloats
+	VMOVUPS Z9, (SI)
+
+wildNoFloats:
+	CMPQ    32(AX), $0x00
+	JE      wildNoBytes
+	TESTQ   R11, R11
+	JZ      wildNoFactor
+	VMOVUPS (R11)(R8*1), Z10
+	VMULPS  Z10, Z9, Z9
+
+wildNoFactor:
 	VCMPPS      $0x07, Z9, Z9, K2
 	VMULPS      Z3, Z9, Z9
 	VMAXPS      Z4, Z9, Z9
@@ -762,17 +1066,17 @@ noFactor:
 	VPMOVDB     Z9, X9
 	VMOVDQU32   X9, (DI)
 
-noBytes:
+wildNoBytes:
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
 	ADDQ $0x10, DI
 	ADDQ $0x40, R8
 	DECQ R12
-	JNZ  resultLoop
+	JNZ  wildLoop
 
-resultTail:
+wildTail:
 	KTESTW    K1, K1
-	JZ        resultEnd
+	JZ        wildEnd
 	VMOVUPS.Z (BX), K1, Z9
 	VSUBPS    Z7, Z9, Z9
 	VMULPS    Z8, Z9, Z9
@@ -781,18 +1085,18 @@ resultTail:
 	VMULPS    Z10, Z9, Z9
 	VADDPS    Z11, Z9, Z9
 	CMPQ      24(AX), $0x00
-	JE        noFloatsMasked
+	JE        wildNoFloatsMasked
 	VMOVUPS   Z9, K1, (SI)
 
-noFloatsMasked:
+wildNoFloatsMasked:
 	CMPQ      32(AX), $0x00
-	JE        noBytesMasked
+	JE        wildNoBytesMasked
 	TESTQ     R11, R11
-	JZ        noFactorMasked
+	JZ        wildNoFactorMasked
 	VMOVUPS.Z (R11)(R8*1), K1, Z10
 	VMULPS    Z10, Z9, Z9
 
-noFactorMasked:
+wildNoFactorMasked:
 	VCMPPS      $0x07, Z9, Z9, K2
 	VMULPS      Z3, Z9, Z9
 	VMAXPS      Z4, Z9, Z9
@@ -801,13 +1105,14 @@ noFactorMasked:
 	VPADDD      Z6, Z9, Z9
 	VPMOVDB     Z9, K1, (DI)
 
-noBytesMasked:
+wildNoBytesMasked:
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
 	ADDQ $0x10, DI
 	ADDQ $0x40, R8
 
-resultEnd:
+wildEnd:
+next:
 	MOVQ 88(AX), BX
 	ADDQ BX, 104(AX)
 	MOVQ 96(AX), BX

@@ -42,6 +42,7 @@ const (
 	normXScale  = 176
 	normLeast   = 180
 	normZeroAll = 184
+	normWild    = 188
 )
 
 // The forms of what is normalized; norm.go has the same numbers.
@@ -238,7 +239,16 @@ func norm512(name string, rows int) {
 	// The sum of the squared differences.
 	clear(rstd)
 	from := floats(normSum, normSumAt)
+	ahead, ahead2 := floats(normX, normXAt), floats(normX2, normYAt)
+	LEAQ(Mem{Base: ahead.p, Index: step, Scale: 4}, ahead.p)
+	LEAQ(Mem{Base: ahead2.p, Index: step, Scale: 4}, ahead2.p)
 	columns("square", func(masked bool) {
+		for r := range rows {
+			PREFETCHT0(ahead.at(r))
+			PREFETCHT0(ahead2.at(r))
+		}
+		ADDQ(Imm(64), ahead.p)
+		ADDQ(Imm(64), ahead2.p)
 		for r := range rows {
 			v := loadFloats(from.at(r), masked)
 			VSUBPS(mean[r], v, v)
@@ -262,89 +272,115 @@ func norm512(name string, rows int) {
 	y, q := floats(normY, normYAt), bytes(normQ, normQAt)
 	column, scale, bias, factor := GP64(), load(a, normScale), load(a, normBias), load(a, normFactor)
 	XORQ(column, column)
-	columns("result", func(masked bool) {
-		row := func(p reg.GPVirtual) reg.VecVirtual {
-			return loadFloats(Mem{Base: p, Index: column, Scale: 1}, masked)
-		}
-		label := func(s string) string {
-			if masked {
-				return s + "Masked"
+	result := func(name string, tame bool) func(masked bool) {
+		return func(masked bool) {
+			row := func(p reg.GPVirtual) reg.VecVirtual {
+				return loadFloats(Mem{Base: p, Index: column, Scale: 1}, masked)
 			}
-			return s
-		}
-		vs := make([]reg.VecVirtual, rows)
-		for r := range vs {
-			v := loadFloats(from.at(r), masked)
-			VSUBPS(mean[r], v, v)
-			VMULPS(rstd[r], v, v)
-			vs[r] = v
-		}
-		s, b := row(scale), row(bias)
-		for _, v := range vs {
-			VMULPS(s, v, v)
-			VADDPS(b, v, v)
-		}
-		CMPQ(field(a, normY), Imm(0))
-		JE(LabelRef(label("noFloats")))
-		for r, v := range vs {
-			storeFloats(v, y.at(r), masked)
-		}
-		Label(label("noFloats"))
-		CMPQ(field(a, normQ), Imm(0))
-		JE(LabelRef(label("noBytes")))
-		TESTQ(factor, factor)
-		JZ(LabelRef(label("noFactor")))
-		f := row(factor)
-		for _, v := range vs {
-			VMULPS(f, v, v)
-		}
-		Label(label("noFactor"))
-		for _, v := range vs {
-			VCMPPS(Imm(7), v, v, reg.K2) // ordered: no NaN
-			VMULPS(qinv, v, v)
-			if rows == 1 {
-				VMAXPS(lo, v, v)
-			}
-			VMINPS(hi, v, v)
-			VCVTPS2DQ_Z(v, reg.K2, v) // what is too low becomes the least int32
-		}
-		if rows == 1 {
-			v := vs[0]
-			VPADDD(zero, v, v)
-			if masked {
-				VPMOVDB(v, reg.K1, q.at(0))
-			} else {
-				VPMOVDB(v, v.AsX())
-				VMOVDQU32(v.AsX(), q.at(0))
-			}
-		} else {
-			VPACKSSDW(vs[1], vs[0], vs[0])
-			VPACKSSDW(vs[3], vs[2], vs[2])
-			VPADDSW(zero, vs[0], vs[0])
-			VPADDSW(zero, vs[2], vs[2])
-			VPACKUSWB(vs[2], vs[0], vs[0])
-			VPMAXUB(least, vs[0], vs[0])
-			VPXORD(yflip, vs[0], vs[0])
-			VPERMD(vs[0], order, vs[0]) // a row in each quarter
-			for r := range vs {
-				part := vs[0].AsX()
-				if r > 0 {
-					part = XMM()
-					VEXTRACTI32X4(Imm(uint64(r)), vs[0], part)
-				}
+			label := func(s string) string {
 				if masked {
-					VMOVDQU8(part, reg.K1, q.at(r))
+					s += "Masked"
+				}
+				return name + s
+			}
+			vs := make([]reg.VecVirtual, rows)
+			for r := range vs {
+				v := loadFloats(from.at(r), masked)
+				VSUBPS(mean[r], v, v)
+				VMULPS(rstd[r], v, v)
+				vs[r] = v
+			}
+			s, b := row(scale), row(bias)
+			for _, v := range vs {
+				VMULPS(s, v, v)
+				VADDPS(b, v, v)
+			}
+			CMPQ(field(a, normY), Imm(0))
+			JE(LabelRef(label("NoFloats")))
+			for r, v := range vs {
+				storeFloats(v, y.at(r), masked)
+			}
+			Label(label("NoFloats"))
+			CMPQ(field(a, normQ), Imm(0))
+			JE(LabelRef(label("NoBytes")))
+			TESTQ(factor, factor)
+			JZ(LabelRef(label("NoFactor")))
+			f := row(factor)
+			for _, v := range vs {
+				VMULPS(f, v, v)
+			}
+			Label(label("NoFactor"))
+			for _, v := range vs {
+				if !tame {
+					VCMPPS(Imm(7), v, v, reg.K2) // ordered: no NaN
+				}
+				VMULPS(qinv, v, v)
+				if rows == 1 {
+					VMAXPS(lo, v, v)
+				}
+				VMINPS(hi, v, v)
+				// What is too low becomes the least int32.
+				if tame {
+					VCVTPS2DQ(v, v)
 				} else {
-					VMOVDQU32(part, q.at(r))
+					VCVTPS2DQ_Z(v, reg.K2, v)
 				}
 			}
+			if rows == 1 {
+				v := vs[0]
+				VPADDD(zero, v, v)
+				if masked {
+					VPMOVDB(v, reg.K1, q.at(0))
+				} else {
+					VPMOVDB(v, v.AsX())
+					VMOVDQU32(v.AsX(), q.at(0))
+				}
+			} else {
+				VPACKSSDW(vs[1], vs[0], vs[0])
+				VPACKSSDW(vs[3], vs[2], vs[2])
+				VPADDSW(zero, vs[0], vs[0])
+				VPADDSW(zero, vs[2], vs[2])
+				VPACKUSWB(vs[2], vs[0], vs[0])
+				VPMAXUB(least, vs[0], vs[0])
+				VPXORD(yflip, vs[0], vs[0])
+				VPERMD(vs[0], order, vs[0]) // a row in each quarter
+				for r := range vs {
+					switch part := vs[0].AsX(); {
+					case !masked && r > 0:
+						VEXTRACTI32X4(Imm(uint64(r)), vs[0], q.at(r))
+					case !masked:
+						VMOVDQU32(part, q.at(r))
+					default:
+						if r > 0 {
+							part = XMM()
+							VEXTRACTI32X4(Imm(uint64(r)), vs[0], part)
+						}
+						VMOVDQU8(part, reg.K1, q.at(r))
+					}
+				}
+			}
+			Label(label("NoBytes"))
+			ADDQ(Imm(64), from.p)
+			ADDQ(Imm(64), y.p)
+			ADDQ(Imm(16), q.p)
+			ADDQ(Imm(64), column)
 		}
-		Label(label("noBytes"))
-		ADDQ(Imm(64), from.p)
-		ADDQ(Imm(64), y.p)
-		ADDQ(Imm(16), q.p)
-		ADDQ(Imm(64), column)
-	})
+	}
+	CMPL(field(a, normWild), Imm(0))
+	JNE(LabelRef("wild"))
+	for _, s := range rstd {
+		// As a number, its bits show what is neither 0, nor infinite, nor a NaN.
+		b := GP32()
+		VMOVD(s.AsX(), b)
+		DECL(b)
+		CMPL(b, U32(math.Float32bits(float32(math.Inf(1)))-1))
+		JAE(LabelRef("wild"))
+	}
+	columns("tame", result("tame", true))
+	JMP(LabelRef("next"))
+	Label("wild")
+	columns("wild", result("wild", false))
+	Label("next")
 
 	move := func(at, row int) {
 		by := load(a, row)
