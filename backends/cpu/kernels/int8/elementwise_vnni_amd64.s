@@ -4,6 +4,24 @@
 
 #include "textflag.h"
 
+DATA quantizeOrder<>+0(SB)/4, $0x00000000
+DATA quantizeOrder<>+4(SB)/4, $0x00000004
+DATA quantizeOrder<>+8(SB)/4, $0x00000008
+DATA quantizeOrder<>+12(SB)/4, $0x0000000c
+DATA quantizeOrder<>+16(SB)/4, $0x00000001
+DATA quantizeOrder<>+20(SB)/4, $0x00000005
+DATA quantizeOrder<>+24(SB)/4, $0x00000009
+DATA quantizeOrder<>+28(SB)/4, $0x0000000d
+DATA quantizeOrder<>+32(SB)/4, $0x00000002
+DATA quantizeOrder<>+36(SB)/4, $0x00000006
+DATA quantizeOrder<>+40(SB)/4, $0x0000000a
+DATA quantizeOrder<>+44(SB)/4, $0x0000000e
+DATA quantizeOrder<>+48(SB)/4, $0x00000003
+DATA quantizeOrder<>+52(SB)/4, $0x00000007
+DATA quantizeOrder<>+56(SB)/4, $0x0000000b
+DATA quantizeOrder<>+60(SB)/4, $0x0000000f
+GLOBL quantizeOrder<>(SB), RODATA|NOPTR, $64
+
 // func addBytesVNNI(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
 TEXT ·addBytesVNNI(SB), NOSPLIT, $0-8
@@ -159,7 +177,7 @@ done:
 	RET
 
 // func quantizeVNNI(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
 TEXT ·quantizeVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -169,6 +187,59 @@ TEXT ·quantizeVNNI(SB), NOSPLIT, $0-8
 	VPBROADCASTD 28(AX), Z1
 	VPBROADCASTD 32(AX), Z2
 	VPBROADCASTD 36(AX), Z3
+	VPBROADCASTW 36(AX), Z4
+	VPTERNLOGD   $0xff, Z5, Z5, Z5
+	VPSRLW       $0x08, Z5, Z5
+	VMOVDQU32    quantizeOrder<>+0(SB), Z6
+	SUBQ         $+64, BX
+	JLT          rest
+
+wide:
+	VMOVUPS     (DX), Z7
+	PREFETCHT0  2048(DX)
+	VCMPPS      $0x07, Z7, Z7, K2
+	VMULPS      Z0, Z7, Z7
+	VMAXPS      Z1, Z7, Z7
+	VMINPS      Z2, Z7, Z7
+	VCVTPS2DQ.Z Z7, K2, Z7
+	VMOVUPS     64(DX), Z8
+	PREFETCHT0  2112(DX)
+	VCMPPS      $0x07, Z8, Z8, K2
+	VMULPS      Z0, Z8, Z8
+	VMAXPS      Z1, Z8, Z8
+	VMINPS      Z2, Z8, Z8
+	VCVTPS2DQ.Z Z8, K2, Z8
+	VMOVUPS     128(DX), Z9
+	PREFETCHT0  2176(DX)
+	VCMPPS      $0x07, Z9, Z9, K2
+	VMULPS      Z0, Z9, Z9
+	VMAXPS      Z1, Z9, Z9
+	VMINPS      Z2, Z9, Z9
+	VCVTPS2DQ.Z Z9, K2, Z9
+	VMOVUPS     192(DX), Z10
+	PREFETCHT0  2240(DX)
+	VCMPPS      $0x07, Z10, Z10, K2
+	VMULPS      Z0, Z10, Z10
+	VMAXPS      Z1, Z10, Z10
+	VMINPS      Z2, Z10, Z10
+	VCVTPS2DQ.Z Z10, K2, Z10
+	VPACKSSDW   Z8, Z7, Z7
+	VPACKSSDW   Z10, Z9, Z9
+	VPADDW      Z4, Z7, Z7
+	VPANDD      Z5, Z7, Z7
+	VPADDW      Z4, Z9, Z9
+	VPANDD      Z5, Z9, Z9
+	VPACKUSWB   Z9, Z7, Z7
+	VPERMD      Z7, Z6, Z7
+	VMOVDQU32   Z7, (CX)
+	ADDQ        $+256, DX
+	ADDQ        $+64, CX
+	SUBQ        $+64, BX
+	JGE         wide
+
+rest:
+	ADDQ $+64, BX
+	JLE  done
 
 step:
 	MOVQ        $-1, AX
@@ -198,6 +269,8 @@ stored3:
 	ADDQ $+16, CX
 	SUBQ $+16, BX
 	JG   step
+
+done:
 	VZEROUPPER
 	RET
 

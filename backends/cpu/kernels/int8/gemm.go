@@ -85,21 +85,11 @@ func newPacking(a *finishArgs, residual bool) *packing {
 	fill(p.least[:], uint8(a.least))
 	fill(p.most[:], uint8(a.most))
 	fill(p.flip[:], uint8(a.yFlip))
-	p.order = *quarters()
 	for i := range p.order {
+		p.order[i] = uint32(i%4*4 + i/4)
 		p.pair[i], p.mult2[i] = a.pair, a.mult2
 	}
 	return p
-}
-
-// quarters are the places of 4-byte pieces that packing 32-bit lanes to bytes
-// leaves scattered.
-func quarters() *[16]uint32 {
-	var order [16]uint32
-	for i := range order {
-		order[i] = uint32(i%4*4 + i/4)
-	}
-	return &order
 }
 
 // format is how a kernel wants weights: [run][k/quad] groups of [column][quad].

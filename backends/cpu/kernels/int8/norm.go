@@ -55,7 +55,6 @@ type NormKernel struct {
 type normArgs struct {
 	x, x2, sum, y, q     unsafe.Pointer // y and q may be nil
 	scale, bias, factor  *float32       // factor may be nil
-	order                *[16]uint32
 	n, rows              int
 	xRow, sumRow         int // bytes from row to row; 0 for sums that nobody reads
 	xAt, sumAt, yAt, qAt int // x2 lies like y
@@ -87,7 +86,6 @@ type normKernel struct {
 var (
 	normKernels = append(vectorNorm(), normKernel{kernel: kernel{"", isa.Portable}})
 	normPool    = sync.Pool{New: func() any { return new(normArgs) }}
-	normOrder   = quarters()
 )
 
 const (
@@ -115,7 +113,7 @@ func Norm(s NormSpec, l isa.Level) (*NormKernel, error) {
 		return nil, nil
 	}
 	a := &k.args
-	*a = normArgs{n: s.N, xRow: 4 * s.N, sumRow: 4 * s.N, order: normOrder, inv: fmath.InvCount(s.N), eps: s.Eps}
+	*a = normArgs{n: s.N, xRow: 4 * s.N, sumRow: 4 * s.N, inv: fmath.InvCount(s.N), eps: s.Eps}
 	// What is missing leaves values as they are: x·1, x+(−0).
 	a.scale, a.bias, a.factor = orAll(s.Scale, s.N, 1), orAll(s.Bias, s.N, negativeZero), unsafe.SliceData(s.Factor)
 	switch {

@@ -4,11 +4,29 @@
 
 #include "textflag.h"
 
+DATA normOrder<>+0(SB)/4, $0x00000000
+DATA normOrder<>+4(SB)/4, $0x00000004
+DATA normOrder<>+8(SB)/4, $0x00000008
+DATA normOrder<>+12(SB)/4, $0x0000000c
+DATA normOrder<>+16(SB)/4, $0x00000001
+DATA normOrder<>+20(SB)/4, $0x00000005
+DATA normOrder<>+24(SB)/4, $0x00000009
+DATA normOrder<>+28(SB)/4, $0x0000000d
+DATA normOrder<>+32(SB)/4, $0x00000002
+DATA normOrder<>+36(SB)/4, $0x00000006
+DATA normOrder<>+40(SB)/4, $0x0000000a
+DATA normOrder<>+44(SB)/4, $0x0000000e
+DATA normOrder<>+48(SB)/4, $0x00000003
+DATA normOrder<>+52(SB)/4, $0x00000007
+DATA normOrder<>+56(SB)/4, $0x0000000b
+DATA normOrder<>+60(SB)/4, $0x0000000f
+GLOBL normOrder<>(SB), RODATA|NOPTR, $64
+
 // func normRows4VNNI(a *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·normRows4VNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         72(AX), CX
+	MOVQ         64(AX), CX
 	MOVQ         $-1, DX
 	MOVQ         CX, BX
 	ANDQ         $0x0f, BX
@@ -18,19 +36,18 @@ TEXT ·normRows4VNNI(SB), NOSPLIT, $0-8
 	SHLQ         $0x02, DX
 	LEAQ         (DX)(DX*2), BX
 	LEAQ         (CX)(CX*2), SI
-	VPBROADCASTD 140(AX), Z0
-	VMOVSS       144(AX), X1
+	VPBROADCASTD 132(AX), Z0
+	VMOVSS       136(AX), X1
 	MOVL         $0x3f800000, DI
 	VMOVD        DI, X2
-	VPBROADCASTD 148(AX), Z3
-	VPBROADCASTD 152(AX), Z4
-	VPBROADCASTD 156(AX), Z4
-	VPBROADCASTD 160(AX), Z13
-	VPBROADCASTW 184(AX), Z13
-	VPBROADCASTB 180(AX), Z15
-	VPBROADCASTB 164(AX), Z14
-	MOVQ         64(AX), DI
-	VMOVDQU32    (DI), Z16
+	VPBROADCASTD 140(AX), Z3
+	VPBROADCASTD 144(AX), Z4
+	VPBROADCASTD 148(AX), Z4
+	VPBROADCASTD 152(AX), Z13
+	VPBROADCASTW 176(AX), Z13
+	VPBROADCASTB 172(AX), Z15
+	VPBROADCASTB 156(AX), Z14
+	VMOVDQU32    normOrder<>+0(SB), Z16
 
 rows:
 	VPXORD Z5, Z5, Z5
@@ -38,8 +55,8 @@ rows:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	MOVQ   (AX), DI
-	ADDQ   104(AX), DI
-	MOVL   136(AX), R8
+	ADDQ   96(AX), DI
+	MOVL   128(AX), R8
 	CMPL   R8, $0x01
 	JE     sum
 	JA     bytes
@@ -70,9 +87,9 @@ plainEnd:
 
 sum:
 	MOVQ 8(AX), R8
-	ADDQ 120(AX), R8
+	ADDQ 112(AX), R8
 	MOVQ 16(AX), R9
-	ADDQ 112(AX), R9
+	ADDQ 104(AX), R9
 	MOVQ CX, R10
 	SHRQ $0x04, R10
 	JZ   sumTail
@@ -128,12 +145,12 @@ sumEnd:
 
 bytes:
 	MOVQ         (AX), DI
-	ADDQ         104(AX), DI
+	ADDQ         96(AX), DI
 	MOVQ         16(AX), R8
-	ADDQ         112(AX), R8
-	VPBROADCASTD 168(AX), Z17
-	VPBROADCASTD 172(AX), Z18
-	VPBROADCASTD 176(AX), Z19
+	ADDQ         104(AX), R8
+	VPBROADCASTD 160(AX), Z17
+	VPBROADCASTD 164(AX), Z18
+	VPBROADCASTD 168(AX), Z19
 	MOVQ         CX, R9
 	SHRQ         $0x04, R9
 	JZ           bytesTail
@@ -249,11 +266,11 @@ mean:
 	VPXORD     Z11, Z11, Z11
 	VPXORD     Z12, Z12, Z12
 	MOVQ       16(AX), DI
-	ADDQ       112(AX), DI
+	ADDQ       104(AX), DI
 	MOVQ       (AX), R8
-	ADDQ       104(AX), R8
+	ADDQ       96(AX), R8
 	MOVQ       8(AX), R9
-	ADDQ       120(AX), R9
+	ADDQ       112(AX), R9
 	LEAQ       (R8)(DX*4), R8
 	LEAQ       (R9)(DX*4), R9
 	MOVQ       CX, R10
@@ -376,16 +393,16 @@ squareEnd:
 	VDIVSS       X12, X2, X12
 	VBROADCASTSS X12, Z12
 	MOVQ         16(AX), DI
-	ADDQ         112(AX), DI
+	ADDQ         104(AX), DI
 	MOVQ         24(AX), R8
-	ADDQ         120(AX), R8
+	ADDQ         112(AX), R8
 	MOVQ         32(AX), R9
-	ADDQ         128(AX), R9
+	ADDQ         120(AX), R9
 	MOVQ         40(AX), R11
 	MOVQ         48(AX), R12
 	MOVQ         56(AX), R13
 	XORQ         R10, R10
-	CMPL         188(AX), $0x00
+	CMPL         180(AX), $0x00
 	JNE          wild
 	VMOVD        X9, R14
 	DECL         R14
@@ -731,21 +748,21 @@ wildNoBytesMasked:
 
 wildEnd:
 next:
+	MOVQ 80(AX), DI
+	SHLQ $0x02, DI
+	ADDQ DI, 96(AX)
 	MOVQ 88(AX), DI
 	SHLQ $0x02, DI
 	ADDQ DI, 104(AX)
-	MOVQ 96(AX), DI
+	MOVQ 64(AX), DI
+	SHLQ $0x02, DI
+	ADDQ DI, 120(AX)
+	MOVQ DX, DI
 	SHLQ $0x02, DI
 	ADDQ DI, 112(AX)
 	MOVQ 72(AX), DI
-	SHLQ $0x02, DI
-	ADDQ DI, 128(AX)
-	MOVQ DX, DI
-	SHLQ $0x02, DI
-	ADDQ DI, 120(AX)
-	MOVQ 80(AX), DI
 	SUBQ $0x04, DI
-	MOVQ DI, 80(AX)
+	MOVQ DI, 72(AX)
 	CMPQ DI, $0x04
 	JGE  rows
 	VZEROUPPER
@@ -755,7 +772,7 @@ next:
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·normRowsVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         72(AX), CX
+	MOVQ         64(AX), CX
 	MOVQ         $-1, DX
 	MOVQ         CX, BX
 	ANDQ         $0x0f, BX
@@ -763,20 +780,20 @@ TEXT ·normRowsVNNI(SB), NOSPLIT, $0-8
 	KMOVQ        DX, K1
 	MOVQ         CX, DX
 	SHLQ         $0x02, DX
-	VPBROADCASTD 140(AX), Z0
-	VMOVSS       144(AX), X1
+	VPBROADCASTD 132(AX), Z0
+	VMOVSS       136(AX), X1
 	MOVL         $0x3f800000, BX
 	VMOVD        BX, X2
-	VPBROADCASTD 148(AX), Z3
-	VPBROADCASTD 152(AX), Z4
-	VPBROADCASTD 156(AX), Z5
-	VPBROADCASTD 160(AX), Z6
+	VPBROADCASTD 140(AX), Z3
+	VPBROADCASTD 144(AX), Z4
+	VPBROADCASTD 148(AX), Z5
+	VPBROADCASTD 152(AX), Z6
 
 rows:
 	VPXORD Z7, Z7, Z7
 	MOVQ   (AX), BX
-	ADDQ   104(AX), BX
-	MOVL   136(AX), SI
+	ADDQ   96(AX), BX
+	MOVL   128(AX), SI
 	CMPL   SI, $0x01
 	JE     sum
 	JA     bytes
@@ -801,9 +818,9 @@ plainEnd:
 
 sum:
 	MOVQ 8(AX), SI
-	ADDQ 120(AX), SI
+	ADDQ 112(AX), SI
 	MOVQ 16(AX), DI
-	ADDQ 112(AX), DI
+	ADDQ 104(AX), DI
 	MOVQ CX, R8
 	SHRQ $0x04, R8
 	JZ   sumTail
@@ -835,12 +852,12 @@ sumEnd:
 
 bytes:
 	MOVQ         (AX), BX
-	ADDQ         104(AX), BX
+	ADDQ         96(AX), BX
 	MOVQ         16(AX), SI
-	ADDQ         112(AX), SI
-	VPBROADCASTD 168(AX), Z9
-	VPBROADCASTD 172(AX), Z10
-	VPBROADCASTD 176(AX), Z11
+	ADDQ         104(AX), SI
+	VPBROADCASTD 160(AX), Z9
+	VPBROADCASTD 164(AX), Z10
+	VPBROADCASTD 168(AX), Z11
 	MOVQ         CX, DI
 	SHRQ         $0x04, DI
 	JZ           bytesTail
@@ -884,11 +901,11 @@ mean:
 	VMULPS     Z0, Z7, Z7
 	VPXORD     Z8, Z8, Z8
 	MOVQ       16(AX), BX
-	ADDQ       112(AX), BX
+	ADDQ       104(AX), BX
 	MOVQ       (AX), SI
-	ADDQ       104(AX), SI
+	ADDQ       96(AX), SI
 	MOVQ       8(AX), DI
-	ADDQ       120(AX), DI
+	ADDQ       112(AX), DI
 	LEAQ       (SI)(DX*4), SI
 	LEAQ       (DI)(DX*4), DI
 	MOVQ       CX, R8
@@ -936,16 +953,16 @@ squareEnd:
 	VDIVSS       X8, X2, X8
 	VBROADCASTSS X8, Z8
 	MOVQ         16(AX), BX
-	ADDQ         112(AX), BX
+	ADDQ         104(AX), BX
 	MOVQ         24(AX), SI
-	ADDQ         120(AX), SI
+	ADDQ         112(AX), SI
 	MOVQ         32(AX), DI
-	ADDQ         128(AX), DI
+	ADDQ         120(AX), DI
 	MOVQ         40(AX), R9
 	MOVQ         48(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R8, R8
-	CMPL         188(AX), $0x00
+	CMPL         180(AX), $0x00
 	JNE          wild
 	VMOVD        X8, R12
 	DECL         R12
@@ -1113,17 +1130,17 @@ wildNoBytesMasked:
 
 wildEnd:
 next:
+	MOVQ 80(AX), BX
+	ADDQ BX, 96(AX)
 	MOVQ 88(AX), BX
 	ADDQ BX, 104(AX)
-	MOVQ 96(AX), BX
+	MOVQ 64(AX), BX
+	ADDQ BX, 120(AX)
+	MOVQ DX, BX
 	ADDQ BX, 112(AX)
 	MOVQ 72(AX), BX
-	ADDQ BX, 128(AX)
-	MOVQ DX, BX
-	ADDQ BX, 120(AX)
-	MOVQ 80(AX), BX
 	SUBQ $0x01, BX
-	MOVQ BX, 80(AX)
+	MOVQ BX, 72(AX)
 	CMPQ BX, $0x01
 	JGE  rows
 	VZEROUPPER

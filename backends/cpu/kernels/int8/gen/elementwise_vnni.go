@@ -8,6 +8,7 @@ import (
 
 // elementwiseVNNI writes the kernels of single elements on 512 bits.
 func elementwiseVNNI() {
+	quartersData("quantizeOrder")
 	pair512("addBytesVNNI", true)
 	pair512("multiplyBytesVNNI", false)
 	quantize512()
@@ -91,25 +92,65 @@ func pair512(name string, add bool) {
 	RET()
 }
 
+// quantizeAhead is how far before their use values are fetched: the input of a
+// network comes from beyond the second level cache.
+const quantizeAhead = 2048
+
 func quantize512() {
 	a := text("quantizeVNNI", "convertArgs", "brings float32 to 8 bits.")
 	y, x, n := load(a, cvtY), load(a, cvtX), load(a, cvtN)
 	inv, lo, hi, zero := broadcast(a, cvtScale), broadcast(a, cvtLo), broadcast(a, cvtHi), broadcast(a, cvtZero)
+	// rounded gives 32-bit results less the zero point.
+	rounded := func(p reg.VecVirtual) {
+		VCMPPS(Imm(7), p, p, reg.K2) // ordered: no NaN
+		VMULPS(inv, p, p)
+		VMAXPS(lo, p, p)
+		VMINPS(hi, p, p)
+		VCVTPS2DQ_Z(p, reg.K2, p)
+	}
+	zeros, low, order := ZMM(), ZMM(), ZMM()
+	VPBROADCASTW(field(a, cvtZero), zeros)
+	VPTERNLOGD(Imm(255), low, low, low)
+	VPSRLW(Imm(8), low, low)
+	VMOVDQU32(orderData, order)
+	SUBQ(I32(64), n)
+	JLT(LabelRef("rest"))
+	Label("wide")
+	var q [4]reg.VecVirtual
+	for i := range q {
+		q[i] = ZMM()
+		VMOVUPS(at(x, 64*i), q[i])
+		PREFETCHT0(at(x, quantizeAhead+64*i))
+		rounded(q[i])
+	}
+	VPACKSSDW(q[1], q[0], q[0])
+	VPACKSSDW(q[3], q[2], q[2])
+	for _, r := range []reg.VecVirtual{q[0], q[2]} {
+		VPADDW(zeros, r, r)
+		VPANDD(low, r, r)
+	}
+	VPACKUSWB(q[2], q[0], q[0])
+	VPERMD(q[0], order, q[0])
+	VMOVDQU32(q[0], at(y, 0))
+	ADDQ(I32(256), x)
+	ADDQ(I32(64), y)
+	SUBQ(I32(64), n)
+	JGE(LabelRef("wide"))
+	Label("rest")
+	ADDQ(I32(64), n)
+	JLE(LabelRef("done"))
 	Label("step")
 	tailMask(n, 16)
 	p := ZMM()
 	VMOVUPS_Z(at(x, 0), reg.K1, p)
-	VCMPPS(Imm(7), p, p, reg.K2) // ordered: no NaN
-	VMULPS(inv, p, p)
-	VMAXPS(lo, p, p)
-	VMINPS(hi, p, p)
-	VCVTPS2DQ_Z(p, reg.K2, p)
+	rounded(p)
 	VPADDD(zero, p, p)
 	store(p, y, n, 16, true)
 	ADDQ(I32(64), x)
 	ADDQ(I32(16), y)
 	SUBQ(I32(16), n)
 	JG(LabelRef("step"))
+	Label("done")
 	VZEROUPPER()
 	RET()
 }

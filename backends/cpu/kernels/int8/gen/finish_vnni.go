@@ -10,10 +10,7 @@ import (
 
 // finishVNNI writes the kernels that turn sums into results, on 512 bits.
 func finishVNNI() {
-	orderData = GLOBL("finishOrder", RODATA|NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(i%4*4+i/4))
-	}
+	quartersData("finishOrder")
 	finish512("finishBytesVNNI", false, true)
 	finish512("finishResidualVNNI", true, true)
 	finish512("finishBytesAnyVNNI", false, false)
@@ -278,6 +275,13 @@ func addRow(add reg.GPVirtual, part string, sums func(v int) Op, q []reg.VecVirt
 // orderData: after packing 4 vectors to bytes, the 4-byte piece at 4l+v of the
 // result is piece l of vector v.
 var orderData Mem
+
+func quartersData(name string) {
+	orderData = GLOBL(name, RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(i%4*4+i/4))
+	}
+}
 
 func finishFloats512() {
 	a := text("finishFloatsVNNI", "finishArgs", "gives float32 results.")

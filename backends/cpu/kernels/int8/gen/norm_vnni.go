@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -20,29 +19,28 @@ const (
 	normScale   = 40
 	normBias    = 48
 	normFactor  = 56
-	normOrder   = 64
-	normN       = 72
-	normRows    = 80
-	normXRow    = 88
-	normSumRow  = 96
-	normXAt     = 104
-	normSumAt   = 112
-	normYAt     = 120
-	normQAt     = 128
-	normForm    = 136
-	normInv     = 140
-	normEps     = 144
-	normQInv    = 148
-	normLo      = 152
-	normHi      = 156
-	normZero    = 160
-	normYFlip   = 164
-	normFlip    = 168
-	normXZero   = 172
-	normXScale  = 176
-	normLeast   = 180
-	normZeroAll = 184
-	normWild    = 188
+	normN       = 64
+	normRows    = 72
+	normXRow    = 80
+	normSumRow  = 88
+	normXAt     = 96
+	normSumAt   = 104
+	normYAt     = 112
+	normQAt     = 120
+	normForm    = 128
+	normInv     = 132
+	normEps     = 136
+	normQInv    = 140
+	normLo      = 144
+	normHi      = 148
+	normZero    = 152
+	normYFlip   = 156
+	normFlip    = 160
+	normXZero   = 164
+	normXScale  = 168
+	normLeast   = 172
+	normZeroAll = 176
+	normWild    = 180
 )
 
 // The forms of what is normalized; norm.go has the same numbers.
@@ -55,6 +53,7 @@ const (
 // normVNNI writes layer norms with what stands around them: four rows at a time,
 // so that their sums do not wait for themselves, and the rows that are left.
 func normVNNI() {
+	quartersData("normOrder")
 	norm512("normRows4VNNI", 4)
 	norm512("normRowsVNNI", 1)
 }
@@ -76,7 +75,7 @@ func (l normLines) at(row int) Mem {
 // sum of the squared differences; the results. All but the first read what the
 // first one wrote, or x, in the first level cache.
 func norm512(name string, rows int) {
-	a := text(name, "normArgs", fmt.Sprintf("%s", map[int]string{1: "normalizes rows.", 4: "normalizes rows, four at a time."}[rows]))
+	a := text(name, "normArgs", map[int]string{1: "normalizes rows.", 4: "normalizes rows, four at a time."}[rows])
 	n := load(a, normN)
 	mask, tail := GP64(), GP64()
 	MOVQ(I64(-1), mask)
@@ -164,7 +163,7 @@ func norm512(name string, rows int) {
 		least, order = ZMM(), ZMM()
 		VPBROADCASTB(field(a, normLeast), least)
 		VPBROADCASTB(field(a, normYFlip), yflip)
-		VMOVDQU32(at(load(a, normOrder), 0), order)
+		VMOVDQU32(orderData, order)
 	}
 	mean, rstd := vectors(), vectors()
 	Label("rows")
