@@ -316,7 +316,86 @@ stored:
 // func maxVNNI(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
 TEXT ·maxVNNI(SB), NOSPLIT, $0-8
-	MOVQ         a+0(FP), AX
+	MOVQ  a+0(FP), AX
+	CMPQ  32(AX), $0x03
+	JNE   any
+	CMPQ  24(AX), $0x03
+	JNE   any
+	MOVQ  16(AX), CX
+	TESTQ $0x0000003f, CX
+	JNZ   any
+	MOVQ  (AX), DX
+	MOVQ  8(AX), BX
+	MOVQ  48(AX), SI
+	MOVQ  40(AX), DI
+	MOVQ  64(AX), R8
+	MOVL  56(AX), R9
+	TESTL R9, R9
+	JNZ   signed
+
+unsigned:
+	MOVQ BX, R9
+	LEAQ (R9)(DI*1), R10
+	LEAQ (R10)(DI*1), R11
+	MOVQ DX, R12
+	MOVQ CX, R13
+
+unsignedColumns:
+	VMOVDQU64 (R9), Z0
+	VPMAXUB   (R9)(SI*1), Z0, Z0
+	VPMAXUB   (R9)(SI*2), Z0, Z0
+	ADDQ      $0x40, R9
+	VPMAXUB   (R10), Z0, Z0
+	VPMAXUB   (R10)(SI*1), Z0, Z0
+	VPMAXUB   (R10)(SI*2), Z0, Z0
+	ADDQ      $0x40, R10
+	VPMAXUB   (R11), Z0, Z0
+	VPMAXUB   (R11)(SI*1), Z0, Z0
+	VPMAXUB   (R11)(SI*2), Z0, Z0
+	ADDQ      $0x40, R11
+	VMOVDQU64 Z0, (R12)
+	ADDQ      $0x40, R12
+	SUBQ      $0x40, R13
+	JNZ       unsignedColumns
+	ADDQ      72(AX), BX
+	ADDQ      80(AX), DX
+	DECQ      R8
+	JNZ       unsigned
+	VZEROUPPER
+	RET
+
+signed:
+	MOVQ BX, R9
+	LEAQ (R9)(DI*1), R10
+	LEAQ (R10)(DI*1), R11
+	MOVQ DX, R12
+	MOVQ CX, R13
+
+signedColumns:
+	VMOVDQU64 (R9), Z0
+	VPMAXSB   (R9)(SI*1), Z0, Z0
+	VPMAXSB   (R9)(SI*2), Z0, Z0
+	ADDQ      $0x40, R9
+	VPMAXSB   (R10), Z0, Z0
+	VPMAXSB   (R10)(SI*1), Z0, Z0
+	VPMAXSB   (R10)(SI*2), Z0, Z0
+	ADDQ      $0x40, R10
+	VPMAXSB   (R11), Z0, Z0
+	VPMAXSB   (R11)(SI*1), Z0, Z0
+	VPMAXSB   (R11)(SI*2), Z0, Z0
+	ADDQ      $0x40, R11
+	VMOVDQU64 Z0, (R12)
+	ADDQ      $0x40, R12
+	SUBQ      $0x40, R13
+	JNZ       signedColumns
+	ADDQ      72(AX), BX
+	ADDQ      80(AX), DX
+	DECQ      R8
+	JNZ       signed
+	VZEROUPPER
+	RET
+
+any:
 	VPBROADCASTB 56(AX), Z0
 	MOVQ         40(AX), CX
 	MOVQ         48(AX), DX

@@ -312,7 +312,11 @@ func TestPools(t *testing.T) {
 	levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(150) {
 			r := newRNG(seed)
-			c := r.finishConv(ConvSpec{N: r.in(1, 2), C: r.in(1, 150), K: 1, KH: r.in(1, 5), KW: r.in(1, 5), SH: r.in(1, 3), SW: r.in(1, 3), DH: r.in(1, 2), DW: r.in(1, 2), Groups: 1})
+			c := ConvSpec{N: r.in(1, 2), C: r.in(1, 150), K: 1, KH: r.in(1, 5), KW: r.in(1, 5), SH: r.in(1, 3), SW: r.in(1, 3), DH: r.in(1, 2), DW: r.in(1, 2), Groups: 1}
+			if seed%4 == 0 { // what has a kernel of its own
+				c.C, c.KH, c.KW = 64*r.in(1, 3), 3, 3
+			}
+			c = r.finishConv(c)
 			s := PoolSpec{
 				N: c.N, H: c.H, W: c.W, C: c.C, OH: c.OH, OW: c.OW, KH: c.KH, KW: c.KW, SH: c.SH, SW: c.SW, DH: c.DH, DW: c.DW, PT: c.PT, PL: c.PL,
 				XSigned: c.XSigned, XZero: c.XZero, CountIncludePad: r.bool(), Out: c.Out,

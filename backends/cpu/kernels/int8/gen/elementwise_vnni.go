@@ -226,6 +226,8 @@ func nextPixel(a, x, y reg.Register) {
 
 func max512() {
 	a := text("maxVNNI", "windowArgs", "takes the greatest byte of each column over a window.")
+	maxOfNine(a)
+	Label("any")
 	flip, acc := ZMM(), ZMM()
 	VPBROADCASTB(field(a, winFlip), flip)
 	window512(a, 64, 1, func(reg.GPVirtual) {
@@ -239,6 +241,57 @@ func max512() {
 		VPXORD(flip, acc, acc)
 		store(acc, y, n, 64, false)
 	})
+}
+
+// maxOfNine takes windows of 3×3 taps with whole vectors of columns; others go on
+// behind it.
+func maxOfNine(a reg.Register) {
+	for _, offset := range []int{winNX, winNY} {
+		CMPQ(field(a, offset), Imm(3))
+		JNE(LabelRef("any"))
+	}
+	n := load(a, winN)
+	TESTQ(U32(63), n)
+	JNZ(LabelRef("any"))
+	y, x, xStep, yStep, count := load(a, winY), load(a, winX), load(a, winXStep), load(a, winYStep), load(a, winCount)
+	flip := GP32()
+	MOVL(field(a, winFlip), flip)
+	windows := func(name string, greater func(...Op)) {
+		Label(name)
+		lines, to, left := [3]reg.GPVirtual{GP64(), GP64(), GP64()}, GP64(), GP64()
+		MOVQ(x, lines[0])
+		for i := range 2 {
+			LEAQ(Mem{Base: lines[i], Index: yStep, Scale: 1}, lines[i+1])
+		}
+		MOVQ(y, to)
+		MOVQ(n, left)
+		Label(name + "Columns")
+		acc := ZMM()
+		VMOVDQU64(at(lines[0], 0), acc)
+		for i, l := range lines {
+			if i > 0 {
+				greater(at(l, 0), acc, acc)
+			}
+			for tap := range 2 {
+				greater(Mem{Base: l, Index: xStep, Scale: uint8(tap + 1)}, acc, acc)
+			}
+			ADDQ(Imm(64), l)
+		}
+		VMOVDQU64(acc, at(to, 0))
+		ADDQ(Imm(64), to)
+		SUBQ(Imm(64), left)
+		JNZ(LabelRef(name + "Columns"))
+		ADDQ(field(a, winXMove), x)
+		ADDQ(field(a, winYMove), y)
+		DECQ(count)
+		JNZ(LabelRef(name))
+		VZEROUPPER()
+		RET()
+	}
+	TESTL(flip, flip)
+	JNZ(LabelRef("signed"))
+	windows("unsigned", VPMAXUB)
+	windows("signed", VPMAXSB)
 }
 
 func sum512() {
