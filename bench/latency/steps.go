@@ -166,13 +166,13 @@ func (b *bench) steps() []step {
 	out = append(out, step{"profile-xla-cpu-1", xla.leg + 10*time.Second, func(ctx context.Context, name string) error {
 		return b.profile(ctx, name, b.table(name), xla, xla.leg)
 	}})
-	for r := range rounds {
+	for r := range 2 * rounds {
 		out = append(out, step{fmt.Sprintf("measure-xla-cpu-1-%d", r+1), xla.round, func(ctx context.Context, name string) error {
-			return b.measure(ctx, name, append(b.judging(xla), "--once"), r+1)
+			return b.measure(ctx, name, b.judging(xla), r+1)
 		}})
 	}
 	out = append(out, step{"validate-xla-cpu-1", 15 * time.Second, func(ctx context.Context, name string) error {
-		return b.save(ctx, name, append(b.judging(xla), "--once", "--report", b.file(name+".html"))...)
+		return b.save(ctx, name, append(b.judging(xla), "--report", b.file(name+".html"))...)
 	}})
 	if b.nasbench != "" {
 		out = append(out, step{"nasbench", 30 * time.Second, func(ctx context.Context, name string) error {
