@@ -2,6 +2,7 @@ package nasc
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -93,6 +94,25 @@ type Result struct {
 	Feed      Samples             `json:"-"` // of --eval, or of calibration
 
 	quantize passes.QuantizeOptions // of the first graph, for further sets of shapes
+}
+
+// MarshalJSON writes null for what was not judged, for want of --eval or of labels.
+func (r *Result) MarshalJSON() ([]byte, error) {
+	type plain Result
+	out := struct {
+		*plain
+		Top1      *float64 `json:"top1"`
+		Top1F32   *float64 `json:"top1_f32"`
+		Agreement *float64 `json:"agreement"`
+		SQNR      *float64 `json:"sqnr_db"`
+	}{plain: (*plain)(r)}
+	if r.Evaluated {
+		out.Agreement, out.SQNR = &r.Agreement, &r.SQNR
+	}
+	if r.Labelled {
+		out.Top1, out.Top1F32 = &r.Top1, &r.Top1F32
+	}
+	return json.Marshal(out)
 }
 
 // Version names the program in files; the CLI prints it.

@@ -20,6 +20,7 @@ import (
 	"github.com/nasc-dev/nasc/search"
 	"github.com/nasc-dev/nasc/search/strategy"
 	"github.com/nasc-dev/nasc/search/study"
+	"github.com/nasc-dev/nasc/search/tabular"
 	"github.com/nasc-dev/nasc/search/task"
 )
 
@@ -226,6 +227,8 @@ func (r *searching) read(ctx context.Context, a *app, args []string) error {
 		if words := strings.Fields(was.Meta.Command); len(words) > 2 && !strings.HasPrefix(words[2], "--") {
 			r.space = words[2] // where the file was
 		}
+	case len(s.tables) > 0 && strings.Contains(s.tables[0], ":"):
+		_, err = tabular.Open(s.tables[0]) // says which forms there are
 	default:
 		err = &diag.Error{Place: "nasc search", Found: "no space", Wanted: "an architecture file with choices, or --table with a tabular benchmark", Fix: "zoo/spaces has some"}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -78,6 +79,9 @@ func (a *app) studyList() *cobra.Command {
 				s.Close()
 			}
 			return a.show(map[string]any{"studies": rows}, func(w io.Writer) {
+				if len(rows) == 0 {
+					fmt.Fprintf(w, "no studies (*.db) in %s\n", strings.Join(args, ", "))
+				}
 				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 				for _, r := range rows {
 					switch {

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -143,7 +144,8 @@ func tomlError(file string, err error) error {
 	return diag.Errorf(file, "%v", err)
 }
 
-// dedupe drops errors that say the same twice.
+// dedupe drops errors that say the same twice, and brings the others in the order
+// of their lines.
 func dedupe(l diag.List) error {
 	seen := map[string]bool{}
 	out := slices.DeleteFunc(slices.Clone(l), func(e error) bool {
@@ -155,7 +157,22 @@ func dedupe(l diag.List) error {
 	if len(out) == 1 {
 		return out[0]
 	}
+	slices.SortStableFunc(out, func(a, b error) int { return lineOf(a) - lineOf(b) })
 	return out
+}
+
+// lineOf is the line of a file that an error names; what names none comes last.
+func lineOf(err error) int {
+	var d *diag.Error
+	if errors.As(err, &d) {
+		if _, rest, ok := strings.Cut(d.Place, ":"); ok {
+			digits, _, _ := strings.Cut(rest, ":")
+			if n, err := strconv.Atoi(digits); err == nil {
+				return n
+			}
+		}
+	}
+	return math.MaxInt32
 }
 
 func (n *net) loadWeights(root *params, file string, open func(string) ([]byte, error)) {

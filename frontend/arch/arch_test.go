@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -157,6 +158,23 @@ func TestBlocksRun(t *testing.T) {
 				t.Fatalf("%s: output %d is %g", name, i, v)
 			}
 		}
+	}
+}
+
+// TestErrorsInOrder: several faults are told in the order of the file's lines,
+// wherever they were found first.
+func TestErrorsInOrder(t *testing.T) {
+	text := "input = [8, 8, 1]\nlabel = [\"a\"]\n[[stage]]\nblock = \"conv\"\nchannels = 4\nkernal = 5\n[[stage]]\nblock = \"pool\"\nkind = \"sum\"\n"
+	_, _, err := Parse("bad.toml", []byte(text), func(string) ([]byte, error) { return nil, os.ErrNotExist })
+	if err == nil {
+		t.Fatal("no error")
+	}
+	var places []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		places = append(places, strings.Join(strings.SplitN(line, ":", 3)[:2], ":"))
+	}
+	if want := []string{"bad.toml:2", "bad.toml:6", "bad.toml:9"}; !slices.Equal(places, want) {
+		t.Errorf("places %v, wanted %v in\n%v", places, want, err)
 	}
 }
 
