@@ -64,6 +64,7 @@ func TestPreparedEqualsWhole(t *testing.T) {
 	}{
 		{name: "mobilenetv3", file: "zoo/spaces/mobilenetv3.toml", target: "cpu-int8", checks: 6},
 		{name: "vit", file: "zoo/spaces/vit.toml", target: "cpu-f32", checks: 3},
+		{name: "vit", file: "zoo/spaces/vit.toml", target: "cpu-int8", checks: 3},
 		{name: "resnet", file: "zoo/spaces/resnet.toml", target: "cpu-f32", checks: 3},
 		{name: "plain-cnn", file: "zoo/spaces/plain-cnn.toml", target: "cpu-int8", checks: 10},
 		{name: "conditions", text: conditional, target: "cpu-int8", checks: 20, nets: 8},

@@ -245,7 +245,8 @@ func (g *group) kernelName() string {
 // info describes the group's step.
 func (g *group) info() backends.Step {
 	s := backends.Step{Nodes: g.nodes, Label: g.nodes[0].Label(), Kernel: g.kernelName(), Fallback: g.eval != nil}
-	if g.attend != nil {
+	// A norm's step is its block's, though the sum before it is the last block's.
+	if g.attend != nil || g.rowGroup != nil {
 		s.Label = g.nodes[g.main].Label()
 	}
 	ops := make([]string, len(g.nodes))

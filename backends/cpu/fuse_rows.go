@@ -68,7 +68,10 @@ func (c *compiler) rowsAround(norm *ir.Node, place map[*ir.Node]int, claimed map
 	}
 	if r.add != nil && len(c.uses[x]) > 1 {
 		r.summed = x
-		if !c.readLater(x, norm, place, end) {
+		// Without a quantizer the network is float: contractions add most sums
+		// themselves, and a norm that takes a sum only after some blocks would make
+		// equal blocks cost differently.
+		if r.quantize == nil || !c.readLater(x, norm, place, end) {
 			r.add, r.summed = nil, nil
 		}
 	}
