@@ -85,8 +85,8 @@ func newPacking(a *finishArgs, residual bool) *packing {
 	fill(p.least[:], uint8(a.least))
 	fill(p.most[:], uint8(a.most))
 	fill(p.flip[:], uint8(a.yFlip))
-	for i := range p.order {
-		p.order[i] = uint32(i%4*4 + i/4)
+	p.order = pieces
+	for i := range p.pair {
 		p.pair[i], p.mult2[i] = a.pair, a.mult2
 	}
 	return p
