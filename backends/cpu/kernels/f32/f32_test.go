@@ -48,7 +48,11 @@ func runKernel(t *testing.T, r *rand.Rand, k Kernel, n int, x, x2 []float32) []f
 	for _, p := range pieces {
 		k.Run(p[0], p[1], a)
 	}
-	if allocs := testing.AllocsPerRun(1, func() { k.Run(0, k.Tiles(), a) }); allocs != 0 {
+	allocs := math.Inf(1)
+	for range 3 { // a collection in between empties the pools: once may be its doing
+		allocs = min(allocs, testing.AllocsPerRun(1, func() { k.Run(0, k.Tiles(), a) }))
+	}
+	if allocs != 0 {
 		t.Fatalf("%s allocates %v times", k.Name(), allocs)
 	}
 	for i, v := range y[n:] {
