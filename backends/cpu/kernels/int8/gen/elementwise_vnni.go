@@ -58,6 +58,10 @@ func pair512(name string, add bool) {
 	VPBROADCASTD(one, same)
 	XORQ(step, step)
 	Label("vectors")
+	TESTQ(step, step)
+	JZ(LabelRef("rest"))
+	pairs64(a, y, x, b, n, factors, mult, lo, hi, add)
+	Label("rest")
 	CMPQ(n, Imm(0))
 	JLE(LabelRef("done"))
 	Label("step")
@@ -95,6 +99,72 @@ func pair512(name string, add bool) {
 // quantizeAhead is how far before their use values are fetched: the input of a
 // network comes from beyond the second level cache.
 const quantizeAhead = 2048
+
+// pairs64 takes 64 pairs at a time, as 16-bit words and then 32-bit sums; packing
+// restores their order.
+func pairs64(a reg.Register, y, x, b, n reg.GPVirtual, factors, mult, lo, hi reg.VecVirtual, add bool) {
+	none, low, zero := ZMM(), ZMM(), ZMM()
+	VPXORD(none, none, none)
+	VPTERNLOGD(Imm(255), low, low, low)
+	VPSRLW(Imm(8), low, low)
+	VPBROADCASTW(field(a, pairZero), zero)
+	operand := func(p reg.GPVirtual, flip, zero int) func() (l, h reg.VecVirtual) {
+		f, z := ZMM(), ZMM()
+		VPBROADCASTB(field(a, flip), f)
+		VPBROADCASTW(field(a, zero), z)
+		return func() (l, h reg.VecVirtual) {
+			v := ZMM()
+			l, h = ZMM(), ZMM()
+			VPXORD(at(p, 0), f, v)
+			VPUNPCKLBW(none, v, l)
+			VPUNPCKHBW(none, v, h)
+			VPSUBW(z, l, l)
+			VPSUBW(z, h, h)
+			ADDQ(Imm(64), p)
+			return l, h
+		}
+	}
+	first, second := operand(x, pairAFlip, pairAZero), operand(b, pairBFlip, pairBZero)
+	SUBQ(I32(64), n)
+	JLT(LabelRef("few"))
+	Label("many")
+	al, ah := first()
+	bl, bh := second()
+	var words []reg.VecVirtual
+	for _, v := range [][2]reg.VecVirtual{{al, bl}, {ah, bh}} {
+		p, q := v[0], v[1]
+		if !add { // low and high halves of products
+			h := ZMM()
+			VPMULHW(q, p, h)
+			VPMULLW(q, p, p)
+			q = h
+		}
+		d := [2]reg.VecVirtual{ZMM(), ZMM()}
+		VPUNPCKLWD(q, p, d[0])
+		VPUNPCKHWD(q, p, d[1])
+		for _, r := range d {
+			if add {
+				VPMADDWD(factors, r, r)
+			}
+			VCVTDQ2PS(r, r)
+			VMULPS(mult, r, r)
+			VMAXPS(lo, r, r)
+			VMINPS(hi, r, r)
+			VCVTPS2DQ(r, r)
+		}
+		VPACKSSDW(d[1], d[0], d[0])
+		VPADDW(zero, d[0], d[0])
+		VPANDD(low, d[0], d[0])
+		words = append(words, d[0])
+	}
+	VPACKUSWB(words[1], words[0], words[0])
+	VMOVDQU32(words[0], at(y, 0))
+	ADDQ(Imm(64), y)
+	SUBQ(I32(64), n)
+	JGE(LabelRef("many"))
+	Label("few")
+	ADDQ(I32(64), n)
+}
 
 func quantize512() {
 	a := text("quantizeVNNI", "convertArgs", "brings float32 to 8 bits.")
