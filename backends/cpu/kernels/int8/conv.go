@@ -192,7 +192,7 @@ func (c *conv) packBlocks(cg, kg, length int) {
 		size += align64(len(c.runs) * c.quads * k.stepBytes())
 		col += k.cols
 	}
-	c.ahead = c.k.level == isa.VNNI || c.Groups == 1 && size > 1<<20
+	c.ahead = c.k.level == isa.VNNI
 	slab := aligned[byte](size * c.Groups)
 	for g := range c.Groups {
 		for col := 0; col < kg; {
@@ -291,8 +291,6 @@ func (c *conv) next(u, hi int, blk *block) []byte {
 	switch {
 	case !c.ahead:
 		return nil
-	case c.k.level != isa.VNNI: // its kernels read on
-		return view[byte](unsafe.Add(base(blk.w), len(blk.w)), 0)
 	case u+1 < hi:
 		return c.blocks[(u+1)%len(c.blocks)].w
 	}
@@ -329,7 +327,16 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, next []byte, x u
 		xStep: uintptr(l.step), runs: base(c.runs), numRuns: len(c.runs), quads: c.quads,
 		w: base(blk.w), init: base(blk.init), sumStep: sumStep,
 	}
-	if next != nil {
+	switch {
+	case k.level == isa.AMX: // what lies behind, of this layer or the next
+		steps := l.count * ceilDiv(l.n, k.rows) * len(c.runs) * c.quads
+		if l.n <= tileRows {
+			steps = ceilDiv(l.count, k.rows/tileRows) * len(c.runs) * c.quads
+		}
+		g.ahead = uintptr(base(blk.w)) + uintptr(len(blk.w))
+		g.aheadStep = uintptr(64 * ceilDiv(len(blk.w)/64, steps))
+		g.aheadEnd = g.ahead + uintptr(len(blk.w))
+	case next != nil:
 		g.ahead = uintptr(base(next))
 		g.aheadStep = uintptr(ceilDiv(len(next), l.count*ceilDiv(l.n, k.rows)*len(c.runs)*c.quads))
 	}

@@ -50,9 +50,9 @@ type gemmArgs struct {
 	runNow, runsLeft    uintptr // these three the kernel's own
 	xNow                uintptr // no pointer: in the end it is behind the tensor
 
-	// What is prefetched, moving on, and on 512 bits by how much at each step; 0:
-	// nothing.
-	ahead, aheadStep uintptr
+	// What is prefetched, moving on, and by how much at each step; 0: nothing. On
+	// tile registers whole cache lines up to aheadEnd.
+	ahead, aheadStep, aheadEnd uintptr
 }
 
 // packing is what packing results needs beside the factors: a vector each of

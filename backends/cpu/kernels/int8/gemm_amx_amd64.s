@@ -184,26 +184,25 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM5, TMM4, TMM3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x51
-	BYTE       $0x5e
-	BYTE       $0xdc
-	ADDQ       $0x40, R9
-	ADDQ       $+4096, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x51
+	BYTE $0x5e
+	BYTE $0xdc
+	ADDQ $0x40, R9
+	ADDQ $+4096, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ     R10, R10
@@ -651,26 +650,25 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM5, TMM4, TMM3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x51
-	BYTE       $0x5e
-	BYTE       $0xdc
-	ADDQ       $0x40, R9
-	ADDQ       $+4096, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x51
+	BYTE $0x5e
+	BYTE $0xdc
+	ADDQ $0x40, R9
+	ADDQ $+4096, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ      R10, R10
@@ -1296,26 +1294,25 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM7, TMM4, TMM2
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xd4
-	ADDQ       $0x40, R9
-	ADDQ       $+3072, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xd4
+	ADDQ $0x40, R9
+	ADDQ $+3072, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ     R10, R10
@@ -1701,26 +1698,25 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM7, TMM4, TMM2
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xd4
-	ADDQ       $0x40, R9
-	ADDQ       $+3072, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xd4
+	ADDQ $0x40, R9
+	ADDQ $+3072, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ      R10, R10
@@ -2260,26 +2256,25 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM6, TMM4, TMM1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x49
-	BYTE       $0x5e
-	BYTE       $0xcc
-	ADDQ       $0x40, R9
-	ADDQ       $+2048, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xcc
+	ADDQ $0x40, R9
+	ADDQ $+2048, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ     R10, R10
@@ -2591,26 +2586,25 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM6, TMM4, TMM1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x49
-	BYTE       $0x5e
-	BYTE       $0xcc
-	ADDQ       $0x40, R9
-	ADDQ       $+2048, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xcc
+	ADDQ $0x40, R9
+	ADDQ $+2048, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ      R10, R10
@@ -3094,27 +3088,26 @@ step:
 	BYTE $0xd5
 
 	// TDPBUSD TMM7, TMM5, TMM3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xdd
-	ADDQ       $0x40, R9
-	ADDQ       $0x40, R10
-	ADDQ       $+2048, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xdd
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $+2048, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ     R11, R11
@@ -3503,27 +3496,26 @@ step:
 	BYTE $0xd5
 
 	// TDPBUSD TMM7, TMM5, TMM3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xdd
-	ADDQ       $0x40, R9
-	ADDQ       $0x40, R10
-	ADDQ       $+2048, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xdd
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $+2048, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ      R11, R11
@@ -3948,26 +3940,25 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM5, TMM4, TMM0
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x51
-	BYTE       $0x5e
-	BYTE       $0xc4
-	ADDQ       $0x40, R9
-	ADDQ       $+1024, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x51
+	BYTE $0x5e
+	BYTE $0xc4
+	ADDQ $0x40, R9
+	ADDQ $+1024, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ     R10, R10
@@ -4217,26 +4208,25 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM5, TMM4, TMM0
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x51
-	BYTE       $0x5e
-	BYTE       $0xc4
-	ADDQ       $0x40, R9
-	ADDQ       $+1024, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x51
+	BYTE $0x5e
+	BYTE $0xc4
+	ADDQ $0x40, R9
+	ADDQ $+1024, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ      R10, R10
@@ -4615,27 +4605,26 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM7, TMM6, TMM1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xce
-	ADDQ       $0x40, R9
-	ADDQ       $0x40, R10
-	ADDQ       $+1024, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xce
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $+1024, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ     R11, R11
@@ -4931,27 +4920,26 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM7, TMM6, TMM1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xce
-	ADDQ       $0x40, R9
-	ADDQ       $0x40, R10
-	ADDQ       $+1024, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xce
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $+1024, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ      R11, R11
@@ -5376,28 +5364,27 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM7, TMM6, TMM2
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xd6
-	ADDQ       $0x40, R9
-	ADDQ       $0x40, R10
-	ADDQ       $0x40, R11
-	ADDQ       $+1024, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xd6
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $0x40, R11
+	ADDQ $+1024, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ     R12, R12
@@ -5739,28 +5726,27 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM7, TMM6, TMM2
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xd6
-	ADDQ       $0x40, R9
-	ADDQ       $0x40, R10
-	ADDQ       $0x40, R11
-	ADDQ       $+1024, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xd6
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $0x40, R11
+	ADDQ $+1024, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ      R12, R12
@@ -6231,29 +6217,28 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM7, TMM6, TMM3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xde
-	ADDQ       $0x40, R9
-	ADDQ       $0x40, R10
-	ADDQ       $0x40, R11
-	ADDQ       $0x40, R12
-	ADDQ       $+1024, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xde
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $0x40, R11
+	ADDQ $0x40, R12
+	ADDQ $+1024, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ     R13, R13
@@ -6641,29 +6626,28 @@ step:
 	BYTE $0x00
 
 	// TDPBUSD TMM7, TMM6, TMM3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xde
-	ADDQ       $0x40, R9
-	ADDQ       $0x40, R10
-	ADDQ       $0x40, R11
-	ADDQ       $0x40, R12
-	ADDQ       $+1024, SI
-	MOVQ       224(DX), AX
-	TESTQ      AX, AX
-	JZ         fetched
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xde
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $0x40, R11
+	ADDQ $0x40, R12
+	ADDQ $+1024, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
 	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ       $0x00000200, AX
-	MOVQ       AX, 224(DX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
 
 fetched:
 	TESTQ      R13, R13

@@ -193,6 +193,7 @@ func TestLayouts(t *testing.T) {
 		{"gemm.xNow", unsafe.Offsetof(g.xNow), 216},
 		{"gemm.ahead", unsafe.Offsetof(g.ahead), 224},
 		{"gemm.aheadStep", unsafe.Offsetof(g.aheadStep), 232},
+		{"gemm.aheadEnd", unsafe.Offsetof(g.aheadEnd), 240},
 		{"packing.leastQ", unsafe.Offsetof(k.leastQ), 320},
 		{"packing.mostQ", unsafe.Offsetof(k.mostQ), 384},
 		{"packing.flipX2", unsafe.Offsetof(k.flipX2), 448},

@@ -19,9 +19,6 @@ func gemmAMXSet() {
 // products run.
 const rowsAStep = 4
 
-// linesAStep is how many cache lines a step prefetches.
-const linesAStep = 8
-
 // gemmAMX writes the kernel of rows×cols tile registers of sums. What the tiles
 // hold is in newTileConfig of package int8: sums in tiles 0 to 3, then rows of
 // x, then weights. A step takes 64 elements of x. The sums go through memory,
@@ -118,15 +115,18 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 		ADDQ(Imm(64), p)
 	}
 	ADDQ(I32(1024*cols), w)
-	// What the next blocks of weights need moves towards the second level cache.
+	// What the next block of weights needs moves towards the second level cache.
 	MOVQ(field(a, gemmAhead), tmp)
-	TESTQ(tmp, tmp)
-	JZ(LabelRef("fetched"))
-	for i := range linesAStep {
-		PREFETCHT1(at(tmp, 64*i))
-	}
-	ADDQ(U32(64*linesAStep), tmp)
-	MOVQ(tmp, field(a, gemmAhead))
+	CMPQ(tmp, field(a, gemmAheadEnd))
+	JAE(LabelRef("fetched"))
+	MOVQ(field(a, gemmAheadStep), sums)
+	ADDQ(tmp, sums)
+	MOVQ(sums, field(a, gemmAhead))
+	Label("fetch")
+	PREFETCHT1(at(tmp, 0))
+	ADDQ(Imm(64), tmp)
+	CMPQ(tmp, sums)
+	JB(LabelRef("fetch"))
 	Label("fetched")
 
 	// A row of 8-bit results, as gemmPacked; set picks its registers.

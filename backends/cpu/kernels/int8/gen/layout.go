@@ -33,6 +33,7 @@ const (
 	gemmXNow      = 216
 	gemmAhead     = 224
 	gemmAheadStep = 232
+	gemmAheadEnd  = 240
 
 	packZero   = 0
 	packLeast  = 64
