@@ -686,10 +686,9 @@ fetched:
 	VCVTPS2DQ  Z2, Z2
 	VCVTPS2DQ  Z3, Z3
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
 	VPACKSSDW  Z3, Z2, Z2
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -730,6 +729,13 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
+	CMPQ       R10, $0x01
+	JEQ        loaded0
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded0:
 	VMOVDQU8   Z8, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
@@ -748,10 +754,9 @@ fetched:
 	VCVTPS2DQ  Z6, Z6
 	VCVTPS2DQ  Z7, Z7
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z5, Z4, Z4
 	VPACKSSDW  Z7, Z6, Z6
-	VMOVDQU8.Z (R12)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -792,6 +797,13 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
+	CMPQ       R10, $0x01
+	JEQ        loaded1
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded1:
 	VMOVDQU8   Z12, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
@@ -810,10 +822,9 @@ fetched:
 	VCVTPS2DQ  Z2, Z2
 	VCVTPS2DQ  Z3, Z3
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
 	VPACKSSDW  Z3, Z2, Z2
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -854,6 +865,13 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
+	CMPQ       R10, $0x01
+	JEQ        loaded2
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded2:
 	VMOVDQU8   Z8, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
@@ -872,10 +890,9 @@ fetched:
 	VCVTPS2DQ  Z6, Z6
 	VCVTPS2DQ  Z7, Z7
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z5, Z4, Z4
 	VPACKSSDW  Z7, Z6, Z6
-	VMOVDQU8.Z (R12)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -916,10 +933,17 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
+	CMPQ       R10, $0x01
+	JEQ        loaded3
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded3:
+	VMOVDQU8 Z12, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
 
 idle:
 	DECQ  R13
@@ -943,10 +967,9 @@ rest:
 	VCVTPS2DQ  Z2, Z2
 	VCVTPS2DQ  Z3, Z3
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
 	VPACKSSDW  Z3, Z2, Z2
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -987,11 +1010,18 @@ rest:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
-	JNZ        rest
+	CMPQ       R10, $0x01
+	JEQ        loaded4
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded4:
+	VMOVDQU8 Z8, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
+	JNZ      rest
 
 store:
 	MOVQ 56(DX), BX
@@ -1053,7 +1083,9 @@ store:
 	JMP   next
 
 packed:
-	MOVQ AX, R10
+	MOVQ       AX, R10
+	MOVQ       136(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
 
 next:
 	MOVQ 168(DX), AX
@@ -1091,10 +1123,9 @@ last:
 	VCVTPS2DQ  Z2, Z2
 	VCVTPS2DQ  Z3, Z3
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
 	VPACKSSDW  Z3, Z2, Z2
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -1135,11 +1166,18 @@ last:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
-	JNZ        last
+	CMPQ       R10, $0x01
+	JEQ        loaded5
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded5:
+	VMOVDQU8 Z8, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
+	JNZ      last
 
 end:
 	MOVQ R12, 104(DX)
@@ -1731,10 +1769,9 @@ fetched:
 	VCVTPS2DQ  Z1, Z1
 	VCVTPS2DQ  Z2, Z2
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
 	VPACKSSDW  Z2, Z2, Z2
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -1771,6 +1808,13 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
+	CMPQ       R10, $0x01
+	JEQ        loaded0
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded0:
 	VMOVDQU8   Z8, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
@@ -1786,10 +1830,9 @@ fetched:
 	VCVTPS2DQ  Z5, Z5
 	VCVTPS2DQ  Z6, Z6
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z5, Z4, Z4
 	VPACKSSDW  Z6, Z6, Z6
-	VMOVDQU8.Z (R12)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -1826,6 +1869,13 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
+	CMPQ       R10, $0x01
+	JEQ        loaded1
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded1:
 	VMOVDQU8   Z12, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
@@ -1841,10 +1891,9 @@ fetched:
 	VCVTPS2DQ  Z1, Z1
 	VCVTPS2DQ  Z2, Z2
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
 	VPACKSSDW  Z2, Z2, Z2
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -1881,6 +1930,13 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
+	CMPQ       R10, $0x01
+	JEQ        loaded2
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded2:
 	VMOVDQU8   Z8, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
@@ -1896,10 +1952,9 @@ fetched:
 	VCVTPS2DQ  Z5, Z5
 	VCVTPS2DQ  Z6, Z6
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z5, Z4, Z4
 	VPACKSSDW  Z6, Z6, Z6
-	VMOVDQU8.Z (R12)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -1936,10 +1991,17 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
+	CMPQ       R10, $0x01
+	JEQ        loaded3
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded3:
+	VMOVDQU8 Z12, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
 
 idle:
 	DECQ  R13
@@ -1960,10 +2022,9 @@ rest:
 	VCVTPS2DQ  Z1, Z1
 	VCVTPS2DQ  Z2, Z2
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
 	VPACKSSDW  Z2, Z2, Z2
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -2000,11 +2061,18 @@ rest:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
-	JNZ        rest
+	CMPQ       R10, $0x01
+	JEQ        loaded4
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded4:
+	VMOVDQU8 Z8, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
+	JNZ      rest
 
 store:
 	MOVQ 56(DX), BX
@@ -2054,7 +2122,9 @@ store:
 	JMP   next
 
 packed:
-	MOVQ AX, R10
+	MOVQ       AX, R10
+	MOVQ       136(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
 
 next:
 	MOVQ 168(DX), AX
@@ -2089,10 +2159,9 @@ last:
 	VCVTPS2DQ  Z1, Z1
 	VCVTPS2DQ  Z2, Z2
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
 	VPACKSSDW  Z2, Z2, Z2
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -2129,11 +2198,18 @@ last:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
-	JNZ        last
+	CMPQ       R10, $0x01
+	JEQ        loaded5
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Z28
+
+loaded5:
+	VMOVDQU8 Z8, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
+	JNZ      last
 
 end:
 	MOVQ R12, 104(DX)
@@ -2141,7 +2217,7 @@ end:
 	RET
 
 // func gemmAMX1x2(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAMX1x2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -2293,7 +2369,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R12)
+	VMOVDQU8  Y0, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -2312,7 +2388,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R12)
+	VMOVDQU8  Y4, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -2331,7 +2407,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R12)
+	VMOVDQU8  Y0, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -2350,7 +2426,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R12)
+	VMOVDQU8  Y4, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -2378,7 +2454,7 @@ rest:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R12)
+	VMOVDQU8  Y0, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -2459,7 +2535,7 @@ last:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R12)
+	VMOVDQU8  Y0, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -2471,7 +2547,7 @@ end:
 	RET
 
 // func gemmAddAMX1x2(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAddAMX1x2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -2616,9 +2692,8 @@ fetched:
 	VCVTPS2DQ  Z0, Z0
 	VCVTPS2DQ  Z1, Z1
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -2643,7 +2718,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
+	CMPQ       R10, $0x01
+	JEQ        loaded0
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Y28
+
+loaded0:
+	VMOVDQU8   Y8, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
 	DECQ       R10
@@ -2655,9 +2737,8 @@ fetched:
 	VCVTPS2DQ  Z4, Z4
 	VCVTPS2DQ  Z5, Z5
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z5, Z4, Z4
-	VMOVDQU8.Z (R12)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -2682,7 +2763,14 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R12)
+	CMPQ       R10, $0x01
+	JEQ        loaded1
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Y28
+
+loaded1:
+	VMOVDQU8   Y12, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
 	DECQ       R10
@@ -2694,9 +2782,8 @@ fetched:
 	VCVTPS2DQ  Z0, Z0
 	VCVTPS2DQ  Z1, Z1
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -2721,7 +2808,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
+	CMPQ       R10, $0x01
+	JEQ        loaded2
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Y28
+
+loaded2:
+	VMOVDQU8   Y8, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
 	DECQ       R10
@@ -2733,9 +2827,8 @@ fetched:
 	VCVTPS2DQ  Z4, Z4
 	VCVTPS2DQ  Z5, Z5
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z5, Z4, Z4
-	VMOVDQU8.Z (R12)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -2760,10 +2853,17 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
+	CMPQ       R10, $0x01
+	JEQ        loaded3
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Y28
+
+loaded3:
+	VMOVDQU8 Y12, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
 
 idle:
 	DECQ  R13
@@ -2781,9 +2881,8 @@ rest:
 	VCVTPS2DQ  Z0, Z0
 	VCVTPS2DQ  Z1, Z1
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -2808,11 +2907,18 @@ rest:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
-	JNZ        rest
+	CMPQ       R10, $0x01
+	JEQ        loaded4
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Y28
+
+loaded4:
+	VMOVDQU8 Y8, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
+	JNZ      rest
 
 store:
 	MOVQ 56(DX), BX
@@ -2850,7 +2956,9 @@ store:
 	JMP   next
 
 packed:
-	MOVQ AX, R10
+	MOVQ       AX, R10
+	MOVQ       136(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Y28
 
 next:
 	MOVQ 168(DX), AX
@@ -2882,9 +2990,8 @@ last:
 	VCVTPS2DQ  Z0, Z0
 	VCVTPS2DQ  Z1, Z1
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -2909,11 +3016,18 @@ last:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
-	JNZ        last
+	CMPQ       R10, $0x01
+	JEQ        loaded5
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, Y28
+
+loaded5:
+	VMOVDQU8 Y8, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
+	JNZ      last
 
 end:
 	MOVQ R12, 104(DX)
@@ -2921,7 +3035,7 @@ end:
 	RET
 
 // func gemmAMX2x2(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAMX2x2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -3126,7 +3240,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R13)
+	VMOVDQU8  Y0, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -3145,7 +3259,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R13)
+	VMOVDQU8  Y4, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -3164,7 +3278,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R13)
+	VMOVDQU8  Y0, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -3183,7 +3297,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R13)
+	VMOVDQU8  Y4, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -3211,7 +3325,7 @@ rest:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R13)
+	VMOVDQU8  Y0, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -3317,7 +3431,7 @@ last:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R13)
+	VMOVDQU8  Y0, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -3329,7 +3443,7 @@ end:
 	RET
 
 // func gemmAddAMX2x2(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAddAMX2x2(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -3527,9 +3641,8 @@ fetched:
 	VCVTPS2DQ  Z0, Z0
 	VCVTPS2DQ  Z1, Z1
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
-	VMOVDQU8.Z (R13)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -3554,7 +3667,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R13)
+	CMPQ       R11, $0x01
+	JEQ        loaded0
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, Y28
+
+loaded0:
+	VMOVDQU8   Y8, K1, (R13)
 	ADDQ       112(DX), R13
 	ADDQ       CX, R12
 	DECQ       R11
@@ -3566,9 +3686,8 @@ fetched:
 	VCVTPS2DQ  Z4, Z4
 	VCVTPS2DQ  Z5, Z5
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z5, Z4, Z4
-	VMOVDQU8.Z (R13)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -3593,7 +3712,14 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R13)
+	CMPQ       R11, $0x01
+	JEQ        loaded1
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, Y28
+
+loaded1:
+	VMOVDQU8   Y12, K1, (R13)
 	ADDQ       112(DX), R13
 	ADDQ       CX, R12
 	DECQ       R11
@@ -3605,9 +3731,8 @@ fetched:
 	VCVTPS2DQ  Z0, Z0
 	VCVTPS2DQ  Z1, Z1
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
-	VMOVDQU8.Z (R13)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -3632,7 +3757,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R13)
+	CMPQ       R11, $0x01
+	JEQ        loaded2
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, Y28
+
+loaded2:
+	VMOVDQU8   Y8, K1, (R13)
 	ADDQ       112(DX), R13
 	ADDQ       CX, R12
 	DECQ       R11
@@ -3644,9 +3776,8 @@ fetched:
 	VCVTPS2DQ  Z4, Z4
 	VCVTPS2DQ  Z5, Z5
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z5, Z4, Z4
-	VMOVDQU8.Z (R13)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -3671,10 +3802,17 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R13)
-	ADDQ       112(DX), R13
-	ADDQ       CX, R12
-	DECQ       R11
+	CMPQ       R11, $0x01
+	JEQ        loaded3
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, Y28
+
+loaded3:
+	VMOVDQU8 Y12, K1, (R13)
+	ADDQ     112(DX), R13
+	ADDQ     CX, R12
+	DECQ     R11
 
 idle:
 	DECQ  R14
@@ -3692,9 +3830,8 @@ rest:
 	VCVTPS2DQ  Z0, Z0
 	VCVTPS2DQ  Z1, Z1
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
-	VMOVDQU8.Z (R13)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -3719,11 +3856,18 @@ rest:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R13)
-	ADDQ       112(DX), R13
-	ADDQ       CX, R12
-	DECQ       R11
-	JNZ        rest
+	CMPQ       R11, $0x01
+	JEQ        loaded4
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, Y28
+
+loaded4:
+	VMOVDQU8 Y8, K1, (R13)
+	ADDQ     112(DX), R13
+	ADDQ     CX, R12
+	DECQ     R11
+	JNZ      rest
 
 store:
 	MOVQ 56(DX), BX
@@ -3786,7 +3930,9 @@ store:
 	JMP   next
 
 packed:
-	MOVQ AX, R11
+	MOVQ       AX, R11
+	MOVQ       136(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, Y28
 
 next:
 	MOVQ 168(DX), AX
@@ -3818,9 +3964,8 @@ last:
 	VCVTPS2DQ  Z0, Z0
 	VCVTPS2DQ  Z1, Z1
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z1, Z0, Z0
-	VMOVDQU8.Z (R13)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -3845,11 +3990,18 @@ last:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R13)
-	ADDQ       112(DX), R13
-	ADDQ       CX, R12
-	DECQ       R11
-	JNZ        last
+	CMPQ       R11, $0x01
+	JEQ        loaded5
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, Y28
+
+loaded5:
+	VMOVDQU8 Y8, K1, (R13)
+	ADDQ     112(DX), R13
+	ADDQ     CX, R12
+	DECQ     R11
+	JNZ      last
 
 end:
 	MOVQ R13, 104(DX)
@@ -3857,7 +4009,7 @@ end:
 	RET
 
 // func gemmAMX1x1(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAMX1x1(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -3974,7 +4126,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R12)
+	VMOVDQU8  X0, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -3990,7 +4142,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R12)
+	VMOVDQU8  X4, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -4006,7 +4158,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R12)
+	VMOVDQU8  X0, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -4022,7 +4174,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R12)
+	VMOVDQU8  X4, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -4047,7 +4199,7 @@ rest:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R12)
+	VMOVDQU8  X0, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -4113,7 +4265,7 @@ last:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R12)
+	VMOVDQU8  X0, K1, (R12)
 	ADDQ      112(DX), R12
 	ADDQ      CX, R11
 	DECQ      R10
@@ -4125,7 +4277,7 @@ end:
 	RET
 
 // func gemmAddAMX1x1(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAddAMX1x1(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -4235,9 +4387,8 @@ fetched:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -4258,7 +4409,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
+	CMPQ       R10, $0x01
+	JEQ        loaded0
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, X28
+
+loaded0:
+	VMOVDQU8   X8, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
 	DECQ       R10
@@ -4267,9 +4425,8 @@ fetched:
 	VMULPS     Z24, Z4, Z4
 	VCVTPS2DQ  Z4, Z4
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z4, Z4, Z4
-	VMOVDQU8.Z (R12)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -4290,7 +4447,14 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R12)
+	CMPQ       R10, $0x01
+	JEQ        loaded1
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, X28
+
+loaded1:
+	VMOVDQU8   X12, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
 	DECQ       R10
@@ -4299,9 +4463,8 @@ fetched:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -4322,7 +4485,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
+	CMPQ       R10, $0x01
+	JEQ        loaded2
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, X28
+
+loaded2:
+	VMOVDQU8   X8, K1, (R12)
 	ADDQ       112(DX), R12
 	ADDQ       CX, R11
 	DECQ       R10
@@ -4331,9 +4501,8 @@ fetched:
 	VMULPS     Z24, Z4, Z4
 	VCVTPS2DQ  Z4, Z4
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z4, Z4, Z4
-	VMOVDQU8.Z (R12)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -4354,10 +4523,17 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
+	CMPQ       R10, $0x01
+	JEQ        loaded3
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, X28
+
+loaded3:
+	VMOVDQU8 X12, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
 
 idle:
 	DECQ  R13
@@ -4372,9 +4548,8 @@ rest:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -4395,11 +4570,18 @@ rest:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
-	JNZ        rest
+	CMPQ       R10, $0x01
+	JEQ        loaded4
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, X28
+
+loaded4:
+	VMOVDQU8 X8, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
+	JNZ      rest
 
 store:
 	MOVQ 56(DX), BX
@@ -4425,7 +4607,9 @@ store:
 	JMP   next
 
 packed:
-	MOVQ AX, R10
+	MOVQ       AX, R10
+	MOVQ       136(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, X28
 
 next:
 	MOVQ 168(DX), AX
@@ -4454,9 +4638,8 @@ last:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R12)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -4477,11 +4660,18 @@ last:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R12)
-	ADDQ       112(DX), R12
-	ADDQ       CX, R11
-	DECQ       R10
-	JNZ        last
+	CMPQ       R10, $0x01
+	JEQ        loaded5
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R12)(AX*1), K1, X28
+
+loaded5:
+	VMOVDQU8 X8, K1, (R12)
+	ADDQ     112(DX), R12
+	ADDQ     CX, R11
+	DECQ     R10
+	JNZ      last
 
 end:
 	MOVQ R12, 104(DX)
@@ -4489,7 +4679,7 @@ end:
 	RET
 
 // func gemmAMX2x1(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAMX2x1(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -4640,7 +4830,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R13)
+	VMOVDQU8  X0, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -4656,7 +4846,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R13)
+	VMOVDQU8  X4, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -4672,7 +4862,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R13)
+	VMOVDQU8  X0, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -4688,7 +4878,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R13)
+	VMOVDQU8  X4, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -4713,7 +4903,7 @@ rest:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R13)
+	VMOVDQU8  X0, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -4792,7 +4982,7 @@ last:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R13)
+	VMOVDQU8  X0, K1, (R13)
 	ADDQ      112(DX), R13
 	ADDQ      CX, R12
 	DECQ      R11
@@ -4804,7 +4994,7 @@ end:
 	RET
 
 // func gemmAddAMX2x1(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAddAMX2x1(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -4948,9 +5138,8 @@ fetched:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R13)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -4971,7 +5160,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R13)
+	CMPQ       R11, $0x01
+	JEQ        loaded0
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, X28
+
+loaded0:
+	VMOVDQU8   X8, K1, (R13)
 	ADDQ       112(DX), R13
 	ADDQ       CX, R12
 	DECQ       R11
@@ -4980,9 +5176,8 @@ fetched:
 	VMULPS     Z24, Z4, Z4
 	VCVTPS2DQ  Z4, Z4
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z4, Z4, Z4
-	VMOVDQU8.Z (R13)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -5003,7 +5198,14 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R13)
+	CMPQ       R11, $0x01
+	JEQ        loaded1
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, X28
+
+loaded1:
+	VMOVDQU8   X12, K1, (R13)
 	ADDQ       112(DX), R13
 	ADDQ       CX, R12
 	DECQ       R11
@@ -5012,9 +5214,8 @@ fetched:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R13)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -5035,7 +5236,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R13)
+	CMPQ       R11, $0x01
+	JEQ        loaded2
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, X28
+
+loaded2:
+	VMOVDQU8   X8, K1, (R13)
 	ADDQ       112(DX), R13
 	ADDQ       CX, R12
 	DECQ       R11
@@ -5044,9 +5252,8 @@ fetched:
 	VMULPS     Z24, Z4, Z4
 	VCVTPS2DQ  Z4, Z4
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z4, Z4, Z4
-	VMOVDQU8.Z (R13)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -5067,10 +5274,17 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R13)
-	ADDQ       112(DX), R13
-	ADDQ       CX, R12
-	DECQ       R11
+	CMPQ       R11, $0x01
+	JEQ        loaded3
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, X28
+
+loaded3:
+	VMOVDQU8 X12, K1, (R13)
+	ADDQ     112(DX), R13
+	ADDQ     CX, R12
+	DECQ     R11
 
 idle:
 	DECQ  R14
@@ -5085,9 +5299,8 @@ rest:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R13)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -5108,11 +5321,18 @@ rest:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R13)
-	ADDQ       112(DX), R13
-	ADDQ       CX, R12
-	DECQ       R11
-	JNZ        rest
+	CMPQ       R11, $0x01
+	JEQ        loaded4
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, X28
+
+loaded4:
+	VMOVDQU8 X8, K1, (R13)
+	ADDQ     112(DX), R13
+	ADDQ     CX, R12
+	DECQ     R11
+	JNZ      rest
 
 store:
 	MOVQ 56(DX), BX
@@ -5151,7 +5371,9 @@ store:
 	JMP   next
 
 packed:
-	MOVQ AX, R11
+	MOVQ       AX, R11
+	MOVQ       136(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, X28
 
 next:
 	MOVQ 168(DX), AX
@@ -5180,9 +5402,8 @@ last:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R13)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -5203,11 +5424,18 @@ last:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R13)
-	ADDQ       112(DX), R13
-	ADDQ       CX, R12
-	DECQ       R11
-	JNZ        last
+	CMPQ       R11, $0x01
+	JEQ        loaded5
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R13)(AX*1), K1, X28
+
+loaded5:
+	VMOVDQU8 X8, K1, (R13)
+	ADDQ     112(DX), R13
+	ADDQ     CX, R12
+	DECQ     R11
+	JNZ      last
 
 end:
 	MOVQ R13, 104(DX)
@@ -5215,7 +5443,7 @@ end:
 	RET
 
 // func gemmAMX3x1(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAMX3x1(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -5400,7 +5628,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R14)
+	VMOVDQU8  X0, K1, (R14)
 	ADDQ      112(DX), R14
 	ADDQ      CX, R13
 	DECQ      R12
@@ -5416,7 +5644,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R14)
+	VMOVDQU8  X4, K1, (R14)
 	ADDQ      112(DX), R14
 	ADDQ      CX, R13
 	DECQ      R12
@@ -5432,7 +5660,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R14)
+	VMOVDQU8  X0, K1, (R14)
 	ADDQ      112(DX), R14
 	ADDQ      CX, R13
 	DECQ      R12
@@ -5448,7 +5676,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R14)
+	VMOVDQU8  X4, K1, (R14)
 	ADDQ      112(DX), R14
 	ADDQ      CX, R13
 	DECQ      R12
@@ -5473,7 +5701,7 @@ rest:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R14)
+	VMOVDQU8  X0, K1, (R14)
 	ADDQ      112(DX), R14
 	ADDQ      CX, R13
 	DECQ      R12
@@ -5565,7 +5793,7 @@ last:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R14)
+	VMOVDQU8  X0, K1, (R14)
 	ADDQ      112(DX), R14
 	ADDQ      CX, R13
 	DECQ      R12
@@ -5577,7 +5805,7 @@ end:
 	RET
 
 // func gemmAddAMX3x1(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAddAMX3x1(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -5755,9 +5983,8 @@ fetched:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R14)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -5778,7 +6005,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R14)
+	CMPQ       R12, $0x01
+	JEQ        loaded0
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R14)(AX*1), K1, X28
+
+loaded0:
+	VMOVDQU8   X8, K1, (R14)
 	ADDQ       112(DX), R14
 	ADDQ       CX, R13
 	DECQ       R12
@@ -5787,9 +6021,8 @@ fetched:
 	VMULPS     Z24, Z4, Z4
 	VCVTPS2DQ  Z4, Z4
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z4, Z4, Z4
-	VMOVDQU8.Z (R14)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -5810,7 +6043,14 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R14)
+	CMPQ       R12, $0x01
+	JEQ        loaded1
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R14)(AX*1), K1, X28
+
+loaded1:
+	VMOVDQU8   X12, K1, (R14)
 	ADDQ       112(DX), R14
 	ADDQ       CX, R13
 	DECQ       R12
@@ -5819,9 +6059,8 @@ fetched:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R14)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -5842,7 +6081,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R14)
+	CMPQ       R12, $0x01
+	JEQ        loaded2
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R14)(AX*1), K1, X28
+
+loaded2:
+	VMOVDQU8   X8, K1, (R14)
 	ADDQ       112(DX), R14
 	ADDQ       CX, R13
 	DECQ       R12
@@ -5851,9 +6097,8 @@ fetched:
 	VMULPS     Z24, Z4, Z4
 	VCVTPS2DQ  Z4, Z4
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z4, Z4, Z4
-	VMOVDQU8.Z (R14)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -5874,10 +6119,17 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R14)
-	ADDQ       112(DX), R14
-	ADDQ       CX, R13
-	DECQ       R12
+	CMPQ       R12, $0x01
+	JEQ        loaded3
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R14)(AX*1), K1, X28
+
+loaded3:
+	VMOVDQU8 X12, K1, (R14)
+	ADDQ     112(DX), R14
+	ADDQ     CX, R13
+	DECQ     R12
 
 idle:
 	DECQ  R15
@@ -5892,9 +6144,8 @@ rest:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R14)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -5915,11 +6166,18 @@ rest:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R14)
-	ADDQ       112(DX), R14
-	ADDQ       CX, R13
-	DECQ       R12
-	JNZ        rest
+	CMPQ       R12, $0x01
+	JEQ        loaded4
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R14)(AX*1), K1, X28
+
+loaded4:
+	VMOVDQU8 X8, K1, (R14)
+	ADDQ     112(DX), R14
+	ADDQ     CX, R13
+	DECQ     R12
+	JNZ      rest
 
 store:
 	MOVQ 56(DX), BX
@@ -5971,7 +6229,9 @@ store:
 	JMP   next
 
 packed:
-	MOVQ AX, R12
+	MOVQ       AX, R12
+	MOVQ       136(DX), AX
+	VMOVDQU8.Z (R14)(AX*1), K1, X28
 
 next:
 	MOVQ 168(DX), AX
@@ -6000,9 +6260,8 @@ last:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R14)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -6023,11 +6282,18 @@ last:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R14)
-	ADDQ       112(DX), R14
-	ADDQ       CX, R13
-	DECQ       R12
-	JNZ        last
+	CMPQ       R12, $0x01
+	JEQ        loaded5
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R14)(AX*1), K1, X28
+
+loaded5:
+	VMOVDQU8 X8, K1, (R14)
+	ADDQ     112(DX), R14
+	ADDQ     CX, R13
+	DECQ     R12
+	JNZ      last
 
 end:
 	MOVQ R14, 104(DX)
@@ -6035,7 +6301,7 @@ end:
 	RET
 
 // func gemmAMX4x1(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAMX4x1(SB), NOSPLIT, $8-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -6254,7 +6520,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R15)
+	VMOVDQU8  X0, K1, (R15)
 	ADDQ      112(DX), R15
 	ADDQ      CX, R14
 	DECQ      R13
@@ -6270,7 +6536,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R15)
+	VMOVDQU8  X4, K1, (R15)
 	ADDQ      112(DX), R15
 	ADDQ      CX, R14
 	DECQ      R13
@@ -6286,7 +6552,7 @@ fetched:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R15)
+	VMOVDQU8  X0, K1, (R15)
 	ADDQ      112(DX), R15
 	ADDQ      CX, R14
 	DECQ      R13
@@ -6302,7 +6568,7 @@ fetched:
 	VPMAXUB   Z30, Z4, Z4
 	VPMINUB   128(BX), Z4, Z4
 	VPXORD    192(BX), Z4, Z4
-	VMOVDQU8  Z4, K1, (R15)
+	VMOVDQU8  X4, K1, (R15)
 	ADDQ      112(DX), R15
 	ADDQ      CX, R14
 	DECQ      R13
@@ -6327,7 +6593,7 @@ rest:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R15)
+	VMOVDQU8  X0, K1, (R15)
 	ADDQ      112(DX), R15
 	ADDQ      CX, R14
 	DECQ      R13
@@ -6432,7 +6698,7 @@ last:
 	VPMAXUB   Z30, Z0, Z0
 	VPMINUB   128(BX), Z0, Z0
 	VPXORD    192(BX), Z0, Z0
-	VMOVDQU8  Z0, K1, (R15)
+	VMOVDQU8  X0, K1, (R15)
 	ADDQ      112(DX), R15
 	ADDQ      CX, R14
 	DECQ      R13
@@ -6444,7 +6710,7 @@ end:
 	RET
 
 // func gemmAddAMX4x1(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
 TEXT ·gemmAddAMX4x1(SB), NOSPLIT, $8-8
 	MOVQ a+0(FP), DX
 	MOVQ 144(DX), AX
@@ -6656,9 +6922,8 @@ fetched:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R15)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -6679,7 +6944,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R15)
+	CMPQ       R13, $0x01
+	JEQ        loaded0
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R15)(AX*1), K1, X28
+
+loaded0:
+	VMOVDQU8   X8, K1, (R15)
 	ADDQ       112(DX), R15
 	ADDQ       CX, R14
 	DECQ       R13
@@ -6688,9 +6960,8 @@ fetched:
 	VMULPS     Z24, Z4, Z4
 	VCVTPS2DQ  Z4, Z4
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z4, Z4, Z4
-	VMOVDQU8.Z (R15)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -6711,7 +6982,14 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R15)
+	CMPQ       R13, $0x01
+	JEQ        loaded1
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R15)(AX*1), K1, X28
+
+loaded1:
+	VMOVDQU8   X12, K1, (R15)
 	ADDQ       112(DX), R15
 	ADDQ       CX, R14
 	DECQ       R13
@@ -6720,9 +6998,8 @@ fetched:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R15)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -6743,7 +7020,14 @@ fetched:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R15)
+	CMPQ       R13, $0x01
+	JEQ        loaded2
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R15)(AX*1), K1, X28
+
+loaded2:
+	VMOVDQU8   X8, K1, (R15)
 	ADDQ       112(DX), R15
 	ADDQ       CX, R14
 	DECQ       R13
@@ -6752,9 +7036,8 @@ fetched:
 	VMULPS     Z24, Z4, Z4
 	VCVTPS2DQ  Z4, Z4
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z12
 	VPACKSSDW  Z4, Z4, Z4
-	VMOVDQU8.Z (R15)(AX*1), K1, Z12
 	VPERMD     Z12, Z31, Z12
 	VPXORD     448(BX), Z12, Z12
 	VPXORD     Z13, Z13, Z13
@@ -6775,10 +7058,17 @@ fetched:
 	VPMAXUB    Z30, Z12, Z12
 	VPMINUB    128(BX), Z12, Z12
 	VPXORD     192(BX), Z12, Z12
-	VMOVDQU8   Z12, K1, (R15)
-	ADDQ       112(DX), R15
-	ADDQ       CX, R14
-	DECQ       R13
+	CMPQ       R13, $0x01
+	JEQ        loaded3
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R15)(AX*1), K1, X28
+
+loaded3:
+	VMOVDQU8 X12, K1, (R15)
+	ADDQ     112(DX), R15
+	ADDQ     CX, R14
+	DECQ     R13
 
 idle:
 	DECQ  BP
@@ -6793,9 +7083,8 @@ rest:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R15)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -6816,11 +7105,18 @@ rest:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R15)
-	ADDQ       112(DX), R15
-	ADDQ       CX, R14
-	DECQ       R13
-	JNZ        rest
+	CMPQ       R13, $0x01
+	JEQ        loaded4
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R15)(AX*1), K1, X28
+
+loaded4:
+	VMOVDQU8 X8, K1, (R15)
+	ADDQ     112(DX), R15
+	ADDQ     CX, R14
+	DECQ     R13
+	JNZ      rest
 
 store:
 	MOVQ 56(DX), BX
@@ -6885,7 +7181,9 @@ store:
 	JMP   next
 
 packed:
-	MOVQ AX, R13
+	MOVQ       AX, R13
+	MOVQ       136(DX), AX
+	VMOVDQU8.Z (R15)(AX*1), K1, X28
 
 next:
 	MOVQ 168(DX), AX
@@ -6914,9 +7212,8 @@ last:
 	VMULPS     Z24, Z0, Z0
 	VCVTPS2DQ  Z0, Z0
 	MOVQ       88(DX), BX
-	MOVQ       136(DX), AX
+	VMOVDQA64  Z28, Z8
 	VPACKSSDW  Z0, Z0, Z0
-	VMOVDQU8.Z (R15)(AX*1), K1, Z8
 	VPERMD     Z8, Z31, Z8
 	VPXORD     448(BX), Z8, Z8
 	VPXORD     Z9, Z9, Z9
@@ -6937,11 +7234,18 @@ last:
 	VPMAXUB    Z30, Z8, Z8
 	VPMINUB    128(BX), Z8, Z8
 	VPXORD     192(BX), Z8, Z8
-	VMOVDQU8   Z8, K1, (R15)
-	ADDQ       112(DX), R15
-	ADDQ       CX, R14
-	DECQ       R13
-	JNZ        last
+	CMPQ       R13, $0x01
+	JEQ        loaded5
+	MOVQ       136(DX), AX
+	ADDQ       112(DX), AX
+	VMOVDQU8.Z (R15)(AX*1), K1, X28
+
+loaded5:
+	VMOVDQU8 X8, K1, (R15)
+	ADDQ     112(DX), R15
+	ADDQ     CX, R14
+	DECQ     R13
+	JNZ      last
 
 end:
 	MOVQ R15, 104(DX)

@@ -210,17 +210,26 @@ func gemmPacked(a reg.Register, rows, vecs int, acc func(r, v int) reg.VecPhysic
 		return q
 	}
 	for r := range rows {
-		packRow(p, row(r), zero, least, order, y)
+		packRow(p, row(r), zero, least, order, y, nil)
 		ADDQ(yStep, y)
 	}
 	MOVQ(y, field(a, gemmY))
 	JMP(LabelRef("next"))
 
 	Label("residual")
-	delta := load(a, gemmDelta)
+	x2 := load(a, gemmDelta)
+	ADDQ(y, x2)
+	res, other := free[1], free[2]
+	loadResidual(at(x2, 0), vecs, res)
 	for r := range rows {
-		q := row(r)
-		packRow(p, addResidual(p, q, free, order, Mem{Base: y, Index: delta, Scale: 1}), at(p, packZero), at(p, packLeast), order, y)
+		q := addResidual(p, row(r), res, other, free[3], order)
+		packRow(p, q, at(p, packZero), at(p, packLeast), order, y, func() {
+			if r < rows-1 {
+				ADDQ(yStep, x2)
+				loadResidual(at(x2, 0), vecs, other)
+			}
+		})
+		res, other = other, res
 		ADDQ(yStep, y)
 	}
 	MOVQ(y, field(a, gemmY))
@@ -249,9 +258,30 @@ func packWords(q []reg.VecPhysical) []reg.VecPhysical {
 	return words
 }
 
+// bytesOf is the narrowest part of a register that holds a byte for each element
+// of so many vectors: a masked store blocks a later load from anywhere in its
+// range, written or not, so that the range is kept short.
+func bytesOf(z reg.VecPhysical, vecs int) Op {
+	switch vecs {
+	case 1:
+		return z.AsX()
+	case 2:
+		return z.AsY()
+	}
+	return z
+}
+
+// loadResidual loads the bytes that are added to a row. In place, they are of the
+// memory that is written, so that a row's are loaded before the row above it is stored.
+func loadResidual(x2 Mem, vecs int, to reg.VecPhysical) {
+	VMOVDQU8_Z(x2, reg.K1, bytesOf(to, vecs))
+}
+
 // packRow packs a row of results less their zero point to bytes, clamps and
-// stores them.
-func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecPhysical, y reg.Register) {
+// stores them; before is what comes before the store, when all registers of q but the
+// first are free.
+func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecPhysical, y reg.Register, before func()) {
+	vecs := len(q)
 	words := packWords(q)
 	for _, w := range words {
 		VPADDSW(zero, w, w)
@@ -262,17 +292,18 @@ func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecP
 	VPMAXUB(least, b, b)
 	VPMINUB(at(p, packMost), b, b)
 	VPXORD(at(p, packFlip), b, b)
-	VMOVDQU8(b, reg.K1, at(y, 0))
+	if before != nil {
+		before()
+	}
+	VMOVDQU8(bytesOf(b, vecs), reg.K1, at(y, 0))
 }
 
-// addResidual packs a row to 16 bits, pairs it with the bytes at x2, and gives
-// the row of scaled sums of both. The first of the free registers is order;
-// three more are used, and the row's second vector.
-func addResidual(p reg.Register, q, free []reg.VecPhysical, order reg.VecPhysical, x2 Mem) []reg.VecPhysical {
+// addResidual packs a row to 16 bits, pairs it with the bytes in res, and gives
+// the row of scaled sums of both, the first of them in res. Two more registers
+// are used, and the row's second vector.
+func addResidual(p reg.Register, q []reg.VecPhysical, res, none, third, order reg.VecPhysical) []reg.VecPhysical {
 	words := packWords(q)
-	res, none := free[1], free[2]
-	wide := []reg.VecPhysical{free[3]}
-	VMOVDQU8_Z(x2, reg.K1, res)
+	wide := []reg.VecPhysical{third}
 	VPERMD(res, order, res) // as the packed pieces lie
 	VPXORD(at(p, packFlipX2), res, res)
 	VPXORD(none, none, none)

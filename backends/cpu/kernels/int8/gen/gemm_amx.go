@@ -65,7 +65,7 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 	XORQ(pending, pending)
 	MOVQ(field(a, gemmY), y)
 	MOVQ(field(a, gemmSums), done)
-	order, least, zeros := reg.Z31, reg.Z30, reg.Z29
+	order, least, zeros, nextRes := reg.Z31, reg.Z30, reg.Z29, reg.Z28
 	factors := zmms[24:28]
 	MOVQ(field(a, gemmPack), tmp)
 	TESTQ(tmp, tmp)
@@ -130,6 +130,7 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 	Label("fetched")
 
 	// A row of 8-bit results, as gemmPacked; set picks its registers.
+	labels := 0
 	row := func(set int) {
 		q := zmms[4*set:][:cols]
 		for c, z := range q {
@@ -140,12 +141,23 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 			VCVTPS2DQ(z, z)
 		}
 		MOVQ(field(a, gemmPack), sums)
+		var before func()
 		if residual {
-			MOVQ(field(a, gemmDelta), tmp)
-			free := append([]reg.VecPhysical{order}, zmms[8+4*set:][:3]...)
-			q = addResidual(sums, q, free, order, Mem{Base: y, Index: tmp, Scale: 1})
+			first, free := zmms[8+4*set], zmms[9+4*set:]
+			VMOVDQA64(nextRes, first)
+			q = addResidual(sums, q, first, free[0], free[1], order)
+			before = func() {
+				label := fmt.Sprint("loaded", labels)
+				labels++
+				CMPQ(pending, Imm(1))
+				JEQ(LabelRef(label))
+				MOVQ(field(a, gemmDelta), tmp)
+				ADDQ(field(a, gemmYStep), tmp)
+				loadResidual(Mem{Base: y, Index: tmp, Scale: 1}, cols, nextRes)
+				Label(label)
+			}
 		}
-		packRow(sums, q, zeros, least, order, y)
+		packRow(sums, q, zeros, least, order, y, before)
 		ADDQ(field(a, gemmYStep), y)
 		ADDQ(sumsStep, done)
 	}
@@ -191,6 +203,10 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 	JMP(LabelRef("next"))
 	Label("packed")
 	MOVQ(tmp, pending)
+	if residual {
+		MOVQ(field(a, gemmDelta), tmp)
+		loadResidual(Mem{Base: y, Index: tmp, Scale: 1}, cols, nextRes)
+	}
 
 	Label("next")
 	MOVQ(field(a, gemmMove), tmp)
