@@ -29,7 +29,7 @@ type PruneOptions struct {
 	Scope        string
 	PerCost      bool
 	Correct      bool
-	Round        int // widths are multiples of it; 0: for latency the steps of the device, measured
+	Round        int // widths are multiples of it
 	Keep         float64
 	Inner        bool // leave what residual sums join as wide as it is
 	Blocks       int
@@ -178,8 +178,11 @@ func (o *PruneOptions) inRounds(ctx context.Context, m *Model, g *ir.Graph, c *c
 		if r == 1 {
 			p.Blocks = o.Blocks
 		}
-		if o.Round == 0 && o.Goal == "latency" {
-			p.Step = c.stairsOf
+		if o.Goal == "latency" {
+			var err error
+			if p.Weigh, err = c.weigher(ctx, small); err != nil {
+				return nil, err
+			}
 		}
 		if o.Data != "" {
 			if err := o.samples(m, g, &p); err != nil {

@@ -44,9 +44,9 @@ func amount(text string, now float64) (float64, error) {
 // costs is how a candidate is judged.
 type costs struct {
 	o      *PruneOptions
-	table  string         // where latency comes from rows
-	stairs map[string]int // by layer
-	first  *timed         // what others are timed beside
+	table  string               // where latency comes from rows
+	widths map[string][]float64 // what was weighed, by the kernels in which they differ
+	first  *timed               // what others are timed beside
 }
 
 func (c *costs) of() (func(context.Context, *ir.Graph) (float64, error), error) {

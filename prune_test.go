@@ -3,8 +3,11 @@ package nasc
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nasc-dev/nasc/ir"
 )
 
 func TestAmount(t *testing.T) {
@@ -16,18 +19,6 @@ func TestAmount(t *testing.T) {
 	for _, text := range []string{"", "x", "2x", "0x", "-1", "half", "NaNx"} {
 		if got, err := amount(text, 1000); err == nil {
 			t.Errorf("amount(%q) = %v; wanted an error", text, got)
-		}
-	}
-}
-
-func TestStairs(t *testing.T) {
-	for _, step := range []int{32, 16, 8, 1} {
-		times := map[int]float64{}
-		for w := 33; w <= 64; w++ {
-			times[w] = 10 + float64((w+step-1)/step*step)
-		}
-		if got := stairs(times, 32, 64); got != step {
-			t.Errorf("stairs of %d: found %d", step, got)
 		}
 	}
 }
@@ -67,6 +58,58 @@ func TestPruneDigits(t *testing.T) {
 	o.Goal = "speed"
 	if _, err := Prune(context.Background(), m, o); err == nil || !strings.Contains(err.Error(), "--target-macs") {
 		t.Errorf("an unknown goal: %v", err)
+	}
+}
+
+// Networks that are weighed beside each other differ by the layers in which they
+// do, and by nothing else, however the machine's speed changes.
+func TestWeighWidths(t *testing.T) {
+	m, err := Open("zoo/digits-cnn.toml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	small, err := Prune(context.Background(), m, PruneOptions{Goal: "macs", Amount: "0.7x", Target: "cpu-f32", Criterion: "l2", Scope: "global", Seed: 1, Out: filepath.Join(t.TempDir(), "p.nasc")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(small.Out, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for _, target := range []string{"cpu-int8", "cpu-f32"} {
+		c := &costs{o: &PruneOptions{Target: target, Seed: 1}}
+		weigh, err := c.weigher(context.Background(), m.Graph())
+		if err != nil || weigh == nil {
+			t.Fatal(err)
+		}
+		ms, err := weigh(context.Background(), []*ir.Graph{m.Graph(), p.Graph(), m.Graph()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ms) != 3 || ms[0] != ms[2] || ms[0] == ms[1] || !(ms[1] > 0) {
+			t.Errorf("%s: %v ms of a network, a smaller one and the first again", target, ms)
+		}
+		if again, err := weigh(context.Background(), []*ir.Graph{m.Graph(), p.Graph(), m.Graph()}); err != nil || !slices.Equal(again, ms) {
+			t.Errorf("%s: weighed again: %v, %v", target, again, err)
+		}
+	}
+}
+
+// By measured time, end to end.
+func TestPruneByTime(t *testing.T) {
+	m, err := Open("zoo/digits-cnn.toml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	r, err := Prune(context.Background(), m, PruneOptions{Goal: "latency", Amount: "0.9x", Target: "cpu-f32", Criterion: "l2", Scope: "global", Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.After.MACs >= r.Before.MACs || r.Pruned.After > 0.9*r.Pruned.Before {
+		t.Errorf("%d MACs of %d, %.4f ms of %.4f", r.After.MACs, r.Before.MACs, r.Pruned.After, r.Pruned.Before)
 	}
 }
 

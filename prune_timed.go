@@ -20,9 +20,11 @@ type timed struct {
 
 // A candidate is timed in short turns with the network that was first: the speed
 // of a device changes by more than what is looked for, and their ratio does not.
+// There are at least pruneTurns, and more while they take less than turnsTime.
 const (
 	pruneTurns = 9
 	turnRuns   = 5
+	turnsTime  = 300 * time.Millisecond
 )
 
 func (t *timed) turn(ctx context.Context) (float64, error) {
@@ -72,7 +74,7 @@ func (c *costs) measured(ctx context.Context, g *ir.Graph) (float64, error) {
 	}
 	defer x.e.Close()
 	var ratios []float64
-	for range pruneTurns {
+	for begun := time.Now(); len(ratios) < pruneTurns || time.Since(begun) < turnsTime; {
 		a, err := c.first.turn(ctx)
 		if err != nil {
 			return 0, err

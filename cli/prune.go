@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -24,7 +23,7 @@ func (a *app) prune() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "prune MODEL --target-macs 0.5x -o OUT.nasc", Short: "remove channels, heads and hidden units until the model costs what is asked for",
-		Long: "prune removes whole channels (what belongs together goes together), so that the model is smaller and\nfaster and not only sparse. It prints what it cost before and after, measured; the result is a float .nasc,\nto be fine-tuned or compiled. With --finetune-epochs it trains what is left, after each of --rounds; with\n--distill the network before pruning is the teacher.",
+		Long: "prune removes whole channels (what belongs together goes together), so that the model is smaller and\nfaster and not only sparse. It prints what it cost before and after, measured; the result is a float .nasc,\nto be fine-tuned or compiled. For --target-latency every group of channels is timed at several widths and\nloses those that save the most time for what they are worth. With --finetune-epochs it trains what is left,\nafter each of --rounds; with --distill the network before pruning is the teacher.",
 		Example: "  nasc prune net.onnx --target-macs 0.8x --data images:labels.tsv[0:100] --samples 100 --correct -o small.nasc\n" +
 			"  nasc prune net.onnx --target-latency 0.6x --target cpu-int8 --table device.csv -o fast.nasc\n" +
 			"  nasc prune net.onnx --target-macs 0.5x --criterion taylor --data cifar10:train.bin.gz --rounds 3 --finetune-epochs 4 --distill -o half.nasc",
@@ -99,7 +98,7 @@ func (a *app) prune() *cobra.Command {
 	f.StringVar(&o.Scope, "scope", "global", "what is ranked together: "+strings.Join(passes.Scopes, ", ")+" (groups of one width)")
 	f.BoolVar(&o.PerCost, "per-cost", false, "rank by score per cost (the default of taylor and hessian)")
 	f.BoolVar(&o.Correct, "correct", false, "fit each layer that is left to what it gave before, on --data, without labels: for what is not trained afterwards")
-	f.IntVar(&o.Round, "round", 0, "widths become multiples of this (0: any; for --target-latency the steps in which the device's time climbs, layer by layer)")
+	f.IntVar(&o.Round, "round", 0, "widths become multiples of this (0: any; for --target-latency those that save the most time for what is lost)")
 	f.Float64Var(&o.Keep, "keep", 0.1, "the least share of every group of channels that stays")
 	f.BoolVar(&o.Inner, "inner", false, "leave channels that residual sums join: only the insides of blocks become narrower")
 	f.IntVar(&o.Blocks, "blocks", 0, "remove so many residual blocks first, those that change the outputs least")
@@ -146,11 +145,7 @@ func pruneText(w io.Writer, name string, r *nasc.PruneResult) {
 		gone += (g.Was - g.Is) * g.Each
 		all += g.Was * g.Each
 	}
-	fmt.Fprintf(w, "%d of %d channels in %d groups removed", gone, all, len(r.Groups))
-	if s := stepsOf(r); s != "" {
-		fmt.Fprintf(w, ", widths in steps of %s", s)
-	}
-	fmt.Fprintf(w, "; what %d of them left behind went into biases\n", r.Absorbed)
+	fmt.Fprintf(w, "%d of %d channels in %d groups removed; what %d of them left behind went into biases\n", gone, all, len(r.Groups), r.Absorbed)
 	if r.Corrected > 0 {
 		fmt.Fprintf(w, "%d layers fitted to what they gave before\n", r.Corrected)
 	}
@@ -166,16 +161,4 @@ func pruneText(w io.Writer, name string, r *nasc.PruneResult) {
 	for _, x := range r.Refused {
 		fmt.Fprintf(w, "kept %s: %s\n", x.Node, x.Reason)
 	}
-}
-
-// stepsOf lists the steps of widths that groups have.
-func stepsOf(r *nasc.PruneResult) string {
-	var steps []int
-	for _, g := range r.Groups {
-		if g.Step > 1 && !slices.Contains(steps, g.Step) {
-			steps = append(steps, g.Step)
-		}
-	}
-	slices.Sort(steps)
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(steps), " ", ", "), "[]")
 }

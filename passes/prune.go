@@ -25,10 +25,13 @@ type PruneOptions struct {
 	Criterion, Scope string
 	// PerCost ranks by score per cost: what a unit is worth beside what it costs.
 	PerCost bool
-	// Round makes widths multiples of it, where they can be; 0 and 1: any. Step,
-	// where Round is 0, gives it for the group that these nodes make.
+	// Round makes widths multiples of it, where they can be; 0 and 1: any.
 	Round int
-	Step  func(ctx context.Context, producers []*ir.Node) (int, error)
+	// Weigh, where units are ranked globally, gives the costs of networks beside
+	// each other: groups then lose units in jumps, those first that save the most
+	// of it for what they are worth. It is for costs that do not fall with every
+	// unit; what Cost says in the end is the target's.
+	Weigh func(ctx context.Context, gs []*ir.Graph) ([]float64, error)
 	// Keep is the least share of every group that stays; 0 is 0.1.
 	Keep float64
 	// Inner leaves channels that a sum of two layers joins as they are: in a
@@ -72,8 +75,7 @@ type PrunedGroup struct {
 	Layers string `json:"layers"`
 	Was    int    `json:"was"`
 	Is     int    `json:"is"`
-	Each   int    `json:"channels_each"`  // channels of one unit
-	Step   int    `json:"step,omitempty"` // of the channels
+	Each   int    `json:"channels_each"` // channels of one unit
 }
 
 // group is a coupling.Group that can shrink.
@@ -132,9 +134,6 @@ func (o PruneOptions) once(ctx context.Context, g *ir.Graph) (*ir.Graph, *Pruned
 		return nil, nil, &diag.Error{Place: g.Nodes[i].Op.Name + " " + g.Nodes[i].Label(), Found: "a quantized network", Wanted: "a float one", Fix: "prune first, then compile"}
 	}
 	f := &finder{PruneOptions: &o, g: g, an: an, groups: groups}
-	if err := f.steps(ctx); err != nil {
-		return nil, nil, err
-	}
 	keep, cost, err := f.find(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -174,7 +173,7 @@ func (o PruneOptions) once(ctx context.Context, g *ir.Graph) (*ir.Graph, *Pruned
 			}
 		}
 		gone, all = gone+len(x.Units)-is, all+len(x.Units)
-		rep.Groups = append(rep.Groups, PrunedGroup{x.name, len(x.Units), is, x.each, x.step})
+		rep.Groups = append(rep.Groups, PrunedGroup{x.name, len(x.Units), is, x.each})
 	}
 	rep.After, rep.Share = cost, float64(gone)/float64(max(1, all))
 	return g, rep, nil

@@ -19,29 +19,31 @@ type finder struct {
 	order  [][]*group // in which they lose units, where not all lose the same share
 }
 
-// steps finds for each group in which steps its width costs less.
-func (f *finder) steps(ctx context.Context) error {
-	if f.Round != 0 || f.Step == nil {
-		return nil
-	}
-	for i, x := range f.groups {
-		f.Progress("stairs", i+1, len(f.groups))
-		var err error
-		if x.step, err = f.Step(ctx, x.Producers); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // of is the cost where each group keeps so many units.
 func (f *finder) of(ctx context.Context, keep []int) (float64, error) {
-	c := f.g.Clone()
-	if _, err := coupling.Analyze(c).Rewrite(f.plan(keep)); err != nil {
+	c, err := f.narrowed(keep)
+	if err != nil {
 		return 0, err
 	}
-	c.RemoveDead()
 	return f.Cost(ctx, c)
+}
+
+// narrowed is a copy where each group keeps so many units.
+func (f *finder) narrowed(keep []int) (*ir.Graph, error) {
+	c := f.g.Clone()
+	if _, err := coupling.Analyze(c).Rewrite(f.plan(keep)); err != nil {
+		return nil, err
+	}
+	c.RemoveDead()
+	return c, nil
+}
+
+// unreachable says that the target cannot be met.
+func (f *finder) unreachable(least, whole float64) error {
+	return &diag.Error{
+		Place: "prune", Found: fmt.Sprintf("%.4g where all that can go is gone, of %.4g", least, whole),
+		Wanted: fmt.Sprintf("%.4g", f.Target), Fix: "a higher target, or a smaller --keep",
+	}
 }
 
 // full is every group as it is.
@@ -62,6 +64,9 @@ func (f *finder) find(ctx context.Context) (keep []int, cost float64, err error)
 		return keep, cost, err
 	}
 	whole := cost
+	if f.Weigh != nil && f.Scope == "global" {
+		return f.byJumps(ctx, whole)
+	}
 	if err := f.slopes(ctx, cost); err != nil {
 		return nil, 0, err
 	}
@@ -74,10 +79,7 @@ func (f *finder) find(ctx context.Context) (keep []int, cost float64, err error)
 		return nil, 0, err
 	}
 	if cost > f.Target {
-		return nil, 0, &diag.Error{
-			Place: "prune", Found: fmt.Sprintf("%.4g where all that can go is gone, of %.4g", cost, whole),
-			Wanted: fmt.Sprintf("%.4g", f.Target), Fix: "a higher target, or a smaller --keep",
-		}
+		return nil, 0, f.unreachable(cost, whole)
 	}
 	keep = least
 	const rounds = 12

@@ -27,6 +27,9 @@ func TestPruneAnyNetwork(t *testing.T) {
 			Cost: macs, Target: 0.6 * float64(g.MACs()), Criterion: []string{"l1", "l2", "lamp", "fpgm", "random", "activation"}[seed%6],
 			Scope: Scopes[seed/6%3], Round: []int{0, 2, 4}[seed%3], Inner: seed%5 == 0, Seed: seed,
 		}
+		if seed%4 == 1 {
+			o.Weigh = each(macs)
+		}
 		was := g.Body()
 		p, rep, err := Prune(context.Background(), g, o)
 		if g.Body() != was {

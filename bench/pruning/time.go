@@ -41,7 +41,7 @@ func (b *bench) int8(ctx context.Context, path string) (*int8Net, error) {
 }
 
 // rounds of turns in which networks are timed.
-const rounds = 9
+const rounds = 31
 
 // turns gives the median of the medians of each network, the networks in turns.
 func turns(ctx context.Context, nets []*int8Net) ([]float64, error) {
