@@ -15,6 +15,10 @@ const maxCombinations = 1 << 16
 // maxStates bounds them over the states that shared choices may lead to.
 const maxStates = 1 << 20
 
+// maxSlot bounds the networks that are looked at for one slot: its states times
+// its combinations.
+const maxSlot = 1 << 17
+
 // SpaceBlocks is a space as a row of slots, each of which may hold a block, with
 // states between them that say what shape comes out: what networks cost and are
 // worth adds up along it (see latency.Chain).
@@ -66,6 +70,9 @@ func (p *SpaceBlocks) trace(g arch.Genotype) ([]arch.Stage, error) {
 func (p *SpaceBlocks) walk() error {
 	options := func(g int) int { return len(p.Space.Genes[g].Options) }
 	p.Root = latency.NewChoice(p.Space.RootGenes(), options)
+	if p.Root.Size > maxCombinations {
+		return &diag.Error{Place: "space " + p.Space.Name, Found: fmt.Sprintf("%d combinations before the first block", p.Root.Size), Wanted: fmt.Sprintf("at most %d", maxCombinations)}
+	}
 	p.First = slices.Repeat([]int32{-1}, int(p.Root.Size))
 	genes := p.Space.Slots()
 	for _, g := range genes {
@@ -127,8 +134,13 @@ func (p *SpaceBlocks) walk() error {
 		}
 		p.First[k] = state(0, stages[0].In.String(), g)
 	}
+	all := 0
 	for i := range p.Slots {
 		s := &p.Slots[i]
+		n := len(s.states) * int(s.Size) // all states are known when their slot's turn comes
+		if all += n; n > maxSlot || all > maxStates {
+			return &diag.Error{Place: "space " + p.Space.Name, Found: fmt.Sprintf("slot %d with %d states before it and %d combinations, %d by then", i+1, len(s.states), s.Size, all), Wanted: fmt.Sprintf("at most %d together, and %d in all", maxSlot, maxStates), Fix: "predict its networks one by one"}
+		}
 		for id := 0; id < len(s.states); id++ {
 			for k := range s.Size {
 				g := slices.Clone(s.states[id])

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -58,6 +59,7 @@ func Main(ctx context.Context, args []string, out, stderr io.Writer) int {
 	for _, c := range root.Commands() {
 		explain(c)
 	}
+	root.SetFlagErrorFunc(misspelt)
 	err := root.ExecuteContext(ctx)
 	var unmet errUnmet
 	switch {
@@ -116,6 +118,47 @@ func explain(c *cobra.Command) {
 			return &diag.Error{Place: cmd.Name(), Found: "unknown command " + strconv.Quote(args[0]), Wanted: "one of " + strings.Join(names, ", ")}
 		}
 	}
+}
+
+// misspelt names the flag that an unknown one is nearest to.
+func misspelt(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return diag.At(c.CommandPath(), err)
+	}
+	name, nearest, least := unknown.GetSpecifiedName(), "", 3 // changes that a slip makes
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if d := changes(name, f.Name); !f.Hidden && d < least && d < len(f.Name) {
+			nearest, least = f.Name, d
+		}
+	})
+	e := &diag.Error{Place: c.CommandPath(), Found: err.Error(), Fix: c.CommandPath() + " --help lists them"}
+	if nearest != "" {
+		e.Wanted = "perhaps --" + nearest
+	}
+	return e
+}
+
+// changes is the least number of letters to put in, take out or replace that make
+// b of a.
+func changes(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := before
+			if a[i] != b[j] {
+				d++
+			}
+			before = row[j+1]
+			row[j+1] = min(d, before+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // show prints v as JSON where asked for, and by text otherwise.

@@ -83,10 +83,13 @@ func (a *app) runCompress(cmd *cobra.Command, f *compressFlags, args []string) e
 	r := &searching{searchFlags: &f.searchFlags, cmd: cmd, teacher: f}
 	defer r.close()
 	trials, took, err := a.conduct(ctx, r, args)
-	if err != nil {
-		return err
+	if err == nil {
+		err = a.compressed(ctx, r, trials, took)
 	}
-	return a.compressed(ctx, r, trials, took)
+	if errors.Is(err, context.Canceled) {
+		r.interrupted(a, len(trials))
+	}
+	return err
 }
 
 // open makes the teacher's students what is searched.
@@ -111,8 +114,8 @@ func (f *compressFlags) open(ctx context.Context, a *app, r *searching, args []s
 		}
 	} else {
 		t.Teacher, t.Digest, t.File = true, was.Meta.SpaceDigest, "the teacher of "+f.study
-		if words := strings.Fields(was.Meta.Command); len(words) > 2 && !strings.HasPrefix(words[2], "--") {
-			r.space, t.File = words[2], words[2]
+		if path := spaceOf(was.Meta.Command); path != "" {
+			r.space, t.File = path, path
 		}
 	}
 	return f.bound(r)
@@ -194,7 +197,7 @@ func (f *compressFlags) bound(r *searching) error {
 func (f *compressFlags) extend(a *app, r *searching, l *search.Loop) {
 	var left func() time.Duration
 	if r.wall > 0 {
-		l.Time = time.Duration(float64(r.wall) * (1 - f.final))
+		l.Time = max(1, time.Duration(float64(r.wall)*(1-f.final))) // 0 would be any
 		begun := time.Now()
 		left = func() time.Duration {
 			used := time.Since(begun)

@@ -40,10 +40,10 @@ type compressResult struct {
 	Seed      uint64         `json:"seed"`
 	Trials    int            `json:"trials"`
 	Evaluated int            `json:"evaluated"`
-	Reward    float64        `json:"reward"`
+	Reward    *float64       `json:"reward"` // null: no student could be trained, as the other two
 	Feasible  bool           `json:"feasible"`
 	Target    string         `json:"target"`
-	Smaller   float64        `json:"smaller"` // times fewer parameters
+	Smaller   *float64       `json:"smaller"` // times fewer parameters
 	Teacher   *compressedNet `json:"teacher"`
 	Student   *compressedNet `json:"student"`
 	TrainMACs float64        `json:"train_macs"` // of all trainings
@@ -71,7 +71,7 @@ func (a *app) compressed(ctx context.Context, r *searching, trials []*search.Tri
 	}
 	out := &compressResult{
 		Study: f.study, Model: r.opened.File, Strategy: r.strategy, Seed: r.meta.Seed, Trials: len(trials), Target: f.task.Target, Policy: f.policyOut,
-		Command: command(r.cmd, r.space, r.meta, students), Seconds: took.Seconds(),
+		Command: again(r, students), Seconds: took.Seconds(),
 	}
 	for _, t := range trials {
 		if t.CopyOf == 0 {
@@ -80,12 +80,15 @@ func (a *app) compressed(ctx context.Context, r *searching, trials []*search.Tri
 		}
 	}
 	b := search.Best(trials)
+	best := b
 	if b == nil || len(b.Curve) == 0 {
-		return errUnmet{fmt.Sprintf("none of %d trials is a student that could be trained", len(trials))}
+		best = nil // the teacher is all there is
 	}
-	out.Reward, out.Feasible = b.Metrics["reward"], b.Feasible()
 	var finals []*task.Finalist
-	for i, t := range []*search.Trial{b, trials[0]} {
+	for i, t := range []*search.Trial{best, teacherOf(trials)} {
+		if t == nil {
+			continue
+		}
 		n, c, fin, err := a.finish(ctx, r, t)
 		if err != nil {
 			return err
@@ -103,7 +106,10 @@ func (a *app) compressed(ctx context.Context, r *searching, trials []*search.Tri
 			out.Out, fin.Out = f.out, f.out
 		}
 	}
-	out.Smaller = float64(out.Teacher.Params) / float64(max(1, out.Student.Params))
+	if best != nil {
+		reward, smaller := best.Metrics["reward"], float64(out.Teacher.Params)/float64(max(1, out.Student.Params))
+		out.Reward, out.Smaller, out.Feasible = &reward, &smaller, best.Feasible()
+	}
 	if f.report != "" {
 		p := &studyPage{meta: r.meta, trials: trials, finalists: finals, students: r.opened.Students}
 		p.meta.Command = out.Command
@@ -118,10 +124,25 @@ func (a *app) compressed(ctx context.Context, r *searching, trials []*search.Tri
 	if err := a.show(out, func(w io.Writer) { compressText(w, out) }); err != nil {
 		return err
 	}
+	if best == nil {
+		text := fmt.Sprintf("none of %d trials is a student that could be trained", len(trials))
+		if t := firstFault(trials); t != nil {
+			text += fmt.Sprintf("; trial %d: %s", t.ID, t.Fault)
+		}
+		return errUnmet{text}
+	}
 	if !out.Feasible {
 		return errUnmet{fmt.Sprintf("none of %d students keeps the limits", out.Evaluated-1)}
 	}
 	return nil
+}
+
+// teacherOf is the trial of the teacher itself; nil where it has no outcome.
+func teacherOf(trials []*search.Trial) *search.Trial {
+	if len(trials) == 0 || trials[0].Weights == "" {
+		return nil
+	}
+	return trials[0]
 }
 
 // finish compiles a trial's network, measures it, and scores it on the test
@@ -176,7 +197,7 @@ func (a *app) finish(ctx context.Context, r *searching, t *search.Trial) (*compr
 func compressText(w io.Writer, r *compressResult) {
 	fmt.Fprintf(w, "%s on %s: %d trials, %d networks, %s; %.3g multiplications of training\n", r.Strategy, r.Model, r.Trials, r.Evaluated, time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond), r.TrainMACs)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	test := r.Student.Test != nil
+	test := r.Teacher != nil && r.Teacher.Test != nil
 	fmt.Fprintf(t, "\tparameters\tMACs\taccuracy f32\t%s\t", r.Target)
 	if test {
 		fmt.Fprintf(t, "test f32\t%s\t", r.Target)
@@ -186,6 +207,9 @@ func compressText(w io.Writer, r *compressResult) {
 		name string
 		*compressedNet
 	}{{"teacher", r.Teacher}, {"student", r.Student}} {
+		if n.compressedNet == nil {
+			continue
+		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%.2f %%\t%.2f %%\t", n.name, countText(n.Params), countText(n.MACs), 100*n.Accuracy, 100*n.TopTarget)
 		if test {
 			fmt.Fprintf(t, "%.2f %%\t%.2f %%\t", 100**n.Test, 100**n.TestTarget)
@@ -193,9 +217,11 @@ func compressText(w io.Writer, r *compressResult) {
 		fmt.Fprintf(t, "%.4f\t%s\t\n", n.MS, bytesText(n.Bytes))
 	}
 	t.Flush()
-	fmt.Fprintf(w, "the student, trial %d: %.1f times fewer parameters, reward %.4f\n", r.Student.Trial, r.Smaller, r.Reward)
-	for _, e := range r.Student.Edits {
-		fmt.Fprintf(w, "  %s\n", e)
+	if s := r.Student; s != nil {
+		fmt.Fprintf(w, "the student, trial %d: %.1f times fewer parameters, reward %.4f\n", s.Trial, *r.Smaller, *r.Reward)
+		for _, e := range s.Edits {
+			fmt.Fprintf(w, "  %s\n", e)
+		}
 	}
 	if r.Policy != "" {
 		fmt.Fprintf(w, "wrote %s, for --policy-in of another teacher\n", r.Policy)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends"
@@ -58,23 +59,28 @@ type searching struct {
 	opened  *task.Opened
 	// strategic is the strategy when the search ran.
 	strategic search.Strategy
+	said      []string // flags that were given, and are not the study's
 }
 
 func (a *app) runSearch(cmd *cobra.Command, s *searchFlags, args []string) error {
 	ctx := cmd.Context()
 	r := &searching{searchFlags: s, cmd: cmd}
-	trials, took, err := a.conduct(ctx, r, args)
 	defer r.close()
-	if err != nil {
-		return err
+	trials, took, err := a.conduct(ctx, r, args)
+	if err == nil {
+		err = a.searched(ctx, r, trials, took)
 	}
-	return a.searched(ctx, r, trials, took)
+	if errors.Is(err, context.Canceled) {
+		r.interrupted(a, len(trials))
+	}
+	return err
 }
 
 // conduct makes a search ready and goes through it. r.close follows, also after an
 // error.
 func (a *app) conduct(ctx context.Context, r *searching, args []string) (trials []*search.Trial, took time.Duration, err error) {
 	s := r.searchFlags
+	r.cmd.Flags().Visit(func(f *pflag.Flag) { r.said = append(r.said, f.Name) })
 	if s.study != "" {
 		r.weights = study.Weights(s.study)
 	} else {
@@ -123,9 +129,6 @@ func (a *app) conduct(ctx context.Context, r *searching, args []string) (trials 
 	r.strategic, l.Strategy = x, x
 	begun := time.Now()
 	trials, err = a.perform(ctx, l, r)
-	if err != nil && s.study != "" && errors.Is(err, context.Canceled) {
-		a.note("%d trials are done; this goes on: nasc %s --study %s", len(trials), r.cmd.Name(), shellWord(s.study))
-	}
 	return trials, time.Since(begun), err
 }
 
@@ -160,9 +163,6 @@ func (r *searching) read(ctx context.Context, a *app, args []string) error {
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return diag.At("--study", err)
 		}
-	}
-	if s.budget == "" && was != nil && was.Meta.Budget > 0 {
-		s.budget = fmt.Sprint(was.Meta.Budget)
 	}
 	var err error
 	if r.trials, r.wall, err = s.limit(); err != nil {
@@ -224,8 +224,8 @@ func (r *searching) read(ctx context.Context, a *app, args []string) error {
 	case was != nil:
 		t.Space, t.File, t.Digest = was.Meta.SpaceText, was.Meta.Space+".toml", was.Meta.SpaceDigest
 		r.space = t.File
-		if words := strings.Fields(was.Meta.Command); len(words) > 2 && !strings.HasPrefix(words[2], "--") {
-			r.space = words[2] // where the file was
+		if path := spaceOf(was.Meta.Command); path != "" {
+			r.space = path // where the file was
 		}
 	case len(s.tables) > 0 && strings.Contains(s.tables[0], ":"):
 		_, err = tabular.Open(s.tables[0]) // says which forms there are
@@ -287,7 +287,7 @@ func (r *searching) prepare(ctx context.Context, a *app) error {
 		}
 		r.meta.Settings["policy-digest"] = search.Digest(b)
 	}
-	r.meta.Command = command(r.cmd, r.space, r.meta, r.trials)
+	r.meta.Command = command(r.cmd, r.space, r.meta, s.budget)
 	if r.opened.Table == nil && len(s.tables) > 0 {
 		var table *latency.Table
 		for _, path := range s.tables {
@@ -323,7 +323,14 @@ func (r *searching) prepare(ctx context.Context, a *app) error {
 	if err := r.opened.Check(r.goal); err != nil {
 		return err
 	}
-	return r.opened.Feasible(r.goal)
+	update, finish := a.progress()
+	defer finish()
+	begun := time.Now()
+	return r.opened.Feasible(ctx, r.goal, func(done, total int) {
+		if time.Since(begun) > time.Second { // most limits are kept by the first networks
+			update("look for networks that keep the limits", done, total)
+		}
+	})
 }
 
 func needs(g search.Goal, metrics ...string) bool {

@@ -3,10 +3,9 @@ package cli
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -14,7 +13,6 @@ import (
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/search"
-	"github.com/nasc-dev/nasc/search/strategy"
 	"github.com/nasc-dev/nasc/search/study"
 	"github.com/nasc-dev/nasc/search/tabular"
 	"github.com/nasc-dev/nasc/search/task"
@@ -138,6 +136,9 @@ func (s *searchFlags) resume(c *cobra.Command, m study.Meta) error {
 	delete(values, "table-digest")
 	delete(values, "policy-digest")
 	delete(values, study.DataDigest)
+	if v := values[study.Budget]; v == "" && m.Budget > 0 {
+		values[study.Budget] = fmt.Sprint(m.Budget)
+	}
 	if f.Lookup("objective") != nil {
 		values["objective"] = m.Objective
 	}
@@ -174,6 +175,9 @@ func (s *searchFlags) meta(c *cobra.Command, space string, budget int) (study.Me
 		Options: map[string]string{}, Limits: map[string]float64{}, Settings: map[string]string{},
 		Seed: s.seed, Window: s.window, Budget: budget, Data: s.task.Data,
 	}
+	if s.budget != fmt.Sprint(budget) {
+		m.Settings[study.Budget] = s.budget
+	}
 	for _, o := range s.options {
 		k, v, ok := strings.Cut(o, "=")
 		if !ok || k == "" {
@@ -182,7 +186,7 @@ func (s *searchFlags) meta(c *cobra.Command, space string, budget int) (study.Me
 		m.Options[k] = v
 	}
 	for k, v := range s.limits {
-		if !(*v >= 0) {
+		if !(*v >= 0) || math.IsInf(*v, 0) {
 			return m, &diag.Error{Place: "--max-" + k, Found: fmt.Sprint(*v), Wanted: "a number above 0"}
 		}
 		if *v > 0 {
@@ -210,91 +214,4 @@ func (s *searchFlags) meta(c *cobra.Command, space string, budget int) (study.Me
 		}
 	}
 	return m, nil
-}
-
-// command is what makes a study again: its settings that are not the flags' own
-// defaults, and the trials that it took.
-func command(c *cobra.Command, spacePath string, m study.Meta, trials int) string {
-	args := []string{"nasc", c.Name()}
-	if spacePath != "" {
-		args = append(args, spacePath)
-	}
-	add := func(name, value string) {
-		if f := c.Flags().Lookup(name); f != nil && f.DefValue == value {
-			return
-		}
-		args = append(args, "--"+name, shellWord(value))
-	}
-	args = append(args, "--strategy", m.Strategy)
-	for _, k := range slices.Sorted(maps.Keys(m.Options)) {
-		args = append(args, "--opt", shellWord(k+"="+m.Options[k]))
-	}
-	for t := range strings.SplitSeq(m.Settings["table"], "\n") {
-		if t != "" {
-			args = append(args, "--table", shellWord(t))
-		}
-	}
-	if c.Flags().Lookup("objective") != nil {
-		add("objective", m.Objective)
-	}
-	for _, k := range slices.Sorted(maps.Keys(m.Limits)) {
-		add("max-"+k, strconv.FormatFloat(m.Limits[k], 'g', -1, 64))
-	}
-	add("data", m.Data)
-	for _, name := range slices.Concat(settings, given) {
-		if v, ok := m.Settings[name]; ok {
-			if c.Flags().Lookup(name).Value.Type() == "bool" {
-				if v == "true" {
-					args = append(args, "--"+name)
-				}
-				continue
-			}
-			add(name, v)
-		}
-	}
-	if f := c.Flags().Lookup("allow-foreign"); f != nil && f.Value.String() == "true" {
-		args = append(args, "--allow-foreign")
-	}
-	args = append(args, "--seed", fmt.Sprint(m.Seed), "--window", fmt.Sprint(m.Window), "--budget", fmt.Sprint(trials))
-	if row, err := strategy.Lookup(m.Strategy); err == nil && row.Planned && m.Budget != trials {
-		args = append(args, "--plan", fmt.Sprint(m.Budget))
-	}
-	return strings.Join(args, " ")
-}
-
-// again is what makes a search and its result again, in a study of its own where
-// it had one.
-func again(r *searching, trials int) string {
-	args := []string{command(r.cmd, r.space, r.meta, trials)}
-	for _, name := range []string{"finalists", "final-epochs"} {
-		if f := r.cmd.Flags().Lookup(name); f.Changed {
-			args = append(args, "--"+name, f.Value.String())
-		}
-	}
-	if s := r.searchFlags.study; s != "" {
-		args = append(args, "--study", shellWord(strings.TrimSuffix(s, ".db")+"-again.db"))
-	}
-	if r.out != "" {
-		args = append(args, "-o", shellWord(r.out))
-	}
-	return strings.Join(args, " ")
-}
-
-// shellWord quotes what a shell would take apart.
-func shellWord(s string) string {
-	if s != "" && !strings.ContainsAny(s, " \t\n\"'`$&|;<>()[]{}*?!#~\\") {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// limit reads --budget.
-func (s *searchFlags) limit() (trials int, wall time.Duration, err error) {
-	if n, err := strconv.Atoi(s.budget); err == nil && n > 0 {
-		return n, 0, nil
-	}
-	if d, err := time.ParseDuration(s.budget); err == nil && d > 0 {
-		return 0, d, nil
-	}
-	return 0, 0, &diag.Error{Place: "--budget", Found: fmt.Sprintf("%q", s.budget), Wanted: "trials (2000) or wall time (20m)"}
 }

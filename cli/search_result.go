@@ -45,6 +45,7 @@ type searchResult struct {
 	Evaluated int              `json:"evaluated"` // trials that are no copies of others
 	Best      *bestTrial       `json:"best"`
 	Front     []*bestTrial     `json:"front,omitempty"`
+	Faults    int              `json:"faults"` // trials whose network could not be evaluated
 	Finalists []*task.Finalist `json:"finalists,omitempty"`
 	Test      *float64         `json:"test_accuracy,omitempty"` // of a tabular benchmark's best
 	Out       []string         `json:"out,omitempty"`
@@ -62,6 +63,9 @@ func (a *app) searched(ctx context.Context, r *searching, trials []*search.Trial
 	for _, t := range trials {
 		if t.CopyOf == 0 {
 			out.Evaluated++
+		}
+		if t.Fault != "" {
+			out.Faults++
 		}
 	}
 	if len(r.goal.Objectives) > 1 {
@@ -204,6 +208,9 @@ func (a *app) retrain(ctx context.Context, r *searching, t *search.Trial, f *tas
 
 func searchText(w io.Writer, goal search.Goal, r *searchResult, trials []*search.Trial) {
 	fmt.Fprintf(w, "%s on %s: %d trials, %d networks, %s\n", r.Strategy, r.Space, r.Trials, r.Evaluated, time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond))
+	if t := firstFault(trials); t != nil {
+		fmt.Fprintf(w, "%d trials could not be evaluated; trial %d: %s\n", r.Faults, t.ID, t.Fault)
+	}
 	if b := search.Best(trials); b != nil {
 		fmt.Fprintf(w, "best: trial %d, %s\n      %s\n", b.ID, metricsText(goal, b), b.Genotype)
 	}

@@ -32,7 +32,7 @@ func (a *app) study() *cobra.Command {
 // studyRow is a study in a list.
 type studyRow struct {
 	File     string     `json:"file"`
-	Error    string     `json:"error,omitempty"`
+	Error    string     `json:"-"`
 	Space    string     `json:"space"`
 	Strategy string     `json:"strategy"`
 	Seed     uint64     `json:"seed"`
@@ -40,6 +40,12 @@ type studyRow struct {
 	Open     int        `json:"open"`   // asked for, without one
 	Best     *bestTrial `json:"best"`
 	Created  time.Time  `json:"created"`
+}
+
+// unreadRow is a study in a list that could not be read: nothing else is known.
+type unreadRow struct {
+	File  string `json:"file"`
+	Error string `json:"error"`
 }
 
 func rowOf(s *study.Study) studyRow {
@@ -78,7 +84,15 @@ func (a *app) studyList() *cobra.Command {
 				rows = append(rows, rowOf(s))
 				s.Close()
 			}
-			return a.show(map[string]any{"studies": rows}, func(w io.Writer) {
+			list := []any{}
+			for _, r := range rows {
+				if r.Error != "" {
+					list = append(list, unreadRow{r.File, r.Error})
+				} else {
+					list = append(list, r)
+				}
+			}
+			return a.show(map[string]any{"studies": list}, func(w io.Writer) {
 				if len(rows) == 0 {
 					fmt.Fprintf(w, "no studies (*.db) in %s\n", strings.Join(args, ", "))
 				}
@@ -126,9 +140,17 @@ type lineageStep struct {
 	ID       int64    `json:"id"`
 	Genotype string   `json:"genotype"`
 	Edits    []string `json:"edits,omitempty"`
-	Accuracy float64  `json:"accuracy"`
+	Accuracy *float64 `json:"accuracy"` // null: not trained
 	Delta    float64  `json:"delta,omitempty"`
 	MaxOut   float64  `json:"max_out,omitempty"`
+}
+
+// accuracyText is the step's accuracy, where it was trained.
+func (s *lineageStep) accuracyText() string {
+	if s.Accuracy == nil {
+		return "accuracy unknown"
+	}
+	return fmt.Sprintf("accuracy %.2f %%", 100**s.Accuracy)
 }
 
 // lineage is the winner's ancestors, the first one first.
@@ -139,7 +161,11 @@ func lineage(trials []*search.Trial) []lineageStep {
 	}
 	var out []lineageStep
 	for t := search.Best(trials); t != nil; t = byID[t.Parent] {
-		out = append(out, lineageStep{t.ID, t.Genotype.String(), t.Edits, t.Metrics["accuracy"], t.Delta, t.MaxOut})
+		s := lineageStep{ID: t.ID, Genotype: t.Genotype.String(), Edits: t.Edits, Delta: t.Delta, MaxOut: t.MaxOut}
+		if v, ok := t.Metrics["accuracy"]; ok {
+			s.Accuracy = &v
+		}
+		out = append(out, s)
 	}
 	slices.Reverse(out)
 	return out
@@ -157,6 +183,7 @@ func (a *app) studyShow() *cobra.Command {
 			defer s.Close()
 			done := s.Done()
 			v := studyView{studyRow: rowOf(s), Meta: s.Meta, Lineage: lineage(done)}
+			v.Meta.Command = retold(s)
 			goal, err := s.Meta.Goal()
 			if err != nil {
 				return err
@@ -204,7 +231,7 @@ func studyText(w io.Writer, v *studyView, goal search.Goal, b, fault *search.Tri
 	if len(v.Lineage) > 1 {
 		fmt.Fprintln(w, "how it came about:")
 		for _, s := range v.Lineage {
-			fmt.Fprintf(w, "  trial %d  %.2f %%", s.ID, 100*s.Accuracy)
+			fmt.Fprintf(w, "  trial %d  %s", s.ID, s.accuracyText())
 			for _, e := range s.Edits {
 				fmt.Fprintf(w, "  %s", e)
 			}
@@ -222,6 +249,14 @@ func studyText(w io.Writer, v *studyView, goal search.Goal, b, fault *search.Tri
 		fmt.Fprintf(w, "%5d  %s  %s\n", r.ID, r.Genotype, state)
 	}
 	fmt.Fprintf(w, "again: %s\n", m.Command)
+}
+
+// wrote says which file a command wrote.
+func (a *app) wrote(path string) error {
+	written := struct {
+		Out string `json:"out"`
+	}{path}
+	return a.show(written, func(w io.Writer) { fmt.Fprintf(w, "wrote %s\n", path) })
 }
 
 func (a *app) studyExport() *cobra.Command {
@@ -246,10 +281,13 @@ func (a *app) studyExport() *cobra.Command {
 				e.SetEscapeHTML(false)
 				return e.Encode(map[string]any{"study": s.Meta, "trials": s.Rows()})
 			}
-			if out != "" {
-				return replaceFile(out, write)
+			if out == "" {
+				return write(a.out)
 			}
-			return write(a.out)
+			if err := replaceFile(out, write); err != nil {
+				return err
+			}
+			return a.wrote(out)
 		},
 	}
 	c.Flags().BoolVar(&asCSV, "csv", false, "a table with a row a trial")

@@ -23,7 +23,7 @@ func (p *studyPage) family() string {
 	var b strings.Builder
 	var before []arch.Stage
 	for _, s := range steps {
-		fmt.Fprintf(&b, `<div class="step"><p>trial %d, accuracy %.2f %%`, s.ID, 100*s.Accuracy)
+		fmt.Fprintf(&b, `<div class="step"><p>trial %d, %s`, s.ID, s.accuracyText())
 		if len(s.Edits) > 0 {
 			fmt.Fprintf(&b, "; <code>%s</code>, max |Δlogit| %.2g of %.3g", html.EscapeString(strings.Join(s.Edits, "; ")), s.Delta, s.MaxOut)
 		}

@@ -39,6 +39,7 @@ func (a *app) studyPlot() *cobra.Command {
 			}
 			defer s.Close()
 			p := &studyPage{meta: s.Meta, trials: s.Done()}
+			p.meta.Command = retold(s)
 			if strings.HasPrefix(s.Meta.SpaceText, teacherSpace) {
 				if p.students, _, err = task.Students(study.Weights(s.Path), s.Meta.SpaceDigest); err != nil {
 					return err
@@ -68,10 +69,7 @@ func (a *app) studyPlot() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			written := struct {
-				Out string `json:"out"`
-			}{out}
-			return a.show(written, func(w io.Writer) { fmt.Fprintf(w, "wrote %s\n", out) })
+			return a.wrote(out)
 		},
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "the picture (.svg) or page (.html) to write")

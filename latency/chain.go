@@ -1,5 +1,7 @@
 package latency
 
+import "math"
+
 // Chain predicts networks of one prepared space by look-ups: a row of slots,
 // each of which may hold a block, and a state that tells what shape came before.
 // A network is a list of the options taken of the space's genes.
@@ -24,12 +26,13 @@ type Choice struct {
 	Size  int32
 }
 
-// NewChoice numbers the combinations of genes with so many options.
+// NewChoice numbers the combinations of genes with so many options. Size is
+// math.MaxInt32 where there are more than can be numbered.
 func NewChoice(genes []int, options func(gene int) int) Choice {
 	c := Choice{Size: 1}
 	for _, g := range genes {
 		c.Genes, c.Mult = append(c.Genes, int32(g)), append(c.Mult, c.Size)
-		c.Size *= int32(options(g))
+		c.Size = int32(min(int64(c.Size)*int64(options(g)), math.MaxInt32))
 	}
 	return c
 }

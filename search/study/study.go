@@ -214,6 +214,10 @@ func (s *Study) begin(ctx context.Context, version string) error {
 // name alone does not.
 const DataDigest = "data-digest"
 
+// Budget is the setting that holds what a search was allowed where Meta.Budget
+// does not say it: a time. A study may go on with another.
+const Budget = "budget"
+
 // same refuses to go on with a study of something else.
 func (s *Study) same(m Meta) error {
 	was := s.Meta
@@ -221,6 +225,8 @@ func (s *Study) same(m Meta) error {
 	before, here := a[DataDigest], b[DataDigest]
 	delete(a, DataDigest)
 	delete(b, DataDigest)
+	delete(a, Budget)
+	delete(b, Budget)
 	options, optionsHere := apart(was.Options, m.Options)
 	limits, limitsHere := apart(was.Limits, m.Limits)
 	settings, settingsHere := apart(a, b)
