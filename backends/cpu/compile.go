@@ -23,6 +23,7 @@ type group struct {
 	main     int       // the node of nodes that gives the kernel its kind
 	residual *ir.Value // added to the main node's result
 	act      *ir.Node  // the activation that ends the group
+	affine   *affine   // or what comes behind it
 
 	in     []*ir.Value // operands in the order the work wants them
 	out    []*ir.Value // results

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"slices"
 
 	"github.com/nasc-dev/nasc/ir"
@@ -10,7 +11,7 @@ import (
 // place of its last node; only results that nobody else reads are swallowed,
 // so that the graph's meaning is kept to the bit.
 //
-//	convolution|dot [+ add] [+ unary]      pad + convolution …
+//	convolution|dot [+ add] [+ unary] [+ multiply|add by one value]      pad + convolution …
 //	convolution_transpose|dot_general + unary
 //	add|subtract|multiply|… + unary        add + softmax
 //	q_convolution|q_dot [+ q_add] [+ q_lookup]
@@ -105,6 +106,7 @@ func (c *compiler) chain(n *ir.Node, claimed map[*ir.Node]bool) *group {
 			next = c.only(next, claimed)
 		}
 		g.takeUnary(next)
+		g.takeAffine(c, n, claimed)
 	case "add":
 		// A mask on the scores of an attention.
 		if next != nil && next.Op.Name == "softmax" {
@@ -145,6 +147,35 @@ func (g *group) takeUnary(n *ir.Node) {
 	}
 	if _, ok := unaryAct(n); ok {
 		g.act, g.nodes = n, append(g.nodes, n)
+	}
+}
+
+// affine is a multiplication and then an addition of one value each.
+type affine struct{ scale, shift float32 }
+
+// takeAffine appends a multiplication by one value and an addition of another, or one of
+// them, behind a contraction with constant weights.
+func (g *group) takeAffine(c *compiler, n *ir.Node, claimed map[*ir.Node]bool) {
+	if c.constant(n.Inputs[1]) == nil {
+		return
+	}
+	a := affine{scale: 1, shift: float32(math.Copysign(0, -1))}
+	for _, op := range []string{"multiply", "add"} {
+		last := g.nodes[len(g.nodes)-1]
+		next := c.only(last, claimed)
+		if next == nil || next.Op.Name != op || !next.Outputs[0].Type.Shape.Equal(last.Outputs[0].Type.Shape) {
+			continue
+		}
+		v := c.constant(other(next, last.Outputs[0]))
+		if v == nil || v.DType != ir.F32 || v.Len() != 1 {
+			continue
+		}
+		if op == "add" {
+			a.shift = v.F32()[0]
+		} else {
+			a.scale = v.F32()[0]
+		}
+		g.affine, g.nodes = &a, append(g.nodes, next)
 	}
 }
 

@@ -64,14 +64,17 @@ func unaryAct(n *ir.Node) (f32.Act, bool) {
 // actOf is the activation of a group's contraction: its own attribute's, or
 // the node fused behind it.
 func (g *group) actOf(n *ir.Node) f32.Act {
-	if g.act != nil {
-		a, _ := unaryAct(g.act)
-		return a
+	a := f32.Act{}
+	switch {
+	case g.act != nil:
+		a, _ = unaryAct(g.act)
+	case n.Op.Attr("activation") != nil:
+		a = f32.Act{Kind: n.Str("activation"), Min: n.F32("act_min"), Max: n.F32("act_max")}
 	}
-	if n.Op.Attr("activation") == nil {
-		return f32.Act{}
+	if g.affine != nil {
+		a.Affine, a.Scale, a.Shift = true, g.affine.scale, g.affine.shift
 	}
-	return f32.Act{Kind: n.Str("activation"), Min: n.F32("act_min"), Max: n.F32("act_max")}
+	return a
 }
 
 // floatsOf gives a constant's values; nil for an absent operand. ok is false

@@ -55,6 +55,46 @@ graph @g(%x: f32[1,6,6,4], %r: f32[1,6,6,4]) {
   %y = relu %a
   return %y
 }`, "convolution+add+relu"},
+		{"conv+hard_swish+scale+shift", weights + `
+const @s: f32[1,1,1,1] = [1.25]
+const @t: f32[1] = [-0.375]
+graph @g(%x: f32[1,6,6,4]) {
+  %c = convolution %x @w @b padding=[1,1,1,1]
+  %h = hard_swish %c
+  %m = multiply @s %h
+  %y = add %m @t
+  return %y
+}`, "convolution+hard_swish+multiply+add"},
+		{"relu, a shift alone", weights + `
+const @t: f32[] = [0.375]
+graph @g(%x: f32[1,6,6,4]) {
+  %c = convolution %x @w @b strides=[2,2]
+  %h = relu %c
+  %y = add @t %h
+  return %y
+}`, "convolution+relu+add"},
+		{"dense with a residual, silu, a scale alone", `
+const @w: f32[4,20] = normal(1,1)
+const @s: f32[] = [-0.75]
+graph @g(%x: f32[3,4], %r: f32[3,20]) {
+  %c = dot %x @w
+  %d = add %c %r
+  %h = silu %d
+  %y = multiply %h @s
+  return %y
+}`, "dot+add+silu+multiply"},
+		{"a factor for each channel stands alone, and so does what others read", weights + `
+const @t: f32[] = [0.375]
+graph @g(%x: f32[1,6,6,4]) {
+  %c = convolution %x @w @b
+  %h = tanh %c
+  %m = multiply %h @b
+  %d = convolution %x @w @b
+  %e = relu %d
+  %f = multiply %e @t
+  %z = add %f %e
+  return %m, %z
+}`, "convolution+tanh multiply convolution+relu multiply add"},
 		{"a sum that others read is not swallowed", weights + `
 graph @g(%x: f32[1,6,6,4], %r: f32[1,6,6,4]) {
   %c = convolution %x @w @b padding=[1,1,1,1]

@@ -8,11 +8,14 @@ import (
 
 // Act is what follows a contraction or an addition. Kind "" or "none" does
 // nothing, "relu" is fmath.Relu, "clamp" is fmath.Clamp(v, Min, Max); any other
-// is the name of a unary function with its Params.
+// is the name of a unary function with its Params. With Affine the result is then
+// multiplied by Scale and Shift is added, each rounded; 1 and -0 change nothing.
 type Act struct {
-	Kind     string
-	Min, Max float32
-	Params   Params
+	Kind         string
+	Min, Max     float32
+	Params       Params
+	Affine       bool
+	Scale, Shift float32
 }
 
 // epilogue is an Act as the micro-kernels do it: a clamp always (with infinite
@@ -20,8 +23,13 @@ type Act struct {
 type epilogue struct {
 	lo, hi float32
 	then   func(y []float32)
+	affine func(y []float32) // the last part of then
 	name   string
 }
+
+// affineRun is how many values a multiplication and an addition take in turns:
+// they stay in the first level cache.
+const affineRun = 2048
 
 func (a Act) epilogue(l isa.Level) (epilogue, error) {
 	inf := float32(math.Inf(1))
@@ -40,7 +48,40 @@ func (a Act) epilogue(l isa.Level) (epilogue, error) {
 		}
 		e.then = func(y []float32) { f(y, y) }
 	}
+	if !a.Affine {
+		return e, nil
+	}
+	affine, err := a.affine(l)
+	if err != nil {
+		return e, err
+	}
+	e.affine = affine
+	if first := e.then; first != nil {
+		e.then = func(y []float32) { first(y); affine(y) }
+	} else {
+		e.then = affine
+	}
 	return e, nil
+}
+
+func (a Act) affine(l isa.Level) (func(y []float32), error) {
+	mul, err := binaryFunc("multiply", l)
+	if err != nil {
+		return nil, err
+	}
+	add, err := binaryFunc("add", l)
+	if err != nil {
+		return nil, err
+	}
+	scale, shift := []float32{a.Scale}, []float32{a.Shift}
+	return func(y []float32) {
+		for len(y) > 0 {
+			part := y[:min(affineRun, len(y))]
+			mul(part, part, scale, false, true)
+			add(part, part, shift, false, true)
+			y = y[len(part):]
+		}
+	}, nil
 }
 
 // inTile gives the flags of tiles that end with the epilogue, and takes the
@@ -48,7 +89,7 @@ func (a Act) epilogue(l isa.Level) (epilogue, error) {
 func (e *epilogue) inTile(g *gemmSet) uint64 {
 	switch {
 	case e.name == "hard_swish" && g.hardSwish:
-		e.then = nil
+		e.then = e.affine
 		return tileHardSwish
 	case math.IsInf(float64(e.lo), -1) && math.IsInf(float64(e.hi), 1):
 		return tilePlain
@@ -57,8 +98,12 @@ func (e *epilogue) inTile(g *gemmSet) uint64 {
 }
 
 func (e *epilogue) suffix() string {
-	if e.name == "" {
-		return ""
+	s := ""
+	if e.name != "" {
+		s = "+" + e.name
 	}
-	return "+" + e.name
+	if e.affine != nil {
+		s += "+affine"
+	}
+	return s
 }
