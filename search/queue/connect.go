@@ -20,6 +20,8 @@ func connect(url, name string) (*nats.Conn, jetstream.JetStream, error) {
 		e := &diag.Error{Place: "--nats " + Hidden(url), Err: err}
 		if errors.Is(err, nats.ErrAuthorization) {
 			e.Found, e.Err, e.Fix = "credentials that the server does not take", nil, "give them in the address: nats://TOKEN@HOST:PORT"
+		} else if errors.Is(err, nats.ErrNoServers) {
+			e.Fix = "start one there (nats-server -js), or take --nats embedded"
 		}
 		return nil, nil, e
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/search"
 	"github.com/nasc-dev/nasc/search/task"
 )
@@ -36,16 +37,20 @@ type Coordinator struct {
 	Options
 	nc      *nats.Conn
 	js      jetstream.JetStream
-	blobs   blobs
 	hello   *nats.Subscription
 	results jetstream.ConsumeContext
 	device  string
 
+	opening sync.Mutex // held while streams are made again
+
 	mu      sync.Mutex
+	blobs   blobs // of the streams as they are
+	times   int   // they were made
 	waiting map[string]chan result
 	arrived map[string]result         // before anybody waited
 	held    map[int64][]jetstream.Msg // results that are not kept yet
 	workers map[string]time.Time
+	alone   time.Time // when it was last said that there is no worker
 }
 
 func key(kind string, id int64) string { return fmt.Sprint(kind, " ", id) }
@@ -63,13 +68,21 @@ func Coordinate(ctx context.Context, o Options) (*Coordinator, error) {
 	if o.Task.Measure {
 		c.device = Device(o.Task)
 	}
-	if err := c.open(ctx); err != nil {
+	err = c.open(ctx)
+	if err == nil {
+		c.hello, err = nc.Subscribe(hellos, c.welcome)
+	}
+	if err != nil {
 		nc.Close()
+		if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+			err = &diag.Error{Place: "--nats " + Hidden(o.URL), Found: "a NATS server without JetStream", Wanted: "one with, which keeps jobs and results", Fix: "nats-server -js, or --nats embedded"}
+		}
 		return nil, err
 	}
 	return c, nil
 }
 
+// open makes the study's streams where there are none.
 func (c *Coordinator) open(ctx context.Context) error {
 	for name, subject := range map[string]string{jobStream(c.Study): "job", resultStream(c.Study): "result"} {
 		if _, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
@@ -94,11 +107,11 @@ func (c *Coordinator) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.blobs = blobs{ctx, store}
+	in := blobs{ctx, store}
 	if c.Task.Teacher {
 		file, err := c.Weights.Get(c.Task.Digest)
 		if err == nil {
-			_, err = c.blobs.Put(file)
+			_, err = in.Put(file)
 		}
 		if err != nil {
 			return err
@@ -110,11 +123,39 @@ func (c *Coordinator) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.results != nil {
+		c.results.Stop()
+	}
 	if c.results, err = mine.Consume(c.result); err != nil {
 		return err
 	}
-	c.hello, err = c.nc.Subscribe(hellos, c.welcome)
-	return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blobs, c.times = in, c.times+1
+	return nil
+}
+
+// store is where workers find weights, and how often the streams were made by
+// now.
+func (c *Coordinator) store() (blobs, int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.blobs, c.times
+}
+
+// errLost says that the server has a job no more: it has lost what it kept.
+var errLost = errors.New("the server has lost the study's streams")
+
+// reopen makes the streams again on a server that lost them. Of those who find
+// it out at once, the first does.
+func (c *Coordinator) reopen(ctx context.Context) error {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	if _, err := c.js.Stream(ctx, jobStream(c.Study)); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err // it is there, or nobody answers
+	}
+	c.Note("the NATS server has lost what it kept of this study: its jobs are given out again")
+	return c.open(ctx)
 }
 
 // welcome answers a worker.
@@ -200,24 +241,48 @@ func (j journal) Finished(t *search.Trial, took time.Duration) error {
 
 // Evaluate has workers find a trial's outcome.
 func (c *Coordinator) Evaluate(ctx context.Context, t *search.Trial) (search.Outcome, error) {
+	for {
+		out, err := c.evaluate(ctx, t)
+		if !errors.Is(err, errLost) {
+			return out, err
+		}
+		if err := c.reopen(ctx); err != nil && !noAnswer(err) {
+			return out, err
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return out, err
+		}
+	}
+}
+
+func (c *Coordinator) evaluate(ctx context.Context, t *search.Trial) (search.Outcome, error) {
+	in, times := c.store()
 	if p := t.ParentTrial; p != nil && p.Weights != "" {
 		file, err := c.Weights.Get(p.Weights)
 		if err != nil {
 			return search.Outcome{}, err
 		}
-		if _, err := c.blobs.Put(file); err != nil {
+		err = c.patiently(ctx, times, func() error {
+			_, err := in.Put(file)
+			return err
+		})
+		if err != nil {
 			return search.Outcome{}, err
 		}
 	}
-	r, err := c.do(ctx, job{Kind: evaluates, Trial: t, Parent: t.ParentTrial}, anywhere)
+	r, err := c.do(ctx, job{Kind: evaluates, Trial: t, Parent: t.ParentTrial}, anywhere, times)
 	if err != nil {
 		return search.Outcome{}, err
 	}
 	out := r.Outcome
 	if out.Weights != "" && !c.Weights.Has(out.Weights) {
-		file, err := c.blobs.Get(out.Weights)
+		var file []byte
+		err := c.patiently(ctx, times, func() (err error) {
+			file, err = in.Get(out.Weights)
+			return err
+		})
 		if err != nil {
-			return out, err
+			return out, err // errLost: the trial is trained again
 		}
 		if _, err := c.Weights.Put(file); err != nil {
 			return out, err
@@ -226,7 +291,7 @@ func (c *Coordinator) Evaluate(ctx context.Context, t *search.Trial) (search.Out
 	if c.device == "" || out.Fault != "" {
 		return out, nil
 	}
-	m, err := c.do(ctx, job{Kind: measures, Trial: t}, deviceKey(c.device))
+	m, err := c.do(ctx, job{Kind: measures, Trial: t}, deviceKey(c.device), times)
 	if err != nil {
 		return out, err
 	}
@@ -239,11 +304,59 @@ func (c *Coordinator) Evaluate(ctx context.Context, t *search.Trial) (search.Out
 	return out, nil
 }
 
+// lost makes errLost of what a server that lost a study answers.
+func lost(err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) ||
+		errors.Is(err, jetstream.ErrObjectNotFound) || errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return errLost
+	}
+	return err
+}
+
+// patiently does f until the server answers, or has lost the streams, which were
+// made so many times.
+func (c *Coordinator) patiently(ctx context.Context, times int, f func() error) error {
+	for {
+		err := f()
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return err
+		case errors.Is(err, jetstream.ErrNoStreamResponse): // lost, or the server is about to begin
+		case !noAnswer(err):
+			return lost(err)
+		}
+		if _, now := c.store(); now != times {
+			return errLost
+		}
+		if _, err := c.js.Stream(deadline(ctx, lookEvery), jobStream(c.Study)); errors.Is(err, jetstream.ErrStreamNotFound) {
+			return errLost
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
 // patience is how long a job lies before its coordinator says that it waits.
 const patience = 15 * time.Second
 
-// do puts a job into the stream and waits for its result.
-func (c *Coordinator) do(ctx context.Context, j job, device string) (result, error) {
+// lookEvery is how often a coordinator that waits looks after its job.
+const lookEvery = 2 * time.Second
+
+// look looks after a job of a device: whether the server still has its stream,
+// and whether a worker is there.
+func (c *Coordinator) look(ctx context.Context, device string) (worked bool, err error) {
+	s, err := c.js.Consumer(deadline(ctx, lookEvery), jobStream(c.Study), device)
+	if err != nil {
+		return true, lost(err)
+	}
+	i := s.CachedInfo() // just fetched
+	return i.NumWaiting > 0 || i.NumAckPending > 0, nil
+}
+
+// do puts a job into the stream, which was made so many times, and waits for its
+// result.
+func (c *Coordinator) do(ctx context.Context, j job, device string, times int) (result, error) {
 	k := key(j.Kind, j.Trial.ID)
 	ch := make(chan result, 1)
 	c.mu.Lock()
@@ -269,15 +382,20 @@ func (c *Coordinator) do(ctx context.Context, j job, device string) (result, err
 		if ctx.Err() != nil {
 			return result{}, ctx.Err()
 		}
-		if !noAnswer(err) {
+		if errors.Is(err, jetstream.ErrNoStreamResponse) { // lost, or the server is about to begin
+			if _, err := c.look(ctx, device); errors.Is(err, errLost) {
+				return result{}, c.forget(k, err)
+			}
+		} else if !noAnswer(err) {
 			return result{}, err
 		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return result{}, err
 		}
 	}
-	tick := time.NewTicker(patience)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	seen := time.Now() // a worker
 	for {
 		select {
 		case r := <-ch:
@@ -286,19 +404,38 @@ func (c *Coordinator) do(ctx context.Context, j job, device string) (result, err
 			}
 			return r, nil
 		case <-ctx.Done():
-			c.mu.Lock()
-			delete(c.waiting, k)
-			c.mu.Unlock()
-			return result{}, ctx.Err()
+			return result{}, c.forget(k, ctx.Err())
 		case <-tick.C:
-			c.mu.Lock()
-			none := len(c.workers) == 0
-			c.mu.Unlock()
-			if none {
-				c.Note("trial %d waits for a worker%s: nasc worker --nats %s", j.Trial.ID, map[bool]string{true: " of this device"}[device != anywhere], Hidden(c.URL))
+			worked, err := c.look(ctx, device)
+			if _, now := c.store(); now != times { // a stream that has never had this job
+				err = errLost
+			}
+			if errors.Is(err, errLost) {
+				return result{}, c.forget(k, err)
+			}
+			if worked {
+				seen = time.Now()
+			} else if time.Since(seen) >= patience {
+				c.mu.Lock()
+				say := time.Since(c.alone) >= patience
+				if say {
+					c.alone = time.Now()
+				}
+				c.mu.Unlock()
+				if say {
+					c.Note("trial %d waits for a worker%s: nasc worker --nats %s", j.Trial.ID, map[bool]string{true: " of this device"}[device != anywhere], Hidden(c.URL))
+				}
 			}
 		}
 	}
+}
+
+// forget ends the waiting for a job with an error.
+func (c *Coordinator) forget(k string, err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, k)
+	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,6 +36,7 @@ type Worker struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	opened map[string]*task.Opened // by task
+	store  *relay                  // of the opened task's weights
 	hello  hello
 	// through is what trained files pass on their way to the store; nil: nothing.
 	// Tests make it fail.
@@ -55,7 +59,7 @@ func (w *Worker) Work(ctx context.Context) error {
 		if err != nil && !noAnswer(err) {
 			return err
 		}
-		if time.Since(said) > patience {
+		if err != nil && time.Since(said) > patience { // nil: another study's turn
 			what := "study" // a server answers, no search does
 			if errors.Is(err, nats.ErrNoServers) {
 				what = "server"
@@ -73,6 +77,11 @@ func (w *Worker) Work(ctx context.Context) error {
 func (w *Worker) address() (string, error) {
 	if strings.Contains(w.Server, "://") {
 		return w.Server, nil
+	}
+	if _, port, err := net.SplitHostPort(w.Server); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err == nil {
+			return "nats://" + w.Server, nil
+		}
 	}
 	b, err := os.ReadFile(filepath.Join(Folder(w.Server), addressFile))
 	if err != nil {
@@ -98,17 +107,9 @@ func (w *Worker) session(ctx context.Context) error {
 		return err
 	}
 	defer w.nc.Close()
-	b, err := json.Marshal(w.hello)
+	wel, err := w.ask(ctx)
 	if err != nil {
 		return err
-	}
-	m, err := w.nc.RequestWithContext(deadline(ctx, 2*time.Second), hellos, b)
-	if err != nil {
-		return err
-	}
-	var wel welcome
-	if err := json.Unmarshal(m.Data, &wel); err != nil {
-		return &diag.Error{Place: "--nats " + Hidden(address), Found: "an answer that is none of nasc's", Err: err}
 	}
 	if wel.Refused != "" {
 		return errors.New(wel.Refused)
@@ -123,15 +124,19 @@ func (w *Worker) session(ctx context.Context) error {
 	}
 	store, err := w.js.ObjectStore(ctx, bucket(wel.Study))
 	if err != nil {
-		return err
+		return gone(err)
 	}
 	key, err := json.Marshal(wel.Task)
 	if err != nil {
 		return err
 	}
 	o := w.opened[string(key)]
-	if o == nil {
-		var weights search.Store = blobs{ctx, store}
+	if o != nil {
+		w.store.set(blobs{ctx, store}) // the connection is another
+	} else {
+		w.store = &relay{}
+		w.store.set(blobs{ctx, store})
+		var weights search.Store = w.store
 		if w.through != nil {
 			weights = w.through(weights)
 		}
@@ -144,6 +149,51 @@ func (w *Worker) session(ctx context.Context) error {
 	w.Note("working on %s", o.Space.Name())
 	return w.serve(ctx, wel, o, devices)
 }
+
+// relay is the store of the session that there is: a task outlives sessions.
+type relay struct {
+	mu sync.Mutex
+	to search.Store
+}
+
+func (r *relay) set(s search.Store) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.to = s
+}
+
+func (r *relay) get() search.Store {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.to
+}
+
+// Put keeps a file on the study's server.
+func (r *relay) Put(file []byte) (string, error) { return r.get().Put(file) }
+
+// Get gets one from there.
+func (r *relay) Get(digest string) ([]byte, error) { return r.get().Get(digest) }
+
+// ask says hello and gives the answer of a coordinator.
+func (w *Worker) ask(ctx context.Context) (welcome, error) {
+	var wel welcome
+	b, err := json.Marshal(w.hello)
+	if err != nil {
+		return wel, err
+	}
+	m, err := w.nc.RequestWithContext(deadline(ctx, 2*time.Second), hellos, b)
+	if err != nil {
+		return wel, err
+	}
+	if err := json.Unmarshal(m.Data, &wel); err != nil {
+		return wel, &diag.Error{Place: "--nats " + Hidden(w.Server), Found: "an answer that is none of nasc's", Err: err}
+	}
+	return wel, nil
+}
+
+// idleFor is how long a worker without a job waits before it looks for another
+// study: a coordinator that is gone leaves its streams, and they would hold it.
+const idleFor = 3 * time.Second
 
 // deadline is a context of a request; its end is that of the request.
 func deadline(ctx context.Context, d time.Duration) context.Context {
@@ -176,6 +226,7 @@ func (w *Worker) serve(ctx context.Context, wel welcome, o *task.Opened, devices
 		}
 		consumers = append(consumers, c)
 	}
+	busy := time.Now()
 	for {
 		got := false
 		for i, c := range consumers {
@@ -201,7 +252,16 @@ func (w *Worker) serve(ctx context.Context, wel welcome, o *task.Opened, devices
 			return nil
 		}
 		if got {
+			busy = time.Now()
 			continue
+		}
+		if time.Since(busy) > idleFor {
+			if now, err := w.ask(ctx); err != nil {
+				return err
+			} else if now.Study != wel.Study {
+				return nil // Work says hello again
+			}
+			busy = time.Now()
 		}
 		if _, err := consumers[0].Info(deadline(ctx, 2*time.Second)); err != nil { // nothing to do: is the study still there?
 			return gone(err)
@@ -212,7 +272,7 @@ func (w *Worker) serve(ctx context.Context, wel welcome, o *task.Opened, devices
 // gone makes of a study's end, or its server's, what Work waits through.
 func gone(err error) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrConsumerDeleted) ||
-		errors.Is(err, jetstream.ErrNoHeartbeat) || errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrServerShutdown) {
+		errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrObjectNotFound) || errors.Is(err, jetstream.ErrNoHeartbeat) || errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrServerShutdown) {
 		return nats.ErrTimeout
 	}
 	return err
@@ -249,6 +309,9 @@ func (w *Worker) job(ctx context.Context, wel welcome, o *task.Opened, m jetstre
 			_ = m.NakWithDelay(time.Second) // otherwise it is given on later
 			if ctx.Err() != nil {
 				return nil
+			}
+			if e := gone(err); noAnswer(e) {
+				return e // nor can another: the server has lost the study
 			}
 			err = place(j.Trial.ID, err)
 			if errors.Is(err, syscall.ENOSPC) {
