@@ -43,8 +43,8 @@ func (c *config) report() (string, error) {
 		made = "compiled with random weights"
 	}
 	p("## Under a limit\n")
-	p("%s with %d trials against the best of %d random networks under the limit, chosen by validation accuracy too. The %d best networks of a search that keep the limit by prediction are %s and measured (median of %d rounds); the result is the best of those that keep it, and is then measured again (median of %d rounds): that is the figure here.\n",
-		s.Strategy, s.Budget, s.Budget, c.finalists, made, rounds, rounds)
+	p("%s with %d trials against the best of %d random networks under the limit, chosen by validation accuracy too. The %d best networks of a search that keep the limit by prediction are %s and measured (median of %d rounds); the result is the best of those that keep it, and is then measured again (median of %d rounds): that is the figure here. A network is timed while an anchor, another network, runs within %.0f %% of its fastest before and after it, or counts by its ratio to the anchor where that does not in %d tries: the table's rows, too, are of the undisturbed machine.\n",
+		s.Strategy, s.Budget, s.Budget, c.finalists, made, rounds, rounds, 100*(anchorSlack-1), mostTries)
 	p("| limit, ms | seed | predicted | measured | of the limit | test top-1 | int8, compiled | best of random | difference | trials that broke the limit |")
 	p("|---|---|---|---|---|---|---|---|---|---|")
 	kept := 0
