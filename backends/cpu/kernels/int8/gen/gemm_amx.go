@@ -19,6 +19,11 @@ func gemmAMXSet() {
 // products run.
 const rowsAStep = 4
 
+// waits is the bit of the count of rows to be packed that says: not in the
+// tile's first step, while their sums are still on the way to memory and what
+// waits for them would keep the products from being issued.
+const waits = 63
+
 // gemmAMX writes the kernel of rows×cols tile registers of sums. What the tiles
 // hold is in newTileConfig of package int8: sums in tiles 0 to 3, then rows of
 // x, then weights. A step takes 64 elements of x. The sums go through memory,
@@ -79,56 +84,6 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 	}
 	KMOVQ(field(a, gemmMask), reg.K1)
 
-	Label("tile")
-	MOVQ(field(a, gemmInit), sums)
-	XORQ(tmp, tmp)
-	for r := range rows {
-		for c := range cols {
-			tileload(sums, tmp, 64*c, acc(r, c))
-		}
-	}
-	MOVQ(field(a, gemmW), w)
-	copyField(gemmRuns, gemmRunNow)
-	copyField(gemmNumRuns, gemmRunsLeft)
-
-	Label("run")
-	MOVQ(field(a, gemmRunNow), tmp)
-	MOVQ(at(tmp, 0), ptr[0])
-	ADDQ(field(a, gemmXNow), ptr[0])
-	for i := 1; i < rows; i++ {
-		MOVQ(field(a, gemmTall), ptr[i])
-		ADDQ(ptr[i-1], ptr[i])
-	}
-	add(Imm(8), gemmRunNow)
-	k := load(a, gemmQuads)
-	Label("step")
-	for r := range rows {
-		tileload(ptr[r], step, 0, x(r))
-		for c := range cols {
-			if r == 0 {
-				tileload(w, wStep, 64*c, weights[c%len(weights)])
-			}
-			tdpbusd(weights[c%len(weights)], x(r), acc(r, c))
-		}
-	}
-	for _, p := range ptr {
-		ADDQ(Imm(64), p)
-	}
-	ADDQ(I32(1024*cols), w)
-	// What the next block of weights needs moves towards the second level cache.
-	MOVQ(field(a, gemmAhead), tmp)
-	CMPQ(tmp, field(a, gemmAheadEnd))
-	JAE(LabelRef("fetched"))
-	MOVQ(field(a, gemmAheadStep), sums)
-	ADDQ(tmp, sums)
-	MOVQ(sums, field(a, gemmAhead))
-	Label("fetch")
-	PREFETCHT1(at(tmp, 0))
-	ADDQ(Imm(64), tmp)
-	CMPQ(tmp, sums)
-	JB(LabelRef("fetch"))
-	Label("fetched")
-
 	// A row of 8-bit results, as gemmPacked; set picks its registers.
 	labels := 0
 	row := func(set int) {
@@ -161,16 +116,67 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 		ADDQ(field(a, gemmYStep), y)
 		ADDQ(sumsStep, done)
 	}
-	TESTQ(pending, pending)
-	JZ(LabelRef("idle"))
-	for i := range rowsAStep {
-		row(i & 1)
-		DECQ(pending)
-		if i < rowsAStep-1 {
-			JZ(LabelRef("idle"))
+	Label("tile")
+	MOVQ(field(a, gemmInit), sums)
+	XORQ(tmp, tmp)
+	for r := range rows {
+		for c := range cols {
+			tileload(sums, tmp, 64*c, acc(r, c))
 		}
 	}
-	Label("idle")
+	MOVQ(field(a, gemmW), w)
+	copyField(gemmRuns, gemmRunNow)
+	copyField(gemmNumRuns, gemmRunsLeft)
+
+	Label("run")
+	MOVQ(field(a, gemmRunNow), tmp)
+	MOVQ(at(tmp, 0), ptr[0])
+	ADDQ(field(a, gemmXNow), ptr[0])
+	for i := 1; i < rows; i++ {
+		MOVQ(field(a, gemmTall), ptr[i])
+		ADDQ(ptr[i-1], ptr[i])
+	}
+	add(Imm(8), gemmRunNow)
+	k := load(a, gemmQuads)
+	Label("step")
+	slots := rows * cols // of a step, one behind each product
+	for r := range rows {
+		tileload(ptr[r], step, 0, x(r))
+		for c := range cols {
+			if r == 0 {
+				tileload(w, wStep, 64*c, weights[c%len(weights)])
+			}
+			tdpbusd(weights[c%len(weights)], x(r), acc(r, c))
+			slot := r*cols + c
+			for i := slot * rowsAStep / slots; i < (slot+1)*rowsAStep/slots; i++ {
+				idle := fmt.Sprint("idle", i)
+				TESTQ(pending, pending)
+				JLE(LabelRef(idle))
+				row(i & 1)
+				DECQ(pending)
+				Label(idle)
+			}
+		}
+	}
+	BTRQ(Imm(waits), pending)
+	for _, p := range ptr {
+		ADDQ(Imm(64), p)
+	}
+	ADDQ(I32(1024*cols), w)
+	// What the next block of weights needs moves towards the second level cache.
+	MOVQ(field(a, gemmAhead), tmp)
+	CMPQ(tmp, field(a, gemmAheadEnd))
+	JAE(LabelRef("fetched"))
+	MOVQ(field(a, gemmAheadStep), sums)
+	ADDQ(tmp, sums)
+	MOVQ(sums, field(a, gemmAhead))
+	Label("fetch")
+	PREFETCHT1(at(tmp, 0))
+	ADDQ(Imm(64), tmp)
+	CMPQ(tmp, sums)
+	JB(LabelRef("fetch"))
+	Label("fetched")
+
 	DECQ(k)
 	JNZ(LabelRef("step"))
 	DECQ(field(a, gemmRunsLeft))
@@ -203,6 +209,7 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 	JMP(LabelRef("next"))
 	Label("packed")
 	MOVQ(tmp, pending)
+	BTSQ(Imm(waits), pending)
 	if residual {
 		MOVQ(field(a, gemmDelta), tmp)
 		loadResidual(Mem{Base: y, Index: tmp, Scale: 1}, cols, nextRes)
@@ -220,6 +227,7 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 	DECQ(field(a, gemmTiles))
 	JNZ(LabelRef("tile"))
 	tilerelease()
+	BTRQ(Imm(waits), pending)
 	TESTQ(pending, pending)
 	JZ(LabelRef("end"))
 	Label("last")
