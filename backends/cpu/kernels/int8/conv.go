@@ -79,6 +79,8 @@ const (
 	// bandBytes bounds the copied input of a band: with a block of weights it
 	// stays in the second level cache.
 	bandBytes = 192 << 10
+	// joinedBytes bounds the input of bands that are computed as one.
+	joinedBytes = 512 << 10
 	// weightBytesPerNS is the speed of reading weights that no cache of the core holds.
 	weightBytesPerNS = 30
 	// wantUnits is how many units a large kernel is cut into at least.
@@ -268,22 +270,57 @@ func (c *conv) run(lo, hi int, a *Args) {
 	copied := -1
 	for u := lo; u < hi; u++ {
 		bi := u / len(c.blocks)
-		b := &c.bands[bi]
+		b := c.bands[bi]
+		if n := c.joined(u, hi); n > 1 {
+			b.ox1 = c.bands[bi+n-1].ox1
+			x := c.input(a, &b)
+			for i := range c.blocks {
+				c.band(ca, a, &b, &c.blocks[i], c.next(u+n*len(c.blocks)-len(c.blocks)+i, hi, &c.blocks[i]), x)
+			}
+			u += n*len(c.blocks) - 1
+			continue
+		}
 		var x unsafe.Pointer
 		if c.copied {
 			if copied != bi {
-				c.in.copy(&ca.convert, a, b)
+				c.in.copy(&ca.convert, a, &b)
 				copied = bi
 			}
 			x = base(a.Scratch)
 		} else {
-			x = unsafe.Add(base(a.X), ((b.n*c.H+b.oy0*c.SH)*c.W)*c.C)
+			x = c.input(a, &b)
 		}
 		blk := &c.blocks[u%len(c.blocks)]
-		c.band(ca, a, b, blk, c.next(u, hi, blk), x)
+		c.band(ca, a, &b, blk, c.next(u, hi, blk), x)
 	}
 	*ca = convArgs{}
 	convPool.Put(ca)
+}
+
+// input is the first input row of a band that is not copied.
+func (c *conv) input(a *Args, b *band) unsafe.Pointer {
+	return unsafe.Add(base(a.X), ((b.n*c.H+b.oy0*c.SH)*c.W)*c.C)
+}
+
+// joined says how many of the bands from unit u on are computed as one by a
+// worker that has all units up to hi: pieces of one row that are not copied, as
+// long as their input stays in the second level cache. Each block's weights are
+// read once for all of them, and fewer tiles are a call's last, behind which
+// nothing runs while they are packed.
+func (c *conv) joined(u, hi int) int {
+	if c.copied || c.OH > 1 || u%len(c.blocks) != 0 {
+		return 1
+	}
+	first := u / len(c.blocks)
+	n := 1
+	for first+n < hi/len(c.blocks) {
+		next := c.bands[first+n]
+		if next.n != c.bands[first].n || (next.ox1-c.bands[first].ox0)*c.SW*c.C > joinedBytes {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // next gives the weights that are read after those of blk, the block of unit u.
