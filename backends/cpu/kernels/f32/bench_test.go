@@ -27,7 +27,7 @@ func BenchmarkPeak(b *testing.B) {
 		p := unsafe.Pointer(&buf[0])
 		u := uintptr(p)
 		t := tile{a: u, b: u, w: p, y: u, yb: u, next: u, bias: p, off: unsafe.Pointer(&off), segs: 1, seg: 4096, ldy: 256, mask: 1<<g.lanes - 1}
-		f := g.run[g.vecs()-1][g.rows()-1]
+		f := g.run[g.wide-1][g.rows()-1]
 		for b.Loop() {
 			f(&t)
 		}

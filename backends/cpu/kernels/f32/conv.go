@@ -2,6 +2,7 @@ package f32
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"unsafe"
 
@@ -83,6 +84,7 @@ func Conv(s ConvSpec, l isa.Level) (Kernel, error) {
 type conv struct {
 	ConvSpec
 	set    *gemmSet
+	vecs   int // of a whole block
 	ep     epilogue
 	flags  uint64 // of the epilogue
 	copied bool
@@ -104,6 +106,14 @@ type conv struct {
 // bandBytes is how much input one band may touch: it should stay in the second
 // level cache together with a block of weights.
 const bandBytes = 192 << 10
+
+// wholeBytes is how much input may be one band where the weights are more, which
+// each band reads.
+const wholeBytes = 512 << 10
+
+// bandPixels is how many pixels a band has at least that is cut only to make
+// units.
+const bandPixels = 56
 
 // wantUnits is how many units a kernel is cut into at least, if it is large.
 const wantUnits = 8
@@ -130,6 +140,7 @@ func (c *conv) prepare() {
 	}
 	cg, kg := c.C/c.Groups, c.K/c.Groups
 	ktotal := c.KH * c.KW * cg
+	per, step := c.shape(ktotal, kg)
 	c.packBlocks(cg, kg, ktotal)
 
 	// Consecutive taps of a row are consecutive in memory, unless there are gaps.
@@ -146,7 +157,7 @@ func (c *conv) prepare() {
 		}
 	}
 	c.chunks = chunks(off, seg, 4)
-	c.strips = c.cutStrips(pitch)
+	c.strips = c.cutStrips(pitch, per, step)
 	c.cutBands(ktotal)
 }
 
@@ -156,7 +167,7 @@ const aliasBytes = 2048
 
 func (c *conv) packBlocks(cg, kg, ktotal int) {
 	for g := range c.Groups {
-		for _, b := range c.set.columns(kg) {
+		for _, b := range c.set.columnsOf(kg, c.vecs) {
 			b.col += g * kg
 			b.group = g
 			c.blocks = append(c.blocks, b)
@@ -170,24 +181,32 @@ func (c *conv) packBlocks(cg, kg, ktotal int) {
 	c.Weights, c.Bias = nil, nil
 }
 
-// cutStrips covers an output image with tiles of nearly equal row counts: parts
-// of an output row, or equal parts of two neighbouring rows, whichever is less
-// work.
-func (c *conv) cutStrips(pitch int) []strip {
-	// A step of k takes a tile of r rows r cycles, and never less than the four
-	// of a dependent FMA; the half is its share of the loop.
-	cost := func(per, step int) float64 {
-		sum := 0.0
-		for i := range per {
-			sum += max(float64((cut(c.OW, per, i+1)-cut(c.OW, per, i))*step), 4) + 0.5
+// shape chooses the width of the blocks, and with it the rows of a tile: parts
+// of an output row (step 1), or equal parts of two neighbouring rows (step 2),
+// whichever is least work for k values and kg columns.
+func (c *conv) shape(k, kg int) (per, step int) {
+	least := math.Inf(1)
+	for vecs := c.set.wide; vecs <= len(c.set.run); vecs++ {
+		blocks, rows := c.set.columnsOf(kg, vecs), len(c.set.run[vecs-1])
+		for s := 1; s <= min(2, c.OH, rows); s++ {
+			p := ceilDiv(c.OW, rows/s)
+			sum := 0.0
+			for i := range p {
+				for j := range blocks {
+					sum += c.set.stepCost((cut(c.OW, p, i+1)-cut(c.OW, p, i))*s, blocks[j].vecs, k)
+				}
+			}
+			if sum /= float64(s); sum < least {
+				least, c.vecs, per, step = sum, vecs, p, s
+			}
 		}
-		return sum / float64(step)
 	}
-	rows := c.set.rows()
-	per, step := ceilDiv(c.OW, rows), 1
-	if p := ceilDiv(c.OW, rows/2); c.OH > 1 && cost(p, 2) < cost(per, 1) {
-		per, step = p, 2
-	}
+	return per, step
+}
+
+// cutStrips covers an output image with tiles of nearly equal row counts, as
+// shape chose them.
+func (c *conv) cutStrips(pitch, per, step int) []strip {
 	at := func(oh, ow int) (a, y int) {
 		return (oh*c.th*pitch + ow*c.tw) * c.pix * 4, (oh*c.OW + ow) * c.K * 4
 	}
@@ -218,9 +237,26 @@ func (c *conv) cutBands(ktotal int) {
 	}
 	macs := c.OH * c.OW * c.K * ktotal
 	c.parts = 1
-	if want := min(wantUnits, macs>>18); c.N*n < want {
+	want := min(wantUnits, macs>>18)
+	// Where the weights are more than an input that stays near, they are read
+	// once for all of it.
+	in, weights := c.ph*c.pw*c.C*4, ktotal*c.K*4
+	least := in
+	if c.copied {
+		least = 2 * in // each unit copies it
+	}
+	whole := in <= wholeBytes && weights >= least
+	if whole {
+		n = 1
+		if c.copied {
+			want = min(want, wantUnits/2)
+		}
+	}
+	if c.N*n < want {
 		// More bands while they stay long, then parts of the channels.
-		n = max(n, min(ceilDiv(want, c.N), len(c.strips)/4))
+		if !whole {
+			n = max(n, min(ceilDiv(want, c.N), c.OH*c.OW/bandPixels))
+		}
 		if c.N*n < want {
 			c.parts = min(len(c.blocks), ceilDiv(want, c.N*n))
 		}
@@ -307,11 +343,12 @@ func (c *conv) band(band, part int, x, y, res uintptr) {
 				c.setBlock(&t, &blocks[i], ch)
 				// All strips together fetch the next chunk of weights: requests
 				// spread over time find a free place in the queues.
+				fetch := max(1, c.set.fetch)
 				next := uintptr(t.w) + uintptr(ch.n)*t.ldw
-				t.nextStep = min(64, uintptr(ceilDiv(int(t.ldw), len(strips))))
+				t.nextStep = min(64, uintptr(ceilDiv(int(t.ldw)*fetch, len(strips))))
 				for j := range strips {
 					t.next = next
-					next += uintptr(ch.n) * t.nextStep
+					next += uintptr(ch.n/fetch) * t.nextStep
 					c.compute(&t, &blocks[i], &strips[j], x, y, res)
 				}
 			}

@@ -21,8 +21,8 @@ func vectorISA(l isa.Level) string {
 }
 
 var vectorGemms = []gemmSet{
-	{name: "avx512", lanes: 16, run: gemmAVX512, hardSwish: true, transpose8: transpose8},
-	{name: "avx2", lanes: 8, run: gemmAVX2, hardSwish: true, transpose8: transpose8},
+	{name: "avx512", lanes: 16, wide: 2, fetch: 2, run: gemmAVX512, hardSwish: true, transpose8: transpose8},
+	{name: "avx2", lanes: 8, wide: 2, fetch: 2, run: gemmAVX2, hardSwish: true, transpose8: transpose8},
 }
 
 func vectorGemm(l isa.Level) *gemmSet {

@@ -26,7 +26,7 @@ type vectorFunc struct {
 // vectorCall bounds the values of one assembly call, and so its duration.
 const vectorCall = 8192
 
-var neonGemm = gemmSet{name: "neon", lanes: 4, run: gemmNEON}
+var neonGemm = gemmSet{name: "neon", lanes: 4, wide: len(gemmNEON), run: gemmNEON}
 
 func vectorGemm(l isa.Level) *gemmSet {
 	if l.Has(isa.NEON) {

@@ -35,7 +35,7 @@ type tile struct {
 	lo, hi float32
 	mask   uint64 // columns of the last vector, one bit each
 	flags  uint64
-	next   uintptr // memory to prefetch, a line for each k
+	next   uintptr // memory to prefetch, a line every gemmSet.fetch values of k
 	rows   int     // read by the portable kernel only, as is cols
 	cols   int
 	// Bytes from one prefetch to the next.
@@ -61,18 +61,21 @@ type gemmSet struct {
 	name  string
 	lanes int
 	run   [][]func(*tile)
+	// wide is the vectors of a block where nothing chooses another width.
+	wide int
+	// fetch is how many k there are to a prefetch; 0: nothing is fetched.
+	fetch int
 	// hardSwish: the kernels know tileHardSwish.
 	hardSwish bool
 	// transpose8 turns 8 rows of 8*blocks values into columns; nil: a loop does.
 	transpose8 func(dst, src *float32, dstStep, srcStep, blocks int)
 }
 
-func (g *gemmSet) vecs() int { return len(g.run) }
-func (g *gemmSet) rows() int { return len(g.run[0]) }
-func (g *gemmSet) cols() int { return g.vecs() * g.lanes }
+func (g *gemmSet) rows() int { return len(g.run[g.wide-1]) }
+func (g *gemmSet) cols() int { return g.wide * g.lanes }
 
 // portableGemm is the definition in Go.
-var portableGemm = gemmSet{name: "portable", lanes: 16, hardSwish: true, run: [][]func(*tile){
+var portableGemm = gemmSet{name: "portable", lanes: 16, wide: 1, hardSwish: true, run: [][]func(*tile){
 	{gemmPortable, gemmPortable, gemmPortable, gemmPortable, gemmPortable, gemmPortable},
 }}
 
@@ -128,11 +131,29 @@ type block struct {
 	group     int
 }
 
-// columns splits n columns into blocks without weights.
-func (g *gemmSet) columns(n int) []block {
+// stepCost estimates the cycles of one of k steps in a tile: what the core
+// issues, two and a half a cycle where another thread shares it, never less than
+// the four of a dependent FMA, nor than what it takes to bring weights that do
+// not stay in the first level cache.
+func (g *gemmSet) stepCost(rows, vecs, k int) float64 {
+	cost := max(4, float64(rows*vecs+rows+vecs+2)/2.5)
+	if vecs*g.lanes*4*min(k, maxK) > nearBytes {
+		cost = max(cost, float64(vecs*g.lanes*4)/16)
+	}
+	return cost
+}
+
+// nearBytes is how many weights of a block stay in the first level cache.
+const nearBytes = 32 << 10
+
+// columns splits n columns into blocks of the usual width without weights.
+func (g *gemmSet) columns(n int) []block { return g.columnsOf(n, g.wide) }
+
+// columnsOf splits n columns into blocks of at most vecs vectors.
+func (g *gemmSet) columnsOf(n, vecs int) []block {
 	var bs []block
-	for c := 0; c < n; c += g.cols() {
-		m := min(n-c, g.cols())
+	for c, cols := 0, vecs*g.lanes; c < n; c += cols {
+		m := min(n-c, cols)
 		v := ceilDiv(m, g.lanes)
 		bs = append(bs, block{col: c, cols: m, vecs: v, mask: 1<<(m-(v-1)*g.lanes) - 1})
 	}

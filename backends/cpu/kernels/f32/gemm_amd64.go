@@ -142,6 +142,81 @@ func gemm13x32AVX512(t *tile)
 //go:noescape
 func gemm14x32AVX512(t *tile)
 
+// gemm1x48AVX512 computes a tile of 1 rows and up to 48 columns.
+//
+//go:noescape
+func gemm1x48AVX512(t *tile)
+
+// gemm2x48AVX512 computes a tile of 2 rows and up to 48 columns.
+//
+//go:noescape
+func gemm2x48AVX512(t *tile)
+
+// gemm3x48AVX512 computes a tile of 3 rows and up to 48 columns.
+//
+//go:noescape
+func gemm3x48AVX512(t *tile)
+
+// gemm4x48AVX512 computes a tile of 4 rows and up to 48 columns.
+//
+//go:noescape
+func gemm4x48AVX512(t *tile)
+
+// gemm5x48AVX512 computes a tile of 5 rows and up to 48 columns.
+//
+//go:noescape
+func gemm5x48AVX512(t *tile)
+
+// gemm6x48AVX512 computes a tile of 6 rows and up to 48 columns.
+//
+//go:noescape
+func gemm6x48AVX512(t *tile)
+
+// gemm7x48AVX512 computes a tile of 7 rows and up to 48 columns.
+//
+//go:noescape
+func gemm7x48AVX512(t *tile)
+
+// gemm8x48AVX512 computes a tile of 8 rows and up to 48 columns.
+//
+//go:noescape
+func gemm8x48AVX512(t *tile)
+
+// gemm9x48AVX512 computes a tile of 9 rows and up to 48 columns.
+//
+//go:noescape
+func gemm9x48AVX512(t *tile)
+
+// gemm1x64AVX512 computes a tile of 1 rows and up to 64 columns.
+//
+//go:noescape
+func gemm1x64AVX512(t *tile)
+
+// gemm2x64AVX512 computes a tile of 2 rows and up to 64 columns.
+//
+//go:noescape
+func gemm2x64AVX512(t *tile)
+
+// gemm3x64AVX512 computes a tile of 3 rows and up to 64 columns.
+//
+//go:noescape
+func gemm3x64AVX512(t *tile)
+
+// gemm4x64AVX512 computes a tile of 4 rows and up to 64 columns.
+//
+//go:noescape
+func gemm4x64AVX512(t *tile)
+
+// gemm5x64AVX512 computes a tile of 5 rows and up to 64 columns.
+//
+//go:noescape
+func gemm5x64AVX512(t *tile)
+
+// gemm6x64AVX512 computes a tile of 6 rows and up to 64 columns.
+//
+//go:noescape
+func gemm6x64AVX512(t *tile)
+
 // gemm1x8AVX2 computes a tile of 1 rows and up to 8 columns.
 //
 //go:noescape
@@ -206,6 +281,8 @@ func gemm6x16AVX2(t *tile)
 var gemmAVX512 = [][]func(*tile){
 	{gemm1x16AVX512, gemm2x16AVX512, gemm3x16AVX512, gemm4x16AVX512, gemm5x16AVX512, gemm6x16AVX512, gemm7x16AVX512, gemm8x16AVX512, gemm9x16AVX512, gemm10x16AVX512, gemm11x16AVX512, gemm12x16AVX512, gemm13x16AVX512, gemm14x16AVX512},
 	{gemm1x32AVX512, gemm2x32AVX512, gemm3x32AVX512, gemm4x32AVX512, gemm5x32AVX512, gemm6x32AVX512, gemm7x32AVX512, gemm8x32AVX512, gemm9x32AVX512, gemm10x32AVX512, gemm11x32AVX512, gemm12x32AVX512, gemm13x32AVX512, gemm14x32AVX512},
+	{gemm1x48AVX512, gemm2x48AVX512, gemm3x48AVX512, gemm4x48AVX512, gemm5x48AVX512, gemm6x48AVX512, gemm7x48AVX512, gemm8x48AVX512, gemm9x48AVX512},
+	{gemm1x64AVX512, gemm2x64AVX512, gemm3x64AVX512, gemm4x64AVX512, gemm5x64AVX512, gemm6x64AVX512},
 }
 
 // gemmAVX2 is the micro-kernels by vectors-1 and rows-1.

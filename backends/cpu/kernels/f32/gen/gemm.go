@@ -21,15 +21,15 @@ type vecISA struct {
 	name  string
 	bytes int
 	regs  []reg.VecPhysical
-	rows  int // most rows of a gemm tile of two vectors
+	rows  []int // most rows of a gemm tile of one, two, ... vectors
 }
 
 var (
-	avx512 = vecISA{name: "AVX512", bytes: 64, rows: 14, regs: []reg.VecPhysical{
+	avx512 = vecISA{name: "AVX512", bytes: 64, rows: []int{14, 14, 9, 6}, regs: []reg.VecPhysical{
 		reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
 		reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31,
 	}}
-	avx2 = vecISA{name: "AVX2", bytes: 32, rows: 6, regs: []reg.VecPhysical{
+	avx2 = vecISA{name: "AVX2", bytes: 32, rows: []int{6, 6}, regs: []reg.VecPhysical{
 		reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15,
 	}}
 )
@@ -88,18 +88,18 @@ func (r *rowSet) at(row, disp int) Mem {
 
 func gemm() {
 	for _, v := range []vecISA{avx512, avx2} {
-		for vecs := 1; vecs <= 2; vecs++ {
-			for rows := 1; rows <= v.rows; rows++ {
-				gemmKernel(v, rows, vecs)
+		for i, most := range v.rows {
+			for rows := 1; rows <= most; rows++ {
+				gemmKernel(v, rows, i+1)
 			}
 		}
 	}
 	for _, v := range []vecISA{avx512, avx2} {
 		fmt.Fprintf(&stubs, "// gemm%s is the micro-kernels by vectors-1 and rows-1.\nvar gemm%s = [][]func(*tile){\n", v.name, v.name)
-		for vecs := 1; vecs <= 2; vecs++ {
+		for i, most := range v.rows {
 			fmt.Fprint(&stubs, "{")
-			for rows := 1; rows <= v.rows; rows++ {
-				fmt.Fprintf(&stubs, "gemm%dx%d%s,", rows, vecs*v.lanes(), v.name)
+			for rows := 1; rows <= most; rows++ {
+				fmt.Fprintf(&stubs, "gemm%dx%d%s,", rows, (i+1)*v.lanes(), v.name)
 			}
 			fmt.Fprintln(&stubs, "},")
 		}
@@ -124,7 +124,7 @@ func gemmKernel(v vecISA, rows, vecs int) {
 	field := func(off int) Mem { return Mem{Base: t, Disp: off} }
 	acc := func(r, c int) reg.VecPhysical { return v.regs[r*vecs+c] }
 	n := len(v.regs)
-	b := v.regs[n-4 : n-2]
+	b := v.regs[n-2-max(2, vecs) : n-2]
 	bc := v.regs[n-2:]
 
 	rs := newRowSet(rows)
@@ -170,19 +170,42 @@ func gemmKernel(v vecISA, rows, vecs int) {
 	}
 	ADDQ(Imm(8), off)
 	MOVQ(field(tileSeg), count)
-	Label("k")
-	for c := range vecs {
-		VMOVUPS(Mem{Base: w, Disp: c * v.bytes}, b[c])
-	}
-	for r := range rows {
-		VBROADCASTSS(rs.at(r, 0), bc[r%2])
+	step := func(a int, weights func(c int) Mem) {
 		for c := range vecs {
-			VFMADD231PS(bc[r%2], b[c], acc(r, c))
+			VMOVUPS(weights(c), b[c])
+		}
+		for r := range rows {
+			VBROADCASTSS(rs.at(r, a), bc[r%2])
+			for c := range vecs {
+				VFMADD231PS(bc[r%2], b[c], acc(r, c))
+			}
 		}
 	}
-	// Fetch what the next calls will stream, a line a step.
+	first := func(c int) Mem { return Mem{Base: w, Disp: c * v.bytes} }
+	second := func(c int) Mem { return Mem{Base: w, Index: ldw, Scale: 1, Disp: c * v.bytes} }
+	// Values side by side: two steps at a time.
+	CMPQ(kstep, Imm(4))
+	JNE(LabelRef("k"))
+	SUBQ(Imm(2), count)
+	JB(LabelRef("last"))
+	Label("two")
+	step(0, first)
+	step(4, second)
+	// Fetch what the next calls will stream, a line every two steps.
 	PREFETCHT1(Mem{Base: next})
 	ADDQ(nextStep, next)
+	ADDQ(Imm(8), rs.a)
+	if rows > 1 {
+		ADDQ(Imm(8), rs.b)
+	}
+	LEAQ(Mem{Base: w, Index: ldw, Scale: 2}, w)
+	SUBQ(Imm(2), count)
+	JAE(LabelRef("two"))
+	Label("last")
+	ADDQ(Imm(2), count)
+	JZ(LabelRef("end"))
+	Label("k")
+	step(0, first)
 	ADDQ(kstep, rs.a)
 	if rows > 1 {
 		ADDQ(kstep, rs.b)
@@ -190,6 +213,7 @@ func gemmKernel(v vecISA, rows, vecs int) {
 	ADDQ(ldw, w)
 	DECQ(count)
 	JNZ(LabelRef("k"))
+	Label("end")
 	DECQ(segs)
 	JNZ(LabelRef("segment"))
 
