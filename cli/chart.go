@@ -39,6 +39,13 @@ type chartLine struct {
 // palette colours series.
 var palette = []string{"#3b6ea5", "#c9a227", "#7a9e3f", "#a54b3b", "#6b5b95", "#3f8e8e", "#333333", "#d17fa8", "#8a6d3b", "#5aa9e6", "#b5651d", "#9aa0a6"}
 
+// finite leaves out what has no place on an axis, such as the loss of a training
+// that diverged.
+func finite(dots []dot) []dot {
+	odd := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+	return slices.DeleteFunc(slices.Clone(dots), func(d dot) bool { return odd(d.x) || odd(d.y) })
+}
+
 // svg draws the chart.
 func (c chart) svg() string {
 	const height, left, bottom = 420, 70, 48
@@ -48,6 +55,12 @@ func (c chart) svg() string {
 	}
 	if c.title != "" {
 		top = 30
+	}
+	c.dots, c.lines = finite(c.dots), slices.Clone(c.lines)
+	for i, l := range c.lines {
+		if l.band == nil {
+			c.lines[i].dots = finite(l.dots)
+		}
 	}
 	all := slices.Clone(c.dots)
 	for _, l := range c.lines {
@@ -86,8 +99,8 @@ func (c chart) svg() string {
 		case !c.log:
 			lo[i] = 0
 		}
-		if lo[i] == hi[i] {
-			hi[i] = lo[i] + 1
+		if hi[i]-lo[i] <= 1e-9*max(math.Abs(lo[i]), math.Abs(hi[i])) { // nothing to tell apart, and no ticks between
+			hi[i] = lo[i] + max(1, math.Abs(lo[i])/10)
 		}
 	}
 	x := func(v float64) float64 {

@@ -277,7 +277,7 @@ func (p *studyPage) fronts() []chart {
 			c.dots = append(c.dots, d)
 		}
 		for _, f := range p.finalists {
-			if m.Name == "ms" {
+			if m.Name == "ms" && of.Name == "accuracy" {
 				c.dots = append(c.dots, dot{f.MS, f.Accuracy, "#a54b3b", fmt.Sprintf("trial %d compiled: measured %.4f ms, %.2f %%", f.Trial, f.MS, 100*f.Accuracy)})
 			}
 		}

@@ -51,6 +51,7 @@ func LoadFor(g *ir.Graph, pre *nascfile.Preprocess, train, valid string, share f
 }
 
 func (s *Set) load(train, valid string, share float64, seed uint64) (*Set, error) {
+	own := s.Input != nil // a network's
 	src, err := data.Open(train)
 	if err != nil {
 		return nil, err
@@ -74,9 +75,14 @@ func (s *Set) load(train, valid string, share float64, seed uint64) (*Set, error
 		if err != nil {
 			return nil, err
 		}
-		s.Train = all
-		s.Valid, err = s.kept(other, valid)
-		return s, err
+		judge, err := s.kept(other, valid)
+		if err != nil {
+			return nil, err
+		}
+		if s.Train, s.Valid = all, judge; own {
+			return s, nil // the network says what its input is made of
+		}
+		return s, diag.At("--val "+valid, judge.like(all))
 	}
 	byClass := make([][]int, s.Classes)
 	for i, l := range all.labels {
@@ -189,6 +195,11 @@ func (s *Set) kept(src data.Source, arg string) (*kept, error) {
 		if x.Label < 0 {
 			return nil, &diag.Error{Place: fmt.Sprintf("data %s, sample %d", arg, i), Found: "no label", Wanted: "labelled data"}
 		}
+		if form := formOf(x); i == 0 {
+			k.form = form
+		} else if form != k.form {
+			k.form = form.without(k.form)
+		}
 		k.labels[i] = x.Label
 		s.Classes = max(s.Classes, x.Label+1)
 	}
@@ -200,8 +211,59 @@ type kept struct {
 	data.Source
 	set     *Set
 	labels  []int
+	form    form // of all samples
 	mu      sync.Mutex
 	tensors []*ir.Tensor
+}
+
+// form is what samples are before they become inputs: pictures or tensors, and how
+// large. 0 stands for what differs among them.
+type form struct {
+	picture    bool
+	h, w, c    int
+	dimensions string // of tensors
+}
+
+func formOf(x data.Sample) form {
+	if p := x.Picture; p != nil {
+		return form{picture: true, h: p.H, w: p.W, c: p.C}
+	}
+	if t := x.Tensors[""]; t != nil {
+		return form{dimensions: fmt.Sprint(t.Shape)}
+	}
+	return form{}
+}
+
+// without leaves out of f where o differs.
+func (f form) without(o form) form {
+	if f.h != o.h || f.w != o.w {
+		f.h, f.w = 0, 0
+	}
+	if f.c != o.c {
+		f.c = 0
+	}
+	return f
+}
+
+func (f form) String() string {
+	if !f.picture {
+		return "tensors " + f.dimensions
+	}
+	size, colour := fmt.Sprintf("%d×%d", f.w, f.h), map[int]string{1: "gray ", 3: "colour "}[f.c]
+	if f.h == 0 {
+		size = "several sizes"
+	}
+	return colour + "pictures of " + size
+}
+
+// like says where what networks are judged by is of another form than what they
+// are trained on, which pictures are silently resized to.
+func (k *kept) like(train *kept) error {
+	a, b := train.form, k.form
+	if a.picture == b.picture && a.dimensions == b.dimensions && (a.h == 0 || a.h == b.h && a.w == b.w) && (a.c == 0 || a.c == b.c) {
+		return nil
+	}
+	return &diag.Error{Found: b.String(), Wanted: a.String() + ", as --data has them", Fix: "judge by data of the kind that is trained on, or leave --val out for a share of --data"}
 }
 
 // Sample gives sample i as a tensor.

@@ -73,8 +73,14 @@ func TestWorkerOutlivesServer(t *testing.T) {
 	defer others.Wait()
 	defer stop()
 	first := embed(t, Folder(path))
+	gone := make(chan bool, 10)
 	others.Go(func() {
-		w := &Worker{Server: path, Name: "w", Note: t.Logf}
+		w := &Worker{Server: path, Name: "w", Note: func(format string, args ...any) {
+			t.Logf(format, args...)
+			if strings.Contains(format, ": waiting") {
+				gone <- true
+			}
+		}}
 		if err := w.Work(ctx); err != nil {
 			t.Error(err)
 		}
@@ -84,9 +90,19 @@ func TestWorkerOutlivesServer(t *testing.T) {
 			t.Fatalf("%d trials, %v", len(got), err)
 		}
 		first.Close()
+		if budget == 4 {
+			break
+		}
+		for len(gone) > 0 {
+			<-gone // said before there was a study
+		}
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			t.Fatal("the worker does not see that the server is gone")
+		}
 		first = embed(t, Folder(path))
 	}
-	first.Close()
 }
 
 // A study whose coordinator went away and left its streams does not hold the

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,9 @@ func (s *Study) read(ctx context.Context) error {
 // errEmpty says that a file has no tables: its making was interrupted.
 var errEmpty = errors.New("an empty study")
 
+// leastPage is the least size of a SQLite file's page.
+const leastPage = 512
+
 // form says whether the file is a study of a form that is known.
 func (s *Study) form(ctx context.Context) error {
 	var id, version, tables int64
@@ -49,7 +53,13 @@ func (s *Study) form(ctx context.Context) error {
 	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
 		return err
 	}
+	st, err := os.Stat(s.Path)
+	if err != nil {
+		return err
+	}
 	switch {
+	case id == 0 && tables == 0 && st.Size() > 0 && st.Size() < leastPage: // SQLite takes it for an empty one, and would write over it
+		return &diag.Error{Place: s.Path, Found: fmt.Sprintf("a file of %d bytes that is no study, or what is left of one", st.Size()), Wanted: "a study of nasc search", Fix: damagedFix}
 	case id == 0 && tables == 0:
 		return errEmpty
 	case id != applicationID:

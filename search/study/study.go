@@ -52,6 +52,7 @@ type Study struct {
 	Meta Meta
 
 	lock    *flock.Flock // nil: opened for reading
+	copied  string       // folder of the copy that is read; "": the file itself is
 	db      *sql.DB
 	insert  *sql.Stmt
 	update  *sql.Stmt
@@ -107,11 +108,42 @@ func Read(ctx context.Context, path string) (*Study, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, &diag.Error{Place: path, Err: err, Fix: "nasc search … --study " + path + " begins one"}
 	}
-	if err := s.read(ctx); err != nil {
+	err := s.read(ctx)
+	if err != nil && (strings.Contains(err.Error(), "unable to open database file") || strings.Contains(err.Error(), "readonly database")) {
+		if err = s.copy(); err == nil {
+			err = s.read(ctx)
+		}
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// copy makes a copy to read in a folder of its own: SQLite wants to write beside
+// a file that it reads, and this one's folder does not let it.
+func (s *Study) copy() error {
+	if err := s.db.Close(); err != nil {
+		return s.place(err)
+	}
+	var err error
+	if s.copied, err = os.MkdirTemp("", "nasc-study-*"); err != nil {
+		return s.place(err)
+	}
+	for _, with := range []string{"", "-wal"} { // -wal: what a process that was killed left
+		b, err := os.ReadFile(s.Path + with)
+		if with != "" && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(s.copied, "study.db"+with), b, 0o600)
+		}
+		if err != nil {
+			return s.place(err)
+		}
+	}
+	return nil
 }
 
 // connect opens the file: one connection, so that there is one writer.
@@ -122,7 +154,11 @@ func (s *Study) connect(write bool) error {
 	} else {
 		q["_pragma"] = append(q["_pragma"], "query_only(1)")
 	}
-	abs, err := filepath.Abs(s.Path)
+	path := s.Path
+	if s.copied != "" {
+		path = filepath.Join(s.copied, "study.db")
+	}
+	abs, err := filepath.Abs(path)
 	if err != nil {
 		return err
 	}
@@ -285,6 +321,9 @@ func (s *Study) Close() error {
 	}
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
+	}
+	if s.copied != "" {
+		err = errors.Join(err, os.RemoveAll(s.copied))
 	}
 	return err
 }
