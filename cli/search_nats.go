@@ -86,6 +86,9 @@ func (a *app) hire(ctx context.Context, r *searching, failed func(error)) (*crew
 	if c.server != nil {
 		a.note("workers join with: nasc worker --nats %s", queue.Hidden(url))
 	}
+	if c.server != nil {
+		url = r.study.Path // workers find the address beside it: arguments, which hold no secret then, are for all to see
+	}
 	ctx, c.stop = context.WithCancel(ctx)
 	var mu sync.Mutex
 	left := r.workers
