@@ -71,7 +71,7 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 	MOVQ(field(a, gemmY), y)
 	MOVQ(field(a, gemmSums), done)
 	order, least, zeros, nextRes := reg.Z31, reg.Z30, reg.Z29, reg.Z28
-	factors := zmms[24:28]
+	factors, starts := zmms[24:28], zmms[20:24]
 	MOVQ(field(a, gemmPack), tmp)
 	TESTQ(tmp, tmp)
 	JZ(LabelRef("tile"))
@@ -83,13 +83,22 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 		VMOVUPS(at(tmp, 64*c), factors[c])
 	}
 	KMOVQ(field(a, gemmMask), reg.K1)
+	MOVQ(field(a, gemmInit), tmp)
+	for c := range cols {
+		VMOVDQU32(at(tmp, 64*c), starts[c])
+	}
 
 	// A row of 8-bit results, as gemmPacked; set picks its registers.
 	labels := 0
 	row := func(set int) {
 		q := zmms[4*set:][:cols]
 		for c, z := range q {
-			VCVTDQ2PS(at(done, 64*c), z)
+			VPADDD(at(done, 64*c), starts[c], z)
+		}
+		for _, z := range q {
+			VCVTDQ2PS(z, z)
+		}
+		for c, z := range q {
 			VMULPS(factors[c], z, z)
 		}
 		for _, z := range q {
@@ -116,7 +125,17 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 		ADDQ(field(a, gemmYStep), y)
 		ADDQ(sumsStep, done)
 	}
+	// What is packed starts from zero: adding to its rows what sums start from is
+	// faster than loading the registers with it.
 	Label("tile")
+	MOVQ(field(a, gemmPack), tmp)
+	TESTQ(tmp, tmp)
+	JZ(LabelRef("sums"))
+	for i := range rows * cols {
+		tilezero(uint8(i))
+	}
+	JMP(LabelRef("begin"))
+	Label("sums")
 	MOVQ(field(a, gemmInit), sums)
 	XORQ(tmp, tmp)
 	for r := range rows {
@@ -124,6 +143,7 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 			tileload(sums, tmp, 64*c, acc(r, c))
 		}
 	}
+	Label("begin")
 	MOVQ(field(a, gemmW), w)
 	copyField(gemmRuns, gemmRunNow)
 	copyField(gemmNumRuns, gemmRunsLeft)
