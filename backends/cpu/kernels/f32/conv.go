@@ -239,13 +239,13 @@ func (c *conv) cutBands(ktotal int) {
 	c.parts = 1
 	want := min(wantUnits, macs>>18)
 	// Where the weights are more than an input that stays near, they are read
-	// once for all of it.
+	// once for all of it; where each unit copies the input, only if that would
+	// be several bands anyway.
 	in, weights := c.ph*c.pw*c.C*4, ktotal*c.K*4
-	least := in
+	whole := in <= wholeBytes && weights >= in
 	if c.copied {
-		least = 2 * in // each unit copies it
+		whole = whole && in > bandBytes && weights >= 2*in
 	}
-	whole := in <= wholeBytes && weights >= least
 	if whole {
 		n = 1
 		if c.copied {
