@@ -45,7 +45,7 @@ func (a *app) latencyPredict() *cobra.Command {
 			if err := freeBatch(args[0], m.Graph(), t.batch); err != nil {
 				return err
 			}
-			e, g, err := nasc.Start(m.Graph(), t.target, t.batch, t.threads)
+			e, g, err := m.Start(t.target, t.batch, t.threads)
 			if err != nil {
 				return err
 			}

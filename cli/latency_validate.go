@@ -272,7 +272,7 @@ func (a *app) latencyMeasure() *cobra.Command {
 				if base, _ := backends.SplitName(t); slices.Contains(latency.ByBlocks, base) && len(list) == 0 {
 					defer latency.Pin(threads)() // its threads begin here and take no number
 				}
-				e, g, err := nasc.Start(m.Graph(), t, batch, threads)
+				e, g, err := m.Start(t, batch, threads)
 				if err != nil {
 					return err
 				}

@@ -141,6 +141,12 @@ graph @g(%x: f32[4]) {
   %y = multiply %x %c
   return %y
 }`, "multiply"},
+		{"an output again, by another name, is copied", `
+graph @g(%x: f32[4]) {
+  %a = relu %x
+  %b = reshape %a shape=[4]
+  return %a, %b
+}`, "relu copy"},
 		{"an input that is an output is copied", `
 graph @g(%x: f32[4]) {
   return %x
