@@ -104,11 +104,11 @@ func TestPruneByTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	r, err := Prune(context.Background(), m, PruneOptions{Goal: "latency", Amount: "0.9x", Target: "cpu-f32", Criterion: "l2", Scope: "global", Seed: 1})
+	r, err := Prune(context.Background(), m, PruneOptions{Goal: "latency", Amount: "0.75x", Target: "cpu-f32", Criterion: "l2", Scope: "global", Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.After.MACs >= r.Before.MACs || r.Pruned.After > 0.9*r.Pruned.Before {
+	if r.After.MACs >= r.Before.MACs || r.Pruned.After > 0.75*r.Pruned.Before {
 		t.Errorf("%d MACs of %d, %.4f ms of %.4f", r.After.MACs, r.Before.MACs, r.Pruned.After, r.Pruned.Before)
 	}
 }

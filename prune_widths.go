@@ -45,16 +45,17 @@ func (c *costs) weigher(ctx context.Context, g *ir.Graph) (func(context.Context,
 	return c.weigh, nil
 }
 
-// weigh gives ms of each network, of the steps in which they differ.
+// weigh gives the ms of the networks' steps, whose differences count: what they have in
+// common may be of networks that were weighed before.
 func (c *costs) weigh(ctx context.Context, gs []*ir.Graph) ([]float64, error) {
 	type one struct {
 		p       backends.Planned
 		keys    []string
+		count   map[string]int // by key
 		in, out []*ir.Tensor
 		took    []time.Duration
 	}
 	nets := make([]one, len(gs))
-	in := map[string]int{} // how many networks have a kernel
 	for i, g := range gs {
 		x, err := c.ready(g)
 		if err != nil {
@@ -62,15 +63,11 @@ func (c *costs) weigh(ctx context.Context, gs []*ir.Graph) ([]float64, error) {
 		}
 		defer x.e.Close()
 		p := x.e.(backends.Planned)
-		n := one{p: p, in: x.in, out: backends.NewOutputs(x.s), took: make([]time.Duration, len(p.Steps()))}
-		seen := map[string]bool{}
+		n := one{p: p, in: x.in, out: backends.NewOutputs(x.s), took: make([]time.Duration, len(p.Steps())), count: map[string]int{}}
 		for _, s := range p.Steps() {
 			k := latency.Key(s)
 			n.keys = append(n.keys, k)
-			if !seen[k] {
-				seen[k] = true
-				in[k]++
-			}
+			n.count[k]++
 		}
 		nets[i] = n
 	}
@@ -78,7 +75,7 @@ func (c *costs) weigh(ctx context.Context, gs []*ir.Graph) ([]float64, error) {
 	var known strings.Builder
 	for _, n := range nets {
 		for _, k := range n.keys {
-			if in[k] < len(nets) {
+			if slices.ContainsFunc(nets, func(o one) bool { return o.count[k] != n.count[k] }) {
 				known.WriteString(k + "\n")
 			}
 		}
