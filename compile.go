@@ -49,6 +49,8 @@ type CompileOptions struct {
 	Threads     int
 	Progress    func(stage string, done, total int)
 	Warn        func(text string)
+
+	unmeasured bool // nothing is run but for calibration
 }
 
 // syntheticSamples is the number of random samples of --calib synthetic.
@@ -210,6 +212,9 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 		if err := o.tuneKernels(ctx, res.Module.Graphs[0], max(1, o.Threads), &man, res); err != nil {
 			return nil, err
 		}
+	}
+	if o.unmeasured {
+		return res, nil
 	}
 	if err := o.measure(ctx, m, res); err != nil {
 		return nil, err

@@ -55,3 +55,23 @@ func FileBytes(ctx context.Context, m *Model, target string, shapes []map[string
 	}
 	return int64(n), nil
 }
+
+// ForTiming gives a float model as compile --calib synthetic makes it for an int8
+// target, and the size of the file that it writes: times are right, answers are
+// not.
+func (m *Model) ForTiming(ctx context.Context, target string, shapes []map[string]ir.Shape) (*Model, int64, error) {
+	fresh, err := Open(m.Path, shapes) // m's graphs may have been changed
+	if err != nil {
+		return nil, 0, err
+	}
+	defer fresh.Close()
+	r, err := Compile(ctx, fresh, CompileOptions{Target: target, Calib: "synthetic", Seed: 1, unmeasured: true})
+	if err != nil {
+		return nil, 0, err
+	}
+	var n countWriter
+	if err := nascfile.Encode(&n, r.Module, r.Manifest); err != nil {
+		return nil, 0, err
+	}
+	return &Model{Path: m.Path, Module: r.Module, Manifest: r.Manifest, Compiled: true}, int64(n), nil
+}

@@ -16,25 +16,13 @@ import (
 // A compression that is killed again and again ends with the trials, the policy
 // and the file of one that was left alone.
 func TestCompressKilled(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	nasc := filepath.Join(dir, "nasc")
-	if err := os.Symlink(self, nasc); err != nil {
-		t.Fatal(err)
-	}
-	zoo, err := filepath.Abs("../zoo/digits-cnn.toml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, nasc, zoo := nascIn(t)
 	command := func(name string, args ...string) *exec.Cmd {
 		at := func(s string) string { return filepath.Join(dir, name+s) }
 		return exec.Command(nasc, append(args, "--study", at(".db"), "-o", at(".nasc"), "--policy-out", at(".json"))...)
 	}
 	whole := []string{
-		"compress", zoo, "--data", "digits[0:800]", "--val", "digits[800:1200]", "--lr", "1e-2", "--budget", "24", "--random-crop", "1",
+		"compress", filepath.Join(zoo, "digits-cnn.toml"), "--data", "digits[0:800]", "--val", "digits[800:1200]", "--lr", "1e-2", "--budget", "24", "--random-crop", "1",
 		"--opt", "rollouts=3", "--opt", "removal=3",
 	}
 	start := time.Now()

@@ -121,7 +121,7 @@ func (a *app) designTimes(ctx context.Context, space *arch.Space, t *tableFlags)
 	if t.target == "" {
 		t.target = table.Fact("target")
 	}
-	if err := t.native(table); err != nil {
+	if err := a.native(t, table); err != nil {
 		return nil, err
 	}
 	update, finish := a.progress()

@@ -17,15 +17,7 @@ import (
 // A search whose coordinator and workers are killed at random moments ends as
 // one that was left alone. (bench/faults does more of this.)
 func TestKilledSearch(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	nasc := filepath.Join(dir, "nasc")
-	if err := os.Symlink(self, nasc); err != nil {
-		t.Fatal(err)
-	}
+	dir, nasc, _ := nascIn(t)
 	var b strings.Builder
 	b.WriteString("genotype,a,b,c,val_seed0,test_seed0,ms,params,macs,bytes\n")
 	for i := range 125 {

@@ -36,22 +36,28 @@ func smallDisk() {
 
 func init() { extra["nasc-on-small-disk"] = smallDisk }
 
-// A compile that is told to stop, or is killed, at any time leaves the file
-// that was there, whole.
-func TestInterrupted(t *testing.T) {
+// nascIn gives a folder of the test's own with the command nasc in it, and the
+// zoo.
+func nascIn(t *testing.T) (dir, nasc, zoo string) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	nasc := filepath.Join(dir, "nasc")
+	dir = t.TempDir()
+	nasc = filepath.Join(dir, "nasc")
 	if err := os.Symlink(self, nasc); err != nil {
 		t.Fatal(err)
 	}
-	zoo, err := filepath.Abs("../zoo")
-	if err != nil {
+	if zoo, err = filepath.Abs("../zoo"); err != nil {
 		t.Fatal(err)
 	}
+	return dir, nasc, zoo
+}
+
+// A compile that is told to stop, or is killed, at any time leaves the file
+// that was there, whole.
+func TestInterrupted(t *testing.T) {
+	dir, nasc, zoo := nascIn(t)
 	out := filepath.Join(dir, "out.nasc")
 	args := []string{"compile", filepath.Join(zoo, "digits-cnn.toml"), "--target", "cpu-int8", "--calib", "digits[0:300]", "-o", out}
 	start := time.Now()

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,12 +39,23 @@ func (a *app) latencyPredict() *cobra.Command {
 			}
 			defer m.Close()
 			a.noteSets(args[0], m)
+			float := !nasc.Quantized(m.Graph())
+			if made := table.Fact("target"); t.target == "" && float && m.Manifest.Target == "" && strings.HasSuffix(made, "int8") {
+				t.target = made
+			}
 			t.target = targetOf(t.target, m)
-			if err := t.native(table); err != nil {
+			if err := a.native(&t, table); err != nil {
 				return err
 			}
 			if err := freeBatch(args[0], m.Graph(), t.batch); err != nil {
 				return err
+			}
+			file := int64(0)
+			if base, _ := backends.SplitName(t.target); float && strings.HasSuffix(base, "int8") {
+				if m, file, err = m.ForTiming(cmd.Context(), t.target, shapes.sets); err != nil {
+					return err
+				}
+				a.note("note: %s is a float model: predicted as compile --target %s --calib synthetic makes it", args[0], t.target)
 			}
 			e, g, err := m.Start(t.target, t.batch, t.threads)
 			if err != nil {
@@ -61,8 +73,10 @@ func (a *app) latencyPredict() *cobra.Command {
 			if plan, ok := e.(backends.Planned); ok {
 				p.Arena = plan.ArenaBytes()
 			}
-			if p.File, err = nasc.FileBytes(cmd.Context(), m, t.target, shapes.sets); err != nil {
-				return err
+			if p.File = file; file == 0 {
+				if p.File, err = nasc.FileBytes(cmd.Context(), m, t.target, shapes.sets); err != nil {
+					return err
+				}
 			}
 			if energy {
 				meter, err := latency.NewMeter()

@@ -72,12 +72,14 @@ B's own rows must do.`,
 			p, err := latency.Profile(cmd.Context(), out, src, latency.Options{
 				Target: t, Compile: backends.Options{Threads: threads, ISA: isa}, Budget: budget, Facts: facts,
 				Progress: func(done, total int) { update("measure", done, total) },
+				Waiting:  func() { a.note("%s", waitNote(out)) },
 			})
 			finish()
+			a.noteStopped(err, out)
 			if err != nil {
 				return err
 			}
-			r, err := from.Adapt(out, facts)
+			r, err := from.Adapt(cmd.Context(), out, facts)
 			if err != nil {
 				return err
 			}

@@ -64,13 +64,16 @@ func (t *tableFlags) open() (*latency.Table, error) {
 	return table, nil
 }
 
-// native refuses a table of another device or version.
-func (t *tableFlags) native(table *latency.Table) error {
-	if t.foreign {
+// native refuses a table of another device or version; one that is allowed is
+// named all the same.
+func (a *app) native(t *tableFlags, table *latency.Table) error {
+	base, isa := backends.SplitName(t.target)
+	err := table.Foreign(latency.Fingerprint(nasc.Version(), base, isa, t.threads, t.batch))
+	if e := (*diag.Error)(nil); t.foreign && errors.As(err, &e) {
+		a.note("note: %s: %s", t.table, e.Found)
 		return nil
 	}
-	base, isa := backends.SplitName(t.target)
-	return diag.At(t.table, table.Foreign(latency.Fingerprint(nasc.Version(), base, isa, t.threads, t.batch)))
+	return diag.At(t.table, err)
 }
 
 func (a *app) latencyValidate() *cobra.Command {
@@ -107,7 +110,7 @@ all is: after an interruption the same command goes on.`,
 			if t.target == "" {
 				t.target = table.Fact("target")
 			}
-			if err := t.native(table); err != nil {
+			if err := a.native(&t, table); err != nil {
 				return err
 			}
 			if report != "" {

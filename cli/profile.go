@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -64,11 +65,10 @@ from DEVICE.csv.partial.`,
 				Target: t, Compile: backends.Options{Threads: threads, ISA: isa}, CI: ci, Budget: budget,
 				Facts:    latency.Fingerprint(nasc.Version(), t.Name(), isa, threads, batch),
 				Progress: func(done, total int) { update("measure", done, total) },
+				Waiting:  func() { a.note("%s", waitNote(out)) },
 			})
 			finish()
-			if errors.Is(err, context.Canceled) {
-				a.note("stopped: what was measured is in %s.partial; the same command goes on", out)
-			}
+			a.noteStopped(err, out)
 			if err != nil {
 				return err
 			}
@@ -93,6 +93,22 @@ from DEVICE.csv.partial.`,
 	shapes.flag(f)
 	c.AddCommand(a.profileDiff(), a.profileShow())
 	return c
+}
+
+func waitNote(table string) string {
+	return table + ": another process measures into it: waiting for it to end"
+}
+
+// noteStopped says where what was measured is when a profile was stopped.
+func (a *app) noteStopped(err error, table string) {
+	if !errors.Is(err, context.Canceled) {
+		return
+	}
+	if _, err := os.Stat(table + ".partial"); err != nil {
+		a.note("stopped before anything was measured")
+		return
+	}
+	a.note("stopped: what was measured is in %s.partial; the same command goes on", table)
 }
 
 // source is what a profile measures: models, then networks of spaces, then

@@ -17,19 +17,7 @@ import (
 // A search that is told to stop says what goes on with it, and that command ends
 // as the first one would have: with the network in the file that was asked for.
 func TestInterruptedSearch(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	nasc := filepath.Join(dir, "nasc")
-	if err := os.Symlink(self, nasc); err != nil {
-		t.Fatal(err)
-	}
-	zoo, err := filepath.Abs("../zoo")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, nasc, zoo := nascIn(t)
 	for name, args := range map[string][]string{
 		"search":   {"search", filepath.Join(zoo, "spaces/m2k-cnn.toml"), "--data", "digits[0:300]", "--epochs", "1", "--finalists", "1", "--final-epochs", "0"},
 		"compress": {"compress", filepath.Join(zoo, "digits-cnn.toml"), "--data", "digits[0:300]", "--val", "digits[300:400]", "--test", "digits[400:500]", "--epochs", "1", "--policy-out", "p.json"},

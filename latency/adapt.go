@@ -1,6 +1,8 @@
 package latency
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -25,8 +27,8 @@ const leastShared = 8
 // and with size. Carried rows have 0 runs, and an interval from what the shared
 // ones are off by. Kernels that only the other device runs are left to its own
 // rows' models.
-func (t *Table) Adapt(path string, facts []Fact) (*Carried, error) {
-	j, err := openJournal(path, facts)
+func (t *Table) Adapt(ctx context.Context, path string, facts []Fact) (*Carried, error) {
+	j, err := openJournal(ctx, path, facts, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +99,7 @@ func (t *Table) Adapt(path string, facts []Fact) (*Carried, error) {
 		m := math.Exp(y)
 		row := Row{Key: r.Key, Median: m, P10: m * math.Exp(o[0]), P90: m * math.Exp(o[1]), Interval: min(0.99, (math.Exp(o[1])-math.Exp(o[0]))/2), MACs: r.MACs, Bytes: r.Bytes, Time: time.Now()}
 		if err := j.append(row); err != nil {
-			_ = j.f.Close()
-			return nil, err
+			return nil, errors.Join(err, j.stop())
 		}
 		res.Carried++
 	}

@@ -38,7 +38,7 @@ func TestAdapt(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	res, err := a.Adapt(path, facts)
+	res, err := a.Adapt(t.Context(), path, facts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestAdapt(t *testing.T) {
 			t.Errorf("%s: %+v (%s), wanted %.2f", key, row, source, w)
 		}
 	}
-	again, err := a.Adapt(path, facts)
+	again, err := a.Adapt(t.Context(), path, facts)
 	if err != nil || again.Carried != 0 {
 		t.Errorf("a second time carries %+v, %v", again, err)
 	}

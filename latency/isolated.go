@@ -171,8 +171,7 @@ func (n *isolatedNet) visit(ctx context.Context, limit time.Duration, visits int
 		}
 		if r := n.have.row(wholeRun, n.clock); r.Runs >= minRuns && (over || !r.Noisy && r.Interval <= n.o.CI) {
 			n.net.row = r
-			n.hold.nets = append(n.hold.nets, n.net)
-			return n.hold.network()
+			return n.hold.network(n.net)
 		}
 	}
 }

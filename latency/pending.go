@@ -41,16 +41,40 @@ func newPending(j *journal, res *Result, ci float64, nets int) *pending {
 	if nets >= manyNets {
 		p.wait = enough
 	}
+	for _, r := range j.waited { // what a run before was killed with
+		if n, ok := parseWaitingNet(r); !ok {
+			p.take(r)
+		} else if !j.table.whole[n.name] && !slices.ContainsFunc(n.kernels, p.unknown) {
+			p.nets = append(p.nets, n)
+		}
+	}
 	return p
+}
+
+// unknown says that a network's kernel was not measured.
+func (p *pending) unknown(k pendingUse) bool {
+	_, ok := p.j.table.index[k.key]
+	return !ok && p.rows[k.key] == nil
+}
+
+// has says that a network was measured and waits for its kernels' rows.
+func (p *pending) has(name string) bool {
+	return slices.ContainsFunc(p.nets, func(n pendingNet) bool { return n.name == name })
+}
+
+// take keeps one network's measurement of a kernel; n is how many there are.
+func (p *pending) take(r Row) (n int) {
+	if p.rows[r.Key] == nil {
+		p.order = append(p.order, r.Key)
+	}
+	p.rows[r.Key] = append(p.rows[r.Key], r)
+	return len(p.rows[r.Key])
 }
 
 // kernel takes one network's measurement of a kernel.
 func (p *pending) kernel(r Row) error {
-	if p.rows[r.Key] == nil {
-		p.order = append(p.order, r.Key)
-	}
-	if p.rows[r.Key] = append(p.rows[r.Key], r); len(p.rows[r.Key]) < p.wait {
-		return nil
+	if p.take(r) < p.wait {
+		return p.j.wait(r)
 	}
 	return p.write(r.Key)
 }
@@ -69,8 +93,17 @@ func (p *pending) write(key string) error {
 	return p.j.append(r)
 }
 
-// network writes the networks whose kernels all have their rows.
-func (p *pending) network() error {
+// network takes a network as a whole.
+func (p *pending) network(n pendingNet) error {
+	p.nets = append(p.nets, n)
+	if err := p.networks(); err != nil || !p.has(n.name) {
+		return err
+	}
+	return p.j.waitNet(n)
+}
+
+// networks writes those whose kernels all have their rows.
+func (p *pending) networks() error {
 	var left []pendingNet
 	for _, n := range p.nets {
 		whole := true
@@ -101,7 +134,7 @@ func (p *pending) flush() error {
 			return err
 		}
 	}
-	return p.network()
+	return p.networks()
 }
 
 // combine takes the middle of several measurements, the lower of two; the quiet

@@ -51,6 +51,8 @@ type Options struct {
 	Budget  time.Duration // of the whole profile [none]
 	// Progress says how much is done, in thousandths.
 	Progress func(done, total int)
+	// Waiting is told once where another process measures into the table.
+	Waiting func()
 }
 
 // Result says what a profile did.
@@ -78,7 +80,8 @@ const (
 
 // Profile measures the kernels of the networks that the table at path lacks,
 // and the networks as a whole. It goes on from path.partial or path; when ctx
-// ends, what was measured stays in path.partial.
+// ends, what was measured stays in path.partial. One process at a time measures
+// into a table: another one waits.
 func Profile(ctx context.Context, path string, src Source, o Options) (res *Result, err error) {
 	if o.CI == 0 {
 		o.CI = 0.03
@@ -86,7 +89,7 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	if o.Progress == nil {
 		o.Progress = func(int, int) {}
 	}
-	j, err := openJournal(path, o.Facts)
+	j, err := openJournal(ctx, path, o.Facts, o.Waiting)
 	if err != nil {
 		return nil, err
 	}
@@ -99,14 +102,14 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	}
 	anchor, err := newAnchor(still, o.Compile)
 	if err != nil {
-		return nil, errors.Join(err, j.stop(ctx))
+		return nil, errors.Join(err, j.stop())
 	}
 	defer anchor.close()
 	var hand *handover
 	if isolated(o.Target) {
 		h, err := newHandover(ctx, o)
 		if err != nil {
-			return nil, errors.Join(err, j.stop(ctx))
+			return nil, errors.Join(err, j.stop())
 		}
 		hand = &h
 	}
@@ -119,11 +122,11 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	m := &measure{o: o, anchor: anchor, crowd: crowd, handover: hand, clock: clock, j: j, hold: hold}
 	m.progress = func(done float64) { o.Progress(int(1000*done/float64(src.Len())), 1000) }
 	if err := m.inTurns(ctx, src, begun); err != nil {
-		return nil, errors.Join(err, hold.flush(), j.stop(ctx)) // what is written stays for the next run
+		return nil, errors.Join(err, hold.flush(), j.stop()) // what is written stays for the next run
 	}
 	o.Progress(1000, 1000)
 	if err := hold.flush(); err != nil {
-		return nil, errors.Join(err, j.f.Close())
+		return nil, errors.Join(err, j.stop())
 	}
 	for _, r := range j.table.Rows {
 		if r.Noisy {
@@ -209,7 +212,7 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 		if m.o.Budget > 0 && len(turn) > 0 && time.Since(begun)+time.Duration(len(turn))*leastBudget > m.o.Budget {
 			break
 		}
-		if m.j.table.whole[src.Name(i)] {
+		if m.j.table.whole[src.Name(i)] || m.hold.has(src.Name(i)) {
 			continue // with all its kernels
 		}
 		w, err := src.At(i)
@@ -459,8 +462,7 @@ func (m *measure) network(r Row, name string, order []string, byKey map[string][
 	for _, k := range order {
 		n.kernels = append(n.kernels, pendingUse{k, Use{N: len(byKey[k]), Time: have[k].row(k, m.clock).Median}})
 	}
-	m.hold.nets = append(m.hold.nets, n)
-	return m.hold.network()
+	return m.hold.network(n)
 }
 
 // samples of one key in µs: a run's mean over the key's steps.

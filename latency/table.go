@@ -297,15 +297,31 @@ func (t *Table) differs(here []Fact) []string {
 // journal is a table being measured: rows are appended to FILE.partial, which
 // becomes FILE in the end. What a killed run wrote whole is kept.
 type journal struct {
-	path  string
-	f     *os.File
-	table *Table
+	path    string
+	f       *os.File
+	table   *Table
+	waiting *os.File // measurements without a row
+	waited  []Row    // those of a run before
+	free    func() error
 }
 
-// openJournal goes on with FILE.partial, or with FILE, or begins.
-func openJournal(path string, facts []Fact) (*journal, error) {
+// openJournal goes on with FILE.partial, or with FILE, or begins, when no other
+// process measures into the table.
+func openJournal(ctx context.Context, path string, facts []Fact, waiting func()) (j *journal, err error) {
+	free, err := locked(ctx, path, waiting)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, free())
+		}
+	}()
 	part := path + ".partial"
 	if _, err := os.Stat(part); errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(path + waitingSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, diag.At(path+waitingSuffix, err)
+		}
 		start := header(facts)
 		if old, err := os.ReadFile(path); err == nil {
 			if t, _, err := read(path, false); err != nil {
@@ -342,7 +358,20 @@ func openJournal(path string, facts []Fact) (*journal, error) {
 	if _, err := f.Seek(good, 0); err != nil {
 		return nil, errors.Join(diag.At(part, err), f.Close())
 	}
-	return &journal{path: path, f: f, table: t}, nil
+	j = &journal{path: path, f: f, table: t, free: free}
+	if err := j.openWaiting(facts); err != nil {
+		return nil, errors.Join(err, j.closeFiles())
+	}
+	return j, nil
+}
+
+// closeFiles closes what the journal writes to.
+func (j *journal) closeFiles() error {
+	err := j.f.Close()
+	if j.waiting != nil {
+		err = errors.Join(err, j.waiting.Close())
+	}
+	return err
 }
 
 // goesOn refuses to measure into a table of other facts.
@@ -364,22 +393,26 @@ func (j *journal) append(r Row) error {
 	return j.table.add(r)
 }
 
-// stop leaves the partial table, but for an empty one that a mistake began:
-// it would stand in the way of the next profile into the file.
-func (j *journal) stop(ctx context.Context) error {
-	err := j.f.Close()
-	if ctx.Err() == nil && len(j.table.Rows)+len(j.table.Nets) == 0 {
-		err = errors.Join(err, os.Remove(j.path+".partial"))
+// stop leaves the partial table, but for an empty one: it would stand in the way
+// of the next profile into the file.
+func (j *journal) stop() error {
+	err := j.closeFiles()
+	if len(j.table.Rows)+len(j.table.Nets) == 0 {
+		err = errors.Join(err, os.Remove(j.path+".partial"), os.Remove(j.path+waitingSuffix))
 	}
-	return err
+	return errors.Join(err, j.free())
 }
 
 // finish makes the partial table the table.
 func (j *journal) finish() error {
-	if err := errors.Join(j.f.Sync(), j.f.Close()); err != nil {
-		return diag.At(j.path, err)
+	if err := errors.Join(j.f.Sync(), j.closeFiles()); err != nil {
+		return errors.Join(diag.At(j.path, err), j.free())
 	}
-	return diag.At(j.path, os.Rename(j.path+".partial", filepath.Clean(j.path)))
+	err := os.Rename(j.path+".partial", filepath.Clean(j.path))
+	if err == nil {
+		err = os.Remove(j.path + waitingSuffix)
+	}
+	return errors.Join(diag.At(j.path, err), j.free())
 }
 
 // Keys lists the table's keys, sorted.
