@@ -44,7 +44,7 @@ func (b *beside) Run(lo, hi int, c *call) {
 	for i, w := range b.works {
 		end := b.ends[i]
 		if l, h := max(lo, first), min(hi, end); l < h {
-			c.args.Y = c.ops[1+i]
+			c.args.Y, c.held = c.ops[1+i], 0 // they share the scratch memory
 			w.Run(l-first, h-first, c)
 		}
 		first = end

@@ -145,6 +145,7 @@ func (p *program) execute(ctx context.Context, m *runMemory, took []time.Duratio
 			return err
 		}
 		s, c := &p.steps[i], &m.calls[i]
+		c.held = 0
 		if s.check != nil {
 			if err := s.check.check(c); err != nil {
 				return diag.At(s.info.Label, err)

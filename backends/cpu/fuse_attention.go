@@ -19,7 +19,7 @@ type attendGroup struct {
 type attend struct{ *q8.AttendKernel }
 
 func (w attend) Run(lo, hi int, c *call) {
-	c.attend = q8.AttendArgs{Args: q8.Args(c.args), V: c.ops[2]}
+	c.attend = q8.AttendArgs{Args: c.int8Args(), V: c.ops[2]}
 	if len(c.ops) == 5 { // q, k, v, mask and the result
 		c.attend.Mask = c.ops[3]
 	}

@@ -12,12 +12,21 @@ import (
 // int8Work runs a kernel of package q8.
 type int8Work struct{ q8.Kernel }
 
-func (w int8Work) Run(lo, hi int, c *call) { w.Kernel.Run(lo, hi, (*q8.Args)(&c.args)) }
+func (w int8Work) Run(lo, hi int, c *call) {
+	c.int8 = c.int8Args()
+	w.Kernel.Run(lo, hi, &c.int8)
+	c.held, c.int8 = c.int8.Held, q8.Args{}
+}
 
 // int8Check makes a kernel's check one of the steps'.
 type int8Check struct{ q8.Checker }
 
-func (k int8Check) check(c *call) error { return k.Check((*q8.Args)(&c.args)) }
+func (k int8Check) check(c *call) error {
+	c.int8 = c.int8Args()
+	err := k.Check(&c.int8)
+	c.int8 = q8.Args{}
+	return err
+}
 
 // setInt8 prepares a kernel as the group's work, reading in.
 func setInt8[S any](c *compiler, g *group, name string, prepare func(S, isa.Level) (q8.Kernel, error), spec S, in ...*ir.Value) error {

@@ -63,6 +63,7 @@ func (w *rowChain) Run(lo, hi int, c *call) {
 		for i := range w.stages {
 			s := &w.stages[i]
 			k := s.kernels[r1-r0-w.rows/w.units]
+			c.held = 0
 			c.args = args{X: part(s.x), X2: part(s.x2), Y: part(s.y), Scratch: scratch}
 			k.Run(0, k.Tiles(), c)
 		}

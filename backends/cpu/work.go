@@ -29,10 +29,12 @@ type args struct {
 	Scratch  []byte
 }
 
-// call is the memory of one step: args for kernels of up to two operands and
+// call is the memory of one step: args, and what its scratch memory holds, for kernels of up to two operands and
 // one result, and all operands, then all results, for the others.
 type call struct {
 	args
+	held      int // of int8 kernels: see q8.Args
+	int8      q8.Args
 	ops       [][]byte
 	attention f32.AttentionArgs // made of the above for kernels with more operands
 	attend    q8.AttendArgs
@@ -40,6 +42,10 @@ type call struct {
 	recurrent f32.RecurrentArgs
 	norm      f32.NormArgs
 	rows      q8.NormArgs
+}
+
+func (c *call) int8Args() q8.Args {
+	return q8.Args{X: c.X, X2: c.X2, Y: c.Y, Scratch: c.Scratch, Held: c.held}
 }
 
 // Rough speed of one core, for deciding whether a step is worth sharing.

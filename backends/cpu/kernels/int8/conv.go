@@ -46,6 +46,7 @@ type conv struct {
 	bands    []band
 	imgBytes int // scratch of the copied input
 	sumBytes int
+	pictures *pictures // nil where each is computed by itself
 }
 
 // block is up to kernel.cols output channels of one group.
@@ -61,10 +62,11 @@ type block struct {
 // convArgs is the argument memory of one Run; pooled, since what is reached
 // through function values would be allocated.
 type convArgs struct {
-	gemm    gemmArgs
-	finish  finishArgs
-	window  windowArgs
-	convert convertArgs
+	gemm     gemmArgs
+	finish   finishArgs
+	window   windowArgs
+	pictures pictureArgs
+	convert  convertArgs
 }
 
 var convPool = sync.Pool{New: func() any { return new(convArgs) }}
@@ -112,7 +114,11 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	}
 	c.fin = newFinisher(s.Out, s.Mult, s.bound(), s.Residual, s.Table, l)
 	c.prepare(l)
-	units := float64(len(c.bands) * len(c.blocks))
+	run, bands := c.run, len(c.bands)
+	if c.pictures != nil {
+		run, bands = c.runPictures, len(c.pictures.bands)
+	}
+	units := float64(bands * len(c.blocks))
 	outputs := float64(s.N * s.OH * s.OW * s.K)
 	perOutput := 0.05 // ns, beside the products
 	if c.k.level == isa.Portable {
@@ -120,8 +126,8 @@ func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
 	}
 	products := outputs * (float64(len(c.runs)*c.quads*c.k.quad)/c.k.speed() + perOutput)
 	return &op{
-		name: fmt.Sprintf("conv_%s_%s", s.dims(), c.k.name), run: c.run,
-		tiles: len(c.bands) * len(c.blocks), scratch: c.imgBytes + c.sumBytes,
+		name: fmt.Sprintf("conv_%s_%s", s.dims(), c.k.name), run: run,
+		tiles: bands * len(c.blocks), scratch: c.imgBytes + c.sumBytes,
 		cost:    max(products, float64(s.KH*s.KW*s.C/s.Groups*s.K)/weightBytesPerNS) / units,
 		weights: c,
 		choices: choices,
@@ -136,7 +142,8 @@ func (c *conv) prepare(l isa.Level) {
 	if joined {
 		length = c.KW * cg
 	}
-	c.copied = c.PT > 0 || c.PL > 0 || c.in.ph > c.H || c.in.pw > c.W ||
+	gather := c.gathers()
+	c.copied = gather || c.PT > 0 || c.PL > 0 || c.in.ph > c.H || c.in.pw > c.W ||
 		c.XSigned || c.in.elem != 1 || length%c.k.quad != 0
 	pitch := c.W
 	if c.copied {
@@ -153,8 +160,14 @@ func (c *conv) prepare(l isa.Level) {
 		}
 	}
 	c.quads = ceilDiv(length, c.k.quad)
+	if gather {
+		c.gather()
+		length = c.KW * 64
+	}
 	c.packBlocks(cg, kg, length)
-	c.cutBands(length * len(c.runs))
+	if !gather {
+		c.cutBands(length * len(c.runs))
+	}
 	c.sumBytes = sumPixels*c.k.cols*4 + sumSlack
 	c.Weights, c.Bias, c.WZero, c.Mult = nil, nil, nil, nil
 }

@@ -53,6 +53,20 @@ type gemmArgs struct {
 	// What is prefetched, moving on, and by how much at each step; 0: nothing. On
 	// tile registers whole cache lines up to aheadEnd.
 	ahead, aheadStep, aheadEnd uintptr
+
+	// Of kernels that go through a list: the next tile, and how far x moves at each step.
+	list     unsafe.Pointer // *listedTile
+	stepMove uintptr
+}
+
+// listedTile is a tile of two registers up, of which any rows are results: where
+// the registers' rows lie in x, and for each result where its sums and its bytes
+// are, from sums and from y on.
+type listedTile struct {
+	x    int // of the first register
+	tall int // from there to the second's
+	rows int // results
+	at   [2 * tileRows]struct{ sums, y int32 }
 }
 
 // packing is what packing results needs beside the factors: a vector each of
@@ -131,6 +145,10 @@ type gemmKernel struct {
 	// linesOf, where a kernel has it, computes some of up to count short lines at
 	// once and says how many.
 	linesOf func(g *gemmArgs, sums unsafe.Pointer, l lines, count int) int
+	// listed, where a kernel has it, computes the tiles of a list: without a
+	// residual and with one. What copy puts side by side it reads.
+	listed *tileFuncs
+	copy   func(*pictureArgs)
 }
 
 // pickGemm gives the widest kernel of the best family that level l runs, if

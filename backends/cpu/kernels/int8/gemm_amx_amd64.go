@@ -81,3 +81,18 @@ func gemmAMX4x1(a *gemmArgs)
 //
 //go:noescape
 func gemmAddAMX4x1(a *gemmArgs)
+
+// gemmListAMX2x2 computes the tiles of a list; it advances a.
+//
+//go:noescape
+func gemmListAMX2x2(a *gemmArgs)
+
+// gemmListAddAMX2x2 computes the tiles of a list and adds a residual; it advances a.
+//
+//go:noescape
+func gemmListAddAMX2x2(a *gemmArgs)
+
+// copyPicturesAMX puts lines of pictures side by side; it advances a.
+//
+//go:noescape
+func copyPicturesAMX(a *pictureArgs)

@@ -24,9 +24,13 @@ import (
 // operand or the residual. Scratch belongs to one worker, has ScratchBytes bytes
 // and is aligned to 64; the others need no alignment beyond that of their
 // elements. Y may be X or X2 only where a constructor says so.
+//
+// Held says what an earlier call left in Scratch: 0 before a worker's first call
+// for these operands, then the kernel's own.
 type Args struct {
 	X, X2, Y []byte
 	Scratch  []byte
+	Held     int
 }
 
 // Kernel is an operator prepared for one shape and instruction set. The work is

@@ -542,6 +542,15 @@ func TestNoAllocation(t *testing.T) {
 		if n := testing.AllocsPerRun(20, func() { k.Run(0, k.Tiles(), a) }); n != 0 {
 			t.Errorf("a convolution allocates %v times in a run", n)
 		}
+		v := layer{"", 7, 64, 64, 3, 1, 1, true, false}
+		s = v.spec(r)
+		s.N = 10
+		k, err = Conv(s, l)
+		must(t, k, err)
+		a = &Args{X: r.bytes(10 * 49 * 64), X2: r.bytes(10 * 49 * 64), Y: make([]byte, 10*49*64), Scratch: aligned[byte](k.ScratchBytes())}
+		if n := testing.AllocsPerRun(20, func() { a.Held = 0; k.Run(0, k.Tiles(), a) }); n != 0 {
+			t.Errorf("a convolution of several pictures allocates %v times in a run", n)
+		}
 		d, err := DotGeneral(DotGeneralSpec{AShape: []int{4, 30, 20}, BShape: []int{4, 20, 40}, AZero: 3, BZero: 5, Out: Out{DType: F32}}, l)
 		must(t, d, err)
 		a = &Args{X: r.bytes(4 * 30 * 20), X2: r.bytes(4 * 20 * 40), Y: make([]byte, 4*30*40*4), Scratch: aligned[byte](d.ScratchBytes())}

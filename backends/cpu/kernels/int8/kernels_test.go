@@ -145,6 +145,8 @@ func TestFinishKernels(t *testing.T) {
 func TestLayouts(t *testing.T) {
 	var g gemmArgs
 	var k packing
+	var lt listedTile
+	var pi pictureArgs
 	var f finishArgs
 	var d dwArgs
 	var dl dwLineArgs
@@ -194,6 +196,20 @@ func TestLayouts(t *testing.T) {
 		{"gemm.ahead", unsafe.Offsetof(g.ahead), 224},
 		{"gemm.aheadStep", unsafe.Offsetof(g.aheadStep), 232},
 		{"gemm.aheadEnd", unsafe.Offsetof(g.aheadEnd), 240},
+		{"gemm.list", unsafe.Offsetof(g.list), 248},
+		{"gemm.stepMove", unsafe.Offsetof(g.stepMove), 256},
+		{"picture.x", unsafe.Offsetof(pi.x), 0},
+		{"picture.xStep", unsafe.Offsetof(pi.xStep), 8},
+		{"picture.n", unsafe.Offsetof(pi.n), 16},
+		{"picture.y", unsafe.Offsetof(pi.y), 24},
+		{"picture.yStep", unsafe.Offsetof(pi.yStep), 32},
+		{"picture.lines", unsafe.Offsetof(pi.lines), 40},
+		{"picture.flip", unsafe.Offsetof(pi.flip), 48},
+		{"listed.x", unsafe.Offsetof(lt.x), 0},
+		{"listed.tall", unsafe.Offsetof(lt.tall), 8},
+		{"listed.rows", unsafe.Offsetof(lt.rows), 16},
+		{"listed.at", unsafe.Offsetof(lt.at), 24},
+		{"listed", unsafe.Sizeof(lt), 280},
 		{"packing.leastQ", unsafe.Offsetof(k.leastQ), 320},
 		{"packing.mostQ", unsafe.Offsetof(k.mostQ), 384},
 		{"packing.flipX2", unsafe.Offsetof(k.flipX2), 448},

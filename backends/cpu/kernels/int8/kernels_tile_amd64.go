@@ -7,12 +7,6 @@ import (
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 )
 
-// tileFuncs are the kernels on so many tile registers up: without a residual and
-// with one.
-type tileFuncs [2]func(*gemmArgs)
-
-func (f tileFuncs) run(a *gemmArgs) { f[a.residual](a) }
-
 // tileGemm are the matrix kernels on tile registers (AMX): a block of columns
 // takes its 16-column registers side by side, and one or more up.
 func tileGemm() []gemmKernel {
@@ -26,10 +20,12 @@ func tileGemm() []gemmKernel {
 		k.linesOf = linesWithTiles(&k, up, across)
 		return k
 	}
+	square := row(2, tileFuncs{gemmAMX1x2, gemmAddAMX1x2}, tileFuncs{gemmAMX2x2, gemmAddAMX2x2})
+	square.listed, square.copy = &tileFuncs{gemmListAMX2x2, gemmListAddAMX2x2}, copyPicturesAMX
 	return []gemmKernel{
 		row(4, tileFuncs{gemmAMX1x4, gemmAddAMX1x4}),
 		row(3, tileFuncs{gemmAMX1x3, gemmAddAMX1x3}),
-		row(2, tileFuncs{gemmAMX1x2, gemmAddAMX1x2}, tileFuncs{gemmAMX2x2, gemmAddAMX2x2}),
+		square,
 		row(1, tileFuncs{gemmAMX1x1, gemmAddAMX1x1}, tileFuncs{gemmAMX2x1, gemmAddAMX2x1}, tileFuncs{gemmAMX3x1, gemmAddAMX3x1}, tileFuncs{gemmAMX4x1, gemmAddAMX4x1}),
 	}
 }

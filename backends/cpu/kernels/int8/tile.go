@@ -49,6 +49,12 @@ func newTileConfig(up, across, rows int) (c *tileConfig, height int) {
 // tileRows is the most rows of a tile register.
 const tileRows = 16
 
+// tileFuncs are the kernels on so many tile registers up: without a residual and
+// with one.
+type tileFuncs [2]func(*gemmArgs)
+
+func (f tileFuncs) run(a *gemmArgs) { f[a.residual](a) }
+
 // kernel gives the matrix kernel for a convolution. x and w less a zero point
 // need 16 bits.
 func (s *ConvSpec) kernel(l isa.Level) *gemmKernel {

@@ -210,7 +210,7 @@ func gemmPacked(a reg.Register, rows, vecs int, acc func(r, v int) reg.VecPhysic
 		return q
 	}
 	for r := range rows {
-		packRow(p, row(r), zero, least, order, y, nil)
+		packRow(p, row(r), zero, least, order, at(y, 0), nil)
 		ADDQ(yStep, y)
 	}
 	MOVQ(y, field(a, gemmY))
@@ -223,7 +223,7 @@ func gemmPacked(a reg.Register, rows, vecs int, acc func(r, v int) reg.VecPhysic
 	loadResidual(at(x2, 0), vecs, res)
 	for r := range rows {
 		q := addResidual(p, row(r), res, other, free[3], order)
-		packRow(p, q, at(p, packZero), at(p, packLeast), order, y, func() {
+		packRow(p, q, at(p, packZero), at(p, packLeast), order, at(y, 0), func() {
 			if r < rows-1 {
 				ADDQ(yStep, x2)
 				loadResidual(at(x2, 0), vecs, other)
@@ -280,7 +280,7 @@ func loadResidual(x2 Mem, vecs int, to reg.VecPhysical) {
 // packRow packs a row of results less their zero point to bytes, clamps and
 // stores them; before is what comes before the store, when all registers of q but the
 // first are free.
-func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecPhysical, y reg.Register, before func()) {
+func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecPhysical, y Mem, before func()) {
 	vecs := len(q)
 	words := packWords(q)
 	for _, w := range words {
@@ -295,7 +295,7 @@ func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecP
 	if before != nil {
 		before()
 	}
-	VMOVDQU8(bytesOf(b, vecs), reg.K1, at(y, 0))
+	VMOVDQU8(bytesOf(b, vecs), reg.K1, y)
 }
 
 // addResidual packs a row to 16 bits, pairs it with the bytes in res, and gives

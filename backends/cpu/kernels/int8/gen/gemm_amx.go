@@ -13,6 +13,9 @@ func gemmAMXSet() {
 		gemmAMX(fmt.Sprintf("gemmAMX%dx%d", t[0], t[1]), t[0], t[1], false)
 		gemmAMX(fmt.Sprintf("gemmAddAMX%dx%d", t[0], t[1]), t[0], t[1], true)
 	}
+	gemmListAMX("gemmListAMX2x2", false)
+	gemmListAMX("gemmListAddAMX2x2", true)
+	copyPictures()
 }
 
 // rowsAStep is how many rows of the last tile's sums are packed while a step's
@@ -121,7 +124,7 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 				Label(label)
 			}
 		}
-		packRow(sums, q, zeros, least, order, y, before)
+		packRow(sums, q, zeros, least, order, at(y, 0), before)
 		ADDQ(field(a, gemmYStep), y)
 		ADDQ(sumsStep, done)
 	}

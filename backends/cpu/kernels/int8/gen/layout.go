@@ -34,6 +34,22 @@ const (
 	gemmAhead     = 224
 	gemmAheadStep = 232
 	gemmAheadEnd  = 240
+	gemmList      = 248
+	gemmStepMove  = 256
+
+	picX     = 0
+	picXStep = 8
+	picN     = 16
+	picY     = 24
+	picYStep = 32
+	picLines = 40
+	picFlip  = 48
+
+	listX    = 0
+	listTall = 8
+	listRows = 16
+	listAt   = 24
+	listSize = 280
 
 	packZero   = 0
 	packLeast  = 64
