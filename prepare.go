@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/nasc-dev/nasc/backends"
@@ -124,8 +125,15 @@ func (p *preparation) steps(ctx context.Context, g arch.Genotype) ([]backends.St
 	return steps, info.Stages, err
 }
 
-// planSteps compiles a static graph for its plan alone.
+// planSteps compiles a static graph for its plan alone; blocks need no compiler.
 func planSteps(g *ir.Graph, target string, batch, threads int) ([]backends.Step, error) {
+	if base, _ := backends.SplitName(target); slices.Contains(latency.ByBlocks, base) {
+		static, err := ir.Specialize(g, batch)
+		if err != nil {
+			return nil, err
+		}
+		return latency.Steps(nil, static, target)
+	}
 	e, static, err := Start(g, target, batch, threads)
 	if err != nil {
 		return nil, err

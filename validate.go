@@ -25,6 +25,7 @@ import (
 // and of each step, in ms.
 type Measured struct {
 	Median float64   `json:"median_ms"`
+	Paced  float64   `json:"paced,omitempty"` // of targets by blocks: ms for each µs that the anchor took beside it
 	Runs   int       `json:"runs"`
 	Broken int       `json:"broken"` // more runs, not used: the system gave the CPU to others meanwhile
 	Steps  []float64 `json:"steps_ms"`
@@ -44,25 +45,16 @@ func MeasureNet(ctx context.Context, e backends.Executable, g *ir.Graph, threads
 	defer runtime.UnlockOSThread()
 	var whole, broken []float64
 	for begun, n := time.Now(), 0; n < 13 || time.Since(begun) < d || len(whole) < enoughClean && time.Since(begun) < 4*d; n++ {
-		taken := latency.Switches(threads)
-		cpu, _ := latency.CPUTime()
-		start := time.Now()
-		if err := e.Run(ctx, in, out); err != nil {
+		ms, clean, err := timedRun(ctx, e, in, out, threads, planned)
+		if err != nil {
 			return nil, err
 		}
-		ms := float64(time.Since(start).Nanoseconds()) / 1e6
-		clean := latency.Switches(threads) == taken
 		if n < 2 || time.Since(begun) < 100*time.Millisecond && n < 100 {
 			continue
 		}
 		if clean {
 			whole = append(whole, ms)
 		} else {
-			// One thread's own time is what the run would have taken; several
-			// threads wait for each other, and XLA's are not this one.
-			if now, ok := latency.CPUTime(); ok && threads <= 1 && planned {
-				ms = min(ms, float64((now-cpu).Nanoseconds())/1e6)
-			}
 			broken = append(broken, ms)
 		}
 		if n%4 != 0 || !planned {
@@ -98,7 +90,8 @@ type Runnable struct {
 const visits = 5
 
 // MeasureNets runs networks in turns, each for about the time d in all, and
-// gives each the median of its visits' medians.
+// gives each the median of its visits' medians. Beside those that show no steps
+// the anchor is timed.
 func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Duration) ([]*Measured, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -107,9 +100,18 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 		took    []time.Duration
 		steps   [][]float64
 		medians []float64
+		paced   []float64
 		m       Measured
 	}
 	nets := make([]state, len(list))
+	var pace *latency.Pace
+	if slices.ContainsFunc(list, func(r Runnable) bool { _, planned := r.Exec.(backends.Planned); return !planned }) {
+		var err error
+		if pace, err = latency.NewPace(); err != nil {
+			return nil, err
+		}
+		defer pace.Close()
+	}
 	for visit := range visits {
 		for i, r := range list {
 			s := &nets[i]
@@ -127,6 +129,13 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 			}
 			for begun, n := time.Now(), 0; n < 1 || visit == 0 && n < 2 || time.Since(begun) < warm; n++ {
 				if err := r.Exec.Run(ctx, s.in, s.out); err != nil {
+					return nil, err
+				}
+			}
+			before := 0.0
+			if !planned {
+				var err error
+				if before, err = pace.Now(ctx); err != nil {
 					return nil, err
 				}
 			}
@@ -152,6 +161,11 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 			s.medians = append(s.medians, medianOf(whole))
 			s.m.Runs, s.m.Broken = s.m.Runs+len(whole), s.m.Broken+len(broken)
 			if !planned {
+				after, err := pace.Now(ctx)
+				if err != nil {
+					return nil, err
+				}
+				s.paced = append(s.paced, medianOf(whole)/((before+after)/2))
 				continue
 			}
 			clear(s.took)
@@ -166,7 +180,7 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 	var out []*Measured
 	for i := range nets {
 		s := &nets[i]
-		s.m.Median = medianOf(s.medians)
+		s.m.Median, s.m.Paced = medianOf(s.medians), medianOf(s.paced)
 		for _, t := range s.steps {
 			s.m.Steps = append(s.m.Steps, medianOf(t))
 		}
@@ -179,20 +193,25 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 const visitWarm, visitRuns = 2 * time.Millisecond, 3
 
 // timedRun is one run in ms; clean says that the system gave the CPU to nobody
-// else meanwhile. A run of one thread that was not takes its own time.
+// else meanwhile. A run of one thread that was not takes its own time; what
+// shows no steps computes on threads that are not this one, all of the process.
 func timedRun(ctx context.Context, e backends.Executable, in, out []*ir.Tensor, threads int, planned bool) (ms float64, clean bool, err error) {
-	taken := latency.Switches(threads)
-	cpu, _ := latency.CPUTime()
+	taken, own := latency.Switches(threads), latency.CPUTime
+	if !planned {
+		own = latency.ProcessTime
+	}
+	cpu, known := own()
 	start := time.Now()
 	err = e.Run(ctx, in, out)
 	ms = float64(time.Since(start).Nanoseconds()) / 1e6
-	if clean = latency.Switches(threads) == taken; clean || threads > 1 || !planned {
+	clean = latency.Switches(threads) == taken
+	if threads > 1 || clean && planned || !known {
 		return ms, clean, err
 	}
-	if now, ok := latency.CPUTime(); ok {
+	if now, ok := own(); ok {
 		ms = min(ms, float64((now-cpu).Nanoseconds())/1e6)
 	}
-	return ms, clean, err
+	return ms, clean || !planned, err
 }
 
 // Undisturbed runs: enoughClean are waited for, leastClean make a median; with
@@ -245,6 +264,10 @@ type ValidNet struct {
 	Measured  float64 `json:"measured_ms"`
 	Again     float64 `json:"again_ms"` // a second measurement; 0: none
 	Hits      float64 `json:"hits"`     // share of steps whose kernel has a row
+	// Paced and PacedAgain are the two measurements in ms for each µs that the
+	// anchor took beside them, of targets by blocks.
+	Paced      float64 `json:"paced,omitempty"`
+	PacedAgain float64 `json:"paced_again,omitempty"`
 
 	families map[string][2]float64 // predicted and measured, by family
 }
@@ -256,11 +279,23 @@ type Validation struct {
 	NoiseWithin5  float64       `json:"noise_within_5pct"` // of no second measurement all three are 0
 	NoiseWithin10 float64       `json:"noise_within_10pct"`
 	NoiseSpearman float64       `json:"noise_spearman"`
+	Steady        *ValidSteady  `json:"steady,omitempty"`
 	Groups        []ValidGroup  `json:"groups"`
 	Families      []ValidFamily `json:"families"`
 	Networks      []ValidNet    `json:"networks"`
 	Target        string        `json:"target"`
 	Threads       int           `json:"threads"`
+}
+
+// ValidSteady compares times of targets that are predicted by blocks once more,
+// as if the machine had had the speed at which the table's networks met it: by
+// the anchor that was timed beside them.
+type ValidSteady struct {
+	latency.Accuracy
+	Coverage      float64 `json:"coverage"`
+	NoiseWithin5  float64 `json:"noise_within_5pct"`
+	NoiseWithin10 float64 `json:"noise_within_10pct"`
+	NoiseSpearman float64 `json:"noise_spearman"`
 }
 
 // Repeated says that there is a second measurement, and so noise to tell of.
@@ -368,7 +403,7 @@ func Validate(ctx context.Context, o ValidateOptions) (v *Validation, err error)
 			}
 		}
 	}
-	v.sum()
+	v.sum(o.Table.Pace())
 	return v, nil
 }
 
@@ -416,7 +451,7 @@ func (t *turns) compare(c candidate, k *ValidNet) error {
 	if err != nil {
 		return err
 	}
-	n.Measured, n.Again = k.Measured, k.Again
+	n.Measured, n.Again, n.Paced, n.PacedAgain = k.Measured, k.Again, k.Paced, k.PacedAgain
 	t.v.Networks = append(t.v.Networks, n)
 	t.done += 2 * t.o.Rounds
 	t.step()
@@ -480,7 +515,7 @@ func (t *turns) file(name string, w latency.Work) error {
 // measure gives the networks their rounds, a fresh process each: those of the
 // time and those of the second measurement alternate.
 func (t *turns) measure(ctx context.Context) error {
-	times := make([][2][]float64, len(t.nets))
+	times, paced := make([][2][]float64, len(t.nets)), make([][2][]float64, len(t.nets))
 	every, rounds := 2, 2*t.o.Rounds
 	if t.o.Once {
 		every, rounds = 1, t.o.Rounds
@@ -513,6 +548,7 @@ func (t *turns) measure(ctx context.Context) error {
 			net := &t.v.Networks[n.net]
 			m := t.log.find(net.Name, r)
 			times[i][r%every] = append(times[i][r%every], m.Median)
+			paced[i][r%every] = append(paced[i][r%every], m.Paced)
 			for k, s := range n.steps {
 				if r == 0 && k < len(m.Steps) {
 					f := net.families[latency.Family(s)]
@@ -526,6 +562,7 @@ func (t *turns) measure(ctx context.Context) error {
 	for i, n := range t.nets {
 		net := &t.v.Networks[n.net]
 		net.Measured, net.Again = medianOf(times[i][0]), medianOf(times[i][1])
+		net.Paced, net.PacedAgain = medianOf(paced[i][0]), medianOf(paced[i][1])
 		if t.o.Until == 0 {
 			// Networks that are alike share a file.
 			if err := os.Remove(n.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -538,12 +575,7 @@ func (t *turns) measure(ctx context.Context) error {
 }
 
 func (o *ValidateOptions) predict(g *ir.Graph) ([]backends.Step, *latency.Prediction, error) {
-	e, static, err := Start(g, o.Target, o.Batch, o.Threads)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer e.Close()
-	steps, err := latency.Steps(e, static, o.Target)
+	steps, err := planSteps(g, o.Target, o.Batch, o.Threads)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -551,8 +583,36 @@ func (o *ValidateOptions) predict(g *ir.Graph) ([]backends.Step, *latency.Predic
 	return steps, p, err
 }
 
-// sum fills in the figures from the networks.
-func (v *Validation) sum() {
+// steady compares the times that were measured beside an anchor, brought to
+// where it takes pace; nil where there are none.
+func (v *Validation) steady(pace float64) *ValidSteady {
+	var p, m, again []float64
+	s := &ValidSteady{}
+	for _, n := range v.Networks {
+		if ms := n.Paced * pace; ms > 0 {
+			p, m = append(p, n.Predicted), append(m, ms)
+			if n.Lo <= ms && ms <= n.Hi {
+				s.Coverage++
+			}
+			if n.PacedAgain > 0 {
+				again = append(again, n.PacedAgain*pace)
+			}
+		}
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	s.Accuracy, s.Coverage = latency.Compare(p, m), s.Coverage/float64(len(p))
+	if len(again) == len(m) {
+		noise := latency.Compare(again, m)
+		s.NoiseWithin5, s.NoiseWithin10, s.NoiseSpearman = noise.Within5, noise.Within10, noise.Spearman
+	}
+	return s
+}
+
+// sum fills in the figures from the networks; pace is the anchor's time at the
+// speed that the table predicts for.
+func (v *Validation) sum(pace float64) {
 	figures := func(keep func(*ValidNet) bool) (a, noise latency.Accuracy, coverage float64) {
 		var p, m, again []float64
 		for i := range v.Networks {
@@ -565,6 +625,7 @@ func (v *Validation) sum() {
 		}
 		return latency.Compare(p, m), latency.Compare(again, m), coverage / float64(max(len(p), 1))
 	}
+	v.Steady = v.steady(pace)
 	a, noise, coverage := figures(func(*ValidNet) bool { return true })
 	v.Accuracy, v.Coverage, v.NoiseWithin5, v.NoiseWithin10, v.NoiseSpearman = a, coverage, noise.Within5, noise.Within10, noise.Spearman
 	families := map[string]*ValidFamily{}

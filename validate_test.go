@@ -6,8 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/nasc-dev/nasc/frontend/arch"
+	"github.com/nasc-dev/nasc/internal/graphgen"
 	"github.com/nasc-dev/nasc/latency"
 )
 
@@ -142,5 +144,58 @@ func TestValidationOfNamesakes(t *testing.T) {
 	}
 	if len(v.Networks) != 2 || v.Networks[1].Measured != 1 {
 		t.Errorf("found %+v", v.Networks)
+	}
+}
+
+// Where the machine was twice as slow as while the table was made, what was
+// measured beside the anchor tells what the table's speed would have shown.
+func TestValidationSteady(t *testing.T) {
+	v := &Validation{Networks: []ValidNet{
+		{Predicted: 10, Lo: 9, Hi: 11, Measured: 20, Again: 20, Paced: 0.5, PacedAgain: 0.52},
+		{Predicted: 5, Lo: 4.9, Hi: 5.1, Measured: 11, Again: 11, Paced: 0.3, PacedAgain: 0.31},
+		{Predicted: 30, Lo: 29, Hi: 32, Measured: 64, Again: 64, Paced: 1.55, PacedAgain: 1.5},
+	}}
+	v.sum(20)
+	if v.Within10 != 0 || v.Steady == nil || v.Steady.N != 3 || v.Steady.Within10 != 2/3.0 || v.Steady.Within5 != 2/3.0 || v.Steady.Coverage != 2/3.0 || v.Steady.NoiseWithin5 != 1 {
+		t.Errorf("%+v, steady %+v", v, v.Steady)
+	}
+	v = &Validation{Networks: []ValidNet{{Predicted: 1, Measured: 1}}}
+	if v.sum(20); v.Steady != nil {
+		t.Errorf("without an anchor: %+v", v.Steady)
+	}
+}
+
+// Networks that show no steps are measured beside the anchor.
+func TestMeasurePaced(t *testing.T) {
+	g := graphgen.New(graphgen.Config{Seed: 1, Nodes: 4, Batch: 1})
+	for _, c := range []struct {
+		target string
+		paced  bool
+	}{{"reference", true}, {"cpu-f32", false}} {
+		e, static, err := Start(g, c.target, 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ms, err := MeasureNets(t.Context(), []Runnable{{e, static}}, 1, time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := ms[0]; !(m.Median > 0) || m.Runs == 0 || m.Paced > 0 != c.paced {
+			t.Errorf("%s: %+v", c.target, m)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Networks of a target that is taken by blocks are predicted without its
+// compiler, which may be missing.
+func TestPlanWithoutCompiler(t *testing.T) {
+	t.Setenv("GOMLX_BACKEND", "xla:"+filepath.Join(t.TempDir(), "none.so"))
+	g := graphgen.New(graphgen.Config{Seed: 1, Nodes: 4, Batch: 1})
+	steps, err := planSteps(g, "xla-cpu", 1, 1)
+	if err != nil || len(steps) == 0 {
+		t.Errorf("%d steps, %v", len(steps), err)
 	}
 }

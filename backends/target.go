@@ -68,6 +68,16 @@ type Planned interface {
 	RunTimed(ctx context.Context, in, out []*ir.Tensor, took []time.Duration) error
 }
 
+// Placed is implemented by executables that keep inputs and results elsewhere
+// than the caller's tensors are.
+type Placed interface {
+	Executable
+	// Place brings inputs there once. run computes from them as often as it is
+	// called; without out the results stay there, too, and are dropped. release
+	// frees what Place took.
+	Place(in []*ir.Tensor) (run func(ctx context.Context, out []*ir.Tensor) error, release func(), err error)
+}
+
 // Tunable is implemented by executables that could do some layers by other kernels.
 type Tunable interface {
 	Planned

@@ -318,6 +318,13 @@ func validationText(w io.Writer, v *nasc.Validation) {
 	} else {
 		fmt.Fprintln(w, "noise: not known, there was no second measurement")
 	}
+	if s := v.Steady; s != nil {
+		fmt.Fprintf(w, "at the table's speed of the machine, by an anchor beside each time: within ±5 %% %s, within ±10 %% %s, MAPE %s, Spearman %.4f, coverage %s", pct(s.Within5), pct(s.Within10), pct(s.MAPE), s.Spearman, pct(s.Coverage))
+		if s.NoiseWithin10 > 0 {
+			fmt.Fprintf(w, "; noise: %s, %s", pct(s.NoiseWithin5), pct(s.NoiseWithin10))
+		}
+		fmt.Fprintln(w)
+	}
 	for _, f := range v.Families {
 		if f.Measured == 0 { // the target shows no steps
 			fmt.Fprintf(w, "  %-24s %9.3f ms predicted\n", f.Name, f.Predicted)

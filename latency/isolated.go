@@ -2,6 +2,7 @@ package latency
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -12,156 +13,186 @@ import (
 	"github.com/nasc-dev/nasc/passes"
 )
 
-// handover is what a run of a program takes that computes nothing: to start it,
-// and by byte to hand over what it reads and writes.
-type handover struct{ fixed, byByte float64 } // µs
-
-// newHandover times programs that do next to nothing with their input.
-func newHandover(ctx context.Context, o Options) (handover, error) {
-	var x [][]float64
-	var y, w []float64
-	for _, n := range []int{64, 1 << 14, 1 << 17, 1 << 20} {
-		b := ir.NewBuilder("handover")
-		g, err := b.Graph(b.Op("relu", nil, b.Input("x", ir.T(ir.F32, n))))
-		if err != nil {
-			return handover{}, err
-		}
-		t, err := timeAlone(ctx, g, o, 30*time.Millisecond)
-		if err != nil {
-			return handover{}, err
-		}
-		m := median(t)
-		x, y, w = append(x, []float64{1 / m, float64(8*n) / m}), append(y, 1), append(w, 1)
-	}
-	b := ridge(x, y, w, []float64{0, 0}, []float64{0, 0})
-	return handover{max(b[0], 0), max(b[1], 0)}, nil
+// alone is a program that is timed by itself: a block of a network, or all of it.
+type alone struct {
+	run   func(context.Context) error
+	close func() error
+	samples
 }
 
-// of is the part of a block's time alone that it does not take in a network.
-func (h handover) of(s backends.Step) float64 {
-	return h.fixed + h.byByte*float64(typesBytes(s.In)+typesBytes(s.Out))
-}
-
-// timeAlone times a graph's runs in µs, after a fifth of the time to warm up,
-// until their median is known well enough or the time is over.
-func timeAlone(ctx context.Context, g *ir.Graph, o Options, d time.Duration) ([]float64, error) {
-	e, err := o.Target.Compile(g, o.Compile)
+// newAlone compiles a block. Its inputs stay where the program works and so do
+// its results, where the target can: in a network nothing hands them over.
+func (m *measure) newAlone(g *ir.Graph) (*alone, error) {
+	e, err := m.o.Target.Compile(g, m.o.Compile)
 	if err != nil {
 		return nil, err
 	}
-	defer e.Close()
-	in, out := passes.RandomInputs(g, 1), backends.NewOutputs(g)
-	var x []float64
-	for begun, n := time.Now(), 0; n < minRuns+2 || time.Since(begun) < d; n++ {
-		start := time.Now()
-		if err := e.Run(ctx, in, out); err != nil {
-			return nil, err
+	in := passes.RandomInputs(g, 1)
+	if p, ok := e.(backends.Placed); ok {
+		run, release, err := p.Place(in)
+		if err != nil {
+			return nil, errors.Join(err, e.Close())
 		}
-		if n >= 2 && (time.Since(begun) > d/5 || n > minRuns) || len(x) > 0 {
-			x = append(x, float64(time.Since(start).Nanoseconds())/1000)
+		return &alone{
+			run:   func(ctx context.Context) error { return run(ctx, nil) },
+			close: func() error { release(); return e.Close() },
+		}, nil
+	}
+	out := backends.NewOutputs(g)
+	return &alone{run: func(ctx context.Context) error { return e.Run(ctx, in, out) }, close: e.Close}, nil
+}
+
+// visit times runs between two looks at the anchor. Times are kept as multiples
+// of the anchor's: the machine's speed changes within seconds, and a block is
+// measured in other seconds than the network that has it.
+func (a *alone) visit(ctx context.Context, m *measure, least int, d time.Duration) error {
+	if err := a.run(ctx); err != nil { // the caches are another program's
+		return err
+	}
+	before, err := m.anchor.time(ctx)
+	if err != nil {
+		return err
+	}
+	var round []map[string]float64
+	for begun := time.Now(); len(round) < least || time.Since(begun) < d && len(round) < maxRuns; {
+		t, err := oneRun(ctx, a.run, m.o.Compile.Threads)
+		if err != nil {
+			return err
 		}
-		if len(x) >= minRuns && (time.Since(begun) > 4*d || len(x)%8 == 0 && narrow(x, o.CI)) {
-			break
+		round = append(round, map[string]float64{wholeRun: t})
+	}
+	after, err := m.anchor.time(ctx)
+	if err != nil {
+		return err
+	}
+	quiet := max(before, after) <= quietFactor*m.anchor.usual() && !m.crowd.crowded()
+	for _, r := range round {
+		r[wholeRun] /= (before + after) / 2
+	}
+	a.add(round, wholeRun, quiet, 1)
+	a.anchors = append(a.anchors, before, after)
+	return nil
+}
+
+// row is the samples' at the middle of the anchor's times, which is kept beside
+// it, less what a run takes that does nothing.
+func (a *alone) row(key string, empty float64) Row {
+	r := a.samples.row(wholeRun, clock{})
+	r.Key = key
+	for _, t := range []*float64{&r.Median, &r.P10, &r.P90} {
+		*t = max(*t-empty, *t/10) * r.Anchor // no block takes less than a tenth of its run alone
+	}
+	return r
+}
+
+// oneRun is what a run takes in µs. One thread's run takes no longer than the
+// process computes: what is more the system gave to others.
+func oneRun(ctx context.Context, run func(context.Context) error, threads int) (float64, error) {
+	cpu, known := ProcessTime()
+	start := time.Now()
+	err := run(ctx)
+	d := time.Since(start)
+	if now, ok := ProcessTime(); ok && known && threads <= 1 {
+		d = min(d, now-cpu)
+	}
+	return float64(d.Nanoseconds()) / 1000, err
+}
+
+// emptyRun is what a run of a program takes that does nothing, as a multiple of
+// the anchor's time.
+func (m *measure) emptyRun(ctx context.Context) (float64, error) {
+	b := ir.NewBuilder("empty")
+	g, err := b.Graph(b.Op("relu", nil, b.Input("x", ir.T(ir.F32, 64))))
+	if err != nil {
+		return 0, err
+	}
+	a, err := m.newAlone(g)
+	if err != nil {
+		return 0, err
+	}
+	for range turnVisits {
+		if err := a.visit(ctx, m, minRuns, blockTime/turnVisits); err != nil {
+			return 0, errors.Join(err, a.close())
 		}
 	}
-	return x, nil
+	return median(slices.Concat(a.quiet, a.noisy)), a.close()
 }
 
-// narrow says that the median of x is known well enough.
-func narrow(x []float64, ci float64) bool {
-	x = slices.Sorted(slices.Values(x))
-	lo, hi := medianInterval(x)
-	return hi-lo <= 2*ci*quantile(x, 0.5)
-}
-
-// isolatedNet is a network of a target that shows no steps.
+// isolatedNet is a network of a target that shows no steps, with the blocks that
+// the table lacks.
 type isolatedNet struct {
 	*measure
-	net  pendingNet
-	e    backends.Executable
-	in   []*ir.Tensor
-	out  []*ir.Tensor
-	have samples // of whole runs
+	net    pendingNet
+	blocks []*alone
+	keys   []string // of the blocks
+	whole  *alone
 }
 
-// beginIsolated times the blocks of a network that the table lacks alone, and
-// makes the whole ready.
-func (m *measure) beginIsolated(ctx context.Context, w Work) (*isolatedNet, error) {
+// beginIsolated makes a network ready, and each block that is in no network
+// before it.
+func (m *measure) beginIsolated(w Work) (_ *isolatedNet, err error) {
 	steps, err := Steps(nil, w.Graph, m.o.Target.Name())
 	if err != nil {
 		return nil, diag.At(w.Name, err)
 	}
-	n := &isolatedNet{measure: m, net: pendingNet{name: w.Name}}
-	var fresh []backends.Step
+	n := &isolatedNet{measure: m, net: pendingNet{name: w.Name}, whole: &alone{close: func() error { return nil }}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(diag.At(w.Name, err), n.close())
+		}
+	}()
 	at := map[string]int{}
 	for _, s := range steps {
+		n.whole.macs, n.whole.bytes = n.whole.macs+s.MACs, n.whole.bytes+s.Bytes
 		k := Key(s)
 		if i, ok := at[k]; ok {
 			n.net.kernels[i].N++
-		} else {
-			at[k] = len(n.net.kernels)
-			n.net.kernels = append(n.net.kernels, pendingUse{k, Use{N: 1}})
-			if _, known := m.j.table.Find(k); !known {
-				fresh = append(fresh, s)
-			}
+			continue
 		}
-		n.have.macs, n.have.bytes = n.have.macs+s.MACs, n.have.bytes+s.Bytes
-	}
-	for _, s := range fresh {
+		at[k] = len(n.net.kernels)
+		n.net.kernels = append(n.net.kernels, pendingUse{k, Use{N: 1}})
+		if _, known := m.j.table.Find(k); known || m.begun[k] {
+			continue
+		}
 		g, err := blockGraph(s)
 		if err != nil {
-			return nil, diag.At(w.Name+": "+s.Label, err)
+			return nil, diag.At(s.Label, err)
 		}
-		r, err := m.alone(ctx, g, blockTime, s)
+		b, err := m.newAlone(g)
 		if err != nil {
-			return nil, diag.At(w.Name+": "+s.Label, err)
+			return nil, diag.At(s.Label, err)
 		}
-		off := m.handover.of(s)
-		r.Key = Key(s)
-		// No block takes less than a tenth of its run alone.
-		r.Median, r.P10, r.P90 = max(r.Median-off, r.Median/10), max(r.P10-off, r.P10/10), max(r.P90-off, r.P90/10)
-		if err := m.hold.kernel(r); err != nil {
-			return nil, err
-		}
+		b.macs, b.bytes = s.MACs, s.Bytes
+		n.blocks, n.keys = append(n.blocks, b), append(n.keys, k)
 	}
-	if n.e, err = m.o.Target.Compile(w.Graph, m.o.Compile); err != nil {
-		return nil, diag.At(w.Name, err)
+	e, err := m.o.Target.Compile(w.Graph, m.o.Compile)
+	if err != nil {
+		return nil, err
 	}
-	n.in, n.out = w.In, backends.NewOutputs(w.Graph)
+	out := backends.NewOutputs(w.Graph)
+	n.whole.run, n.whole.close = func(ctx context.Context) error { return e.Run(ctx, w.In, out) }, e.Close
+	for _, k := range n.keys {
+		m.begun[k] = true // by the networks of this turn
+	}
 	return n, nil
 }
 
 // blockTime is for a block alone, unless it takes longer to run often enough.
 const blockTime = 25 * time.Millisecond
 
-// visit measures whole runs; the last visit goes on until the interval wanted is
-// met or the limit is over.
+// visit measures the blocks and whole runs; the last visit goes on with these
+// until the interval wanted is met or the limit is over, and hands on the rows.
 func (n *isolatedNet) visit(ctx context.Context, limit time.Duration, visits int, last bool) error {
 	least := (minRuns + visits - 1) / visits
-	if err := n.e.Run(ctx, n.in, n.out); err != nil { // the caches are another network's
-		return err
+	for _, b := range n.blocks {
+		if err := b.visit(ctx, n.measure, least, blockTime/time.Duration(visits)); err != nil {
+			return err
+		}
 	}
 	for begun := time.Now(); ; {
-		before, err := n.anchor.time(ctx)
-		if err != nil {
+		if err := n.whole.visit(ctx, n.measure, least, roundTime); err != nil {
 			return err
 		}
-		var round []map[string]float64
-		for started, k := time.Now(), 0; k < least || time.Since(started) < roundTime; k++ {
-			start := time.Now()
-			if err := n.e.Run(ctx, n.in, n.out); err != nil {
-				return err
-			}
-			round = append(round, map[string]float64{wholeRun: float64(time.Since(start).Nanoseconds()) / 1000})
-		}
-		after, err := n.anchor.time(ctx)
-		if err != nil {
-			return err
-		}
-		usual := n.anchor.usual()
-		quiet := max(before, after) <= quietFactor*usual && !n.crowd.crowded()
-		n.have.add(round, wholeRun, quiet, usual/((before+after)/2))
-		n.have.anchors = append(n.have.anchors, before, after)
 		over := time.Since(begun) >= min(limit, mostWhole)/time.Duration(visits)
 		if !last {
 			if over || limit == netBudget {
@@ -169,55 +200,50 @@ func (n *isolatedNet) visit(ctx context.Context, limit time.Duration, visits int
 			}
 			continue
 		}
-		if r := n.have.row(wholeRun, n.clock); r.Runs >= minRuns && (over || !r.Noisy && r.Interval <= n.o.CI) {
+		if r := n.whole.row(wholeRun, 0); r.Runs >= minRuns && (over || r.Interval <= n.o.CI) {
 			n.net.row = r
-			return n.hold.network(n.net)
-		}
-	}
-}
-
-// salvage has nothing to do: blocks are handed on when they are measured.
-func (n *isolatedNet) salvage() error { return nil }
-
-func (n *isolatedNet) close() error { return n.e.Close() }
-
-func (n *isolatedNet) size() int64 { return n.have.bytes }
-
-// alone measures runs of a graph between two looks at the anchor, again where
-// the machine was busy.
-func (m *measure) alone(ctx context.Context, g *ir.Graph, d time.Duration, s backends.Step) (Row, error) {
-	c := &samples{macs: s.MACs, bytes: s.Bytes}
-	begun := time.Now()
-	for range 3 {
-		before, err := m.anchor.time(ctx)
-		if err != nil {
-			return Row{}, err
-		}
-		x, err := timeAlone(ctx, g, m.o, d)
-		if err != nil {
-			return Row{}, err
-		}
-		after, err := m.anchor.time(ctx)
-		if err != nil {
-			return Row{}, err
-		}
-		usual := m.anchor.usual()
-		quiet := max(before, after) <= quietFactor*usual && !m.crowd.crowded()
-		round := make([]map[string]float64, len(x))
-		for i, t := range x {
-			round[i] = map[string]float64{"": t}
-		}
-		c.add(round, "", quiet, usual/((before+after)/2))
-		c.anchors = append(c.anchors, before, after)
-		if quiet || time.Since(begun) > 2*d {
 			break
 		}
 	}
-	return c.row(wholeRun, m.clock), nil
+	for i, b := range n.blocks {
+		if err := n.hold.kernel(b.row(n.keys[i], n.empty)); err != nil {
+			return err
+		}
+	}
+	return n.hold.network(n.net)
+}
+
+// salvage hands on the blocks that were measured enough.
+func (n *isolatedNet) salvage() error {
+	for i, b := range n.blocks {
+		if r := b.row(n.keys[i], n.empty); r.Runs >= minRuns {
+			if err := n.hold.kernel(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n *isolatedNet) close() (err error) {
+	for _, b := range append(n.blocks, n.whole) {
+		err = errors.Join(err, b.close())
+	}
+	return err
+}
+
+func (n *isolatedNet) size() int64 { return n.whole.bytes }
+
+func (n *isolatedNet) needs() time.Duration {
+	return leastBudget + time.Duration(len(n.blocks))*blockTime
 }
 
 // mostWhole is the most time for a network as a whole.
 const mostWhole = time.Second
+
+// isolatedTurn is how many networks of a target that is measured by blocks are
+// measured together: to compile them takes longer.
+const isolatedTurn = 6
 
 // isolated says that a target's networks are measured so.
 func isolated(t backends.Target) bool { return slices.Contains(ByBlocks, t.Name()) }
@@ -316,6 +342,30 @@ func invert(a [][]float64) {
 // deviations: of a run's fixed cost in µs, of a family's factor and of a block's
 // own, of a block's own fixed cost in µs, of a measured network.
 const isolatedFixed, isolatedScale, isolatedOwn, isolatedStep, isolatedNoise = 300.0, 0.2, 0.1, 2.0, 0.03
+
+// steady is the table as if all of it had been measured at one speed of the
+// machine, the middle of those that the networks met: times of blocks and of
+// networks that have them are brought there by the anchor's beside them.
+func (t *Table) steady() *Table {
+	middle := t.Pace()
+	if !t.byBlocks() || middle == 0 {
+		return t
+	}
+	bring := func(r *Row) {
+		if r.Anchor > 0 { // not of a row that was carried over
+			f := middle / r.Anchor
+			r.Median, r.P10, r.P90 = r.Median*f, r.P10*f, r.P90*f
+		}
+	}
+	out := &Table{Facts: t.Facts, Rows: slices.Clone(t.Rows), Nets: slices.Clone(t.Nets)}
+	for i := range out.Rows {
+		bring(&out.Rows[i])
+	}
+	for i := range out.Nets {
+		bring(&out.Nets[i].Row)
+	}
+	return out
+}
 
 // byBlocks says that the table's rows were measured alone.
 func (t *Table) byBlocks() bool { return slices.Contains(ByBlocks, t.Fact("target")) }

@@ -49,6 +49,7 @@ func (r roof) log(p *point) float64 {
 
 // newModel takes the rows apart; nothing is fitted yet.
 func newModel(t *Table) *model {
+	t = t.steady()
 	m := &model{families: map[string]*family{}, rows: t.settle()}
 	var off []float64
 	if t.byBlocks() {
@@ -409,7 +410,7 @@ func newCorrection(t *Table, rows []settled) correction {
 			held += rows[u.Row].without(i, t.Rows[u.Row].Median) * float64(u.N)
 			steps += u.N
 		}
-		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && (!n.Noisy || quiet < folds) {
+		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && (!n.Noisy || quiet < folds || t.byBlocks()) {
 			x = append(x, []float64{1 / n.Median, sum / n.Median, float64(steps) / n.Median})
 			others = append(others, []float64{1 / n.Median, held / n.Median, float64(steps) / n.Median})
 			y, w = append(y, 1), append(w, 1)

@@ -105,21 +105,18 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 		return nil, errors.Join(err, j.stop())
 	}
 	defer anchor.close()
-	var hand *handover
-	if isolated(o.Target) {
-		h, err := newHandover(ctx, o)
-		if err != nil {
-			return nil, errors.Join(err, j.stop())
-		}
-		hand = &h
-	}
 	begun := time.Now()
 	clock := newClock()
 	hold := newPending(j, res, o.CI, src.Len())
 	if isolated(o.Target) {
 		hold.wait = 1 // alone a block is in no other network
 	}
-	m := &measure{o: o, anchor: anchor, crowd: crowd, handover: hand, clock: clock, j: j, hold: hold}
+	m := &measure{o: o, anchor: anchor, crowd: crowd, clock: clock, j: j, hold: hold}
+	if isolated(o.Target) {
+		if m.empty, err = m.emptyRun(ctx); err != nil {
+			return nil, errors.Join(err, j.stop())
+		}
+	}
 	m.progress = func(done float64) { o.Progress(int(1000*done/float64(src.Len())), 1000) }
 	if err := m.inTurns(ctx, src, begun); err != nil {
 		return nil, errors.Join(err, hold.flush(), j.stop()) // what is written stays for the next run
@@ -156,11 +153,14 @@ type measure struct {
 	o        Options
 	anchor   *anchor
 	crowd    *crowd
-	handover *handover // of targets that are measured by blocks
 	clock    clock
 	j        *journal
 	hold     *pending
 	progress func(done float64) // networks
+
+	// Of targets that are measured by blocks:
+	empty float64         // a run that does nothing, as a multiple of the anchor's time
+	begun map[string]bool // keys of the blocks that networks of this turn measure
 }
 
 // wholeRun is the key of whole runs among the samples.
@@ -195,9 +195,13 @@ func (m *measure) inTurns(ctx context.Context, src Source, begun time.Time) erro
 // turn measures some networks from the given one on; next is the one after them.
 func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Time) (next int, err error) {
 	most, visits := turnNets, turnVisits
+	if isolated(m.o.Target) {
+		most = isolatedTurn
+	}
 	if src.Len() < turnsFrom {
 		most, visits = 1, 1
 	}
+	m.begun = map[string]bool{}
 	var turn []visited
 	defer func() {
 		for _, s := range turn {
@@ -208,8 +212,9 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 		}
 	}()
 	started, bytes, i := time.Now(), int64(0), first
+	needs := time.Duration(0) // of those of the turn
 	for ; i < src.Len() && len(turn) < most && bytes < turnBytes; i++ {
-		if m.o.Budget > 0 && len(turn) > 0 && time.Since(begun)+time.Duration(len(turn))*leastBudget > m.o.Budget {
+		if m.o.Budget > 0 && len(turn) > 0 && time.Since(begun)+needs > m.o.Budget {
 			break
 		}
 		if m.j.table.whole[src.Name(i)] || m.hold.has(src.Name(i)) {
@@ -221,14 +226,14 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 		}
 		var s visited
 		if isolated(m.o.Target) {
-			s, err = m.beginIsolated(ctx, w)
+			s, err = m.beginIsolated(w)
 		} else {
 			s, err = m.begin(ctx, w)
 		}
 		if err != nil {
 			return i, err
 		}
-		turn, bytes = append(turn, s), bytes+s.size()
+		turn, bytes, needs = append(turn, s), bytes+s.size(), needs+s.needs()
 		m.progress(float64(first) + 0.2*float64(len(turn)))
 	}
 	limit := netBudget
@@ -256,6 +261,8 @@ type visited interface {
 	close() error
 	// size is the bytes that a run touches.
 	size() int64
+	// needs is the time that it is measured for at least.
+	needs() time.Duration
 }
 
 // session is a network that is being measured.
@@ -310,8 +317,9 @@ func (m *measure) begin(ctx context.Context, w Work) (*session, error) {
 	return s, nil
 }
 
-func (s *session) close() error { return s.p.Close() }
-func (s *session) size() int64  { return s.have[wholeRun].bytes }
+func (s *session) close() error         { return s.p.Close() }
+func (s *session) size() int64          { return s.have[wholeRun].bytes }
+func (s *session) needs() time.Duration { return leastBudget }
 
 // timed is a run whose steps are timed, in µs by key.
 func (s *session) timed(ctx context.Context) (map[string]float64, error) {

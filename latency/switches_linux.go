@@ -19,9 +19,14 @@ func Switches(threads int) int64 {
 
 // CPUTime is what the calling thread has run so far: without the time that the
 // system gave to others.
-func CPUTime() (time.Duration, bool) {
+func CPUTime() (time.Duration, bool) { return clockTime(unix.CLOCK_THREAD_CPUTIME_ID) }
+
+// ProcessTime is what all threads of the process have run so far.
+func ProcessTime() (time.Duration, bool) { return clockTime(unix.CLOCK_PROCESS_CPUTIME_ID) }
+
+func clockTime(clock int32) (time.Duration, bool) {
 	var t unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) != nil {
+	if unix.ClockGettime(clock, &t) != nil {
 		return 0, false
 	}
 	return time.Duration(t.Nano()), true

@@ -173,6 +173,52 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
+// TestPlace runs on inputs that are placed once: with and without results they
+// stay what they are.
+func TestPlace(t *testing.T) {
+	g, err := ir.ParseGraph("p.ir", "const @w: f32[5,3] = normal(1, 0.5)\ngraph @main(%x: f32[2,5], %z: f32[2,3]) {\n%d = dot %x @w\n%y = add %d %z\nreturn %y\n}\n", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range targets(t) {
+		e, err := target.Compile(g, backends.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := graphgen.Inputs(g, 1)
+		want, got := backends.NewOutputs(g), backends.NewOutputs(g)
+		if err := e.Run(t.Context(), in, want); err != nil {
+			t.Fatal(err)
+		}
+		p := e.(backends.Placed)
+		run, release, err := p.Place(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, out := range [][]*ir.Tensor{nil, nil, got} {
+			if err := run(t.Context(), out); err != nil {
+				t.Fatalf("%s: %v", target.Name(), err)
+			}
+		}
+		if err := difftest.Bits(got[0], want[0]); err != nil {
+			t.Errorf("%s: placed inputs give another result: %v", target.Name(), err)
+		}
+		if err := run(t.Context(), []*ir.Tensor{ir.NewTensor(ir.F32, 3, 2)}); err == nil {
+			t.Errorf("%s: an output of another shape is taken", target.Name())
+		}
+		release()
+		if _, _, err := p.Place(in[:1]); err == nil {
+			t.Errorf("%s: an input is missing, and is not missed", target.Name())
+		}
+		if err := e.Run(t.Context(), in, got); err != nil {
+			t.Errorf("%s: after placed inputs were released: %v", target.Name(), err)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestFirstRuns starts a program's first runs together, with many weights to move
 // to the backend.
 func TestFirstRuns(t *testing.T) {

@@ -127,15 +127,8 @@ func (p *program) build(b compute.Backend, slices bool) error {
 }
 
 // Run copies the inputs to the backend, executes, and copies the results out.
-// Its buffers are freed here: Go's collector does not see a plugin's memory.
 func (p *program) Run(ctx context.Context, in, out []*ir.Tensor) error {
 	if err := backends.CheckTensors("input", p.g.Inputs, in); err != nil {
-		return err
-	}
-	if err := backends.CheckTensors("output", p.g.Outputs, out); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
 		return err
 	}
 	args := make([]any, 0, len(in)+len(p.weights))
@@ -147,13 +140,27 @@ func (p *program) Run(ctx context.Context, in, out []*ir.Tensor) error {
 		defer free(x)
 		args = append(args, x)
 	}
+	return p.execute(ctx, args, out)
+}
+
+// execute runs on inputs that the backend has; the weights come after them. Its
+// buffers are freed here: Go's collector does not see a plugin's memory.
+func (p *program) execute(ctx context.Context, args []any, out []*ir.Tensor) error {
+	if out != nil {
+		if err := backends.CheckTensors("output", p.g.Outputs, out); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	for _, w := range p.weights {
 		args = append(args, w)
 	}
 	var results []*tensors.Tensor
 	var err error
 	p.on(func() {
-		if err = caught(func() { results = p.graph.Run(args...) }); err != nil {
+		if err = caught(func() { results = p.graph.Run(args...) }); err != nil || out == nil {
 			return
 		}
 		for i, r := range results { // XLA may still be at them
@@ -167,6 +174,31 @@ func (p *program) Run(ctx context.Context, in, out []*ir.Tensor) error {
 		free(r)
 	}
 	return err
+}
+
+// Place copies the inputs to the backend once for many runs.
+func (p *program) Place(in []*ir.Tensor) (run func(context.Context, []*ir.Tensor) error, release func(), err error) {
+	if err := backends.CheckTensors("input", p.g.Inputs, in); err != nil {
+		return nil, nil, err
+	}
+	args := make([]any, 0, len(in)+len(p.weights))
+	release = func() {
+		for _, a := range args {
+			free(a.(*tensors.Tensor))
+		}
+	}
+	for _, t := range in {
+		x, err := toTensor(t)
+		if err == nil {
+			args = append(args, x)
+			err = x.MaterializeOnDevice(p.graph.Backend(), true, 0)
+		}
+		if err != nil {
+			release()
+			return nil, nil, err
+		}
+	}
+	return func(ctx context.Context, out []*ir.Tensor) error { return p.execute(ctx, slices.Clip(args), out) }, release, nil
 }
 
 func free(t *tensors.Tensor) {

@@ -123,6 +123,16 @@ expected to do better. Where it is under a bar, the bar is the noise less 3 poin
 		}
 		charts = append(charts, fmt.Sprintf("![predicted against measured ms, %s, threads: %d](%s)\n", c.target, c.threads, filepath.Base(picture)))
 	}
+	for _, c := range b.configurations() {
+		v, ok, err := load[nasc.Validation](b, "validate-"+c.id())
+		if err != nil {
+			return err
+		}
+		if y := v.Steady; ok && y != nil {
+			fmt.Fprintf(&s, "\n%s with each time brought to the speed of the machine that its table met, by an anchor beside it: %s within ±5 %% (noise %s), %s within ±10 %% (%s), Spearman %.4f (%.4f), %s in the interval. The bars are for times as they are.\n",
+				c.target, pct(y.Within5), pct(y.NoiseWithin5), pct(y.Within10), pct(y.NoiseWithin10), y.Spearman, y.NoiseSpearman, pct(y.Coverage))
+		}
+	}
 	s.WriteString("\nBy space:\n\n| target | threads | space | networks | ±5 % | ±10 % | mean error | Spearman | in the 90 % interval |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range b.configurations() {
 		v, ok, err := load[nasc.Validation](b, "validate-"+c.id())

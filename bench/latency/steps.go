@@ -43,7 +43,7 @@ func (b *bench) configurations() []configuration {
 		{"cpu-f32", 1, 32 * time.Second, spaces, b.n, rounds, "80ms", 40 * time.Second},
 		{"cpu-int8", 2, 24 * time.Second, spaces, b.n, rounds, "80ms", 22 * time.Second},
 		{"cpu-f32", 2, 30 * time.Second, spaces, b.n, rounds, "80ms", 30 * time.Second},
-		{"xla-cpu", 1, 110 * time.Second, spaces, max(b.n/2, 1), rounds, "80ms", 105 * time.Second}, // two seconds a network: it compiles
+		{"xla-cpu", 1, 240 * time.Second, spaces, max(b.n/2, 1), rounds, "80ms", 105 * time.Second}, // two seconds a network: it compiles
 	}
 }
 
