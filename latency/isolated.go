@@ -110,8 +110,8 @@ func (m *measure) emptyRun(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for range turnVisits {
-		if err := a.visit(ctx, m, minRuns, blockTime/turnVisits); err != nil {
+	for range isolatedVisits {
+		if err := a.visit(ctx, m, minRuns, blockTime/isolatedVisits); err != nil {
 			return 0, errors.Join(err, a.close())
 		}
 	}
@@ -180,8 +180,7 @@ func (m *measure) beginIsolated(w Work) (_ *isolatedNet, err error) {
 // blockTime is for a block alone, unless it takes longer to run often enough.
 const blockTime = 25 * time.Millisecond
 
-// visit measures the blocks and whole runs; the last visit goes on with these
-// until the interval wanted is met or the limit is over, and hands on the rows.
+// visit measures the blocks and whole runs; the last visit hands on the rows.
 func (n *isolatedNet) visit(ctx context.Context, limit time.Duration, visits int, last bool) error {
 	least := (minRuns + visits - 1) / visits
 	for _, b := range n.blocks {
@@ -193,15 +192,13 @@ func (n *isolatedNet) visit(ctx context.Context, limit time.Duration, visits int
 		if err := n.whole.visit(ctx, n.measure, least, roundTime); err != nil {
 			return err
 		}
-		over := time.Since(begun) >= min(limit, mostWhole)/time.Duration(visits)
-		if !last {
-			if over || limit == netBudget {
-				return nil
-			}
+		if time.Since(begun) < min(max(limit, leastWhole), mostWhole)/time.Duration(visits) {
 			continue
 		}
-		if r := n.whole.row(wholeRun, 0); r.Runs >= minRuns && (over || r.Interval <= n.o.CI) {
-			n.net.row = r
+		if !last {
+			return nil
+		}
+		if n.net.row = n.whole.row(wholeRun, 0); n.net.row.Runs >= minRuns {
 			break
 		}
 	}
@@ -235,15 +232,18 @@ func (n *isolatedNet) close() (err error) {
 func (n *isolatedNet) size() int64 { return n.whole.bytes }
 
 func (n *isolatedNet) needs() time.Duration {
-	return leastBudget + time.Duration(len(n.blocks))*blockTime
+	return leastWhole + time.Duration(len(n.blocks))*blockTime
 }
 
-// mostWhole is the most time for a network as a whole.
-const mostWhole = time.Second
+// leastWhole and mostWhole are the time for a network as a whole: to compile it
+// takes longer.
+const leastWhole, mostWhole = 500 * time.Millisecond, time.Second
 
 // isolatedTurn is how many networks of a target that is measured by blocks are
-// measured together: to compile them takes longer.
-const isolatedTurn = 6
+// measured together, and isolatedVisits how often each is visited: what was
+// compiled in a turn is lost to a kill, and the machine's speed changes within
+// seconds.
+const isolatedTurn, isolatedVisits = 6, 10
 
 // isolated says that a target's networks are measured so.
 func isolated(t backends.Target) bool { return slices.Contains(ByBlocks, t.Name()) }
@@ -341,7 +341,7 @@ func invert(a [][]float64) {
 // What is known of blocks in networks before one is measured, as standard
 // deviations: of a run's fixed cost in µs, of a family's factor and of a block's
 // own, of a block's own fixed cost in µs, of a measured network.
-const isolatedFixed, isolatedScale, isolatedOwn, isolatedStep, isolatedNoise = 300.0, 0.2, 0.1, 2.0, 0.03
+const isolatedFixed, isolatedScale, isolatedOwn, isolatedStep, isolatedNoise = 100.0, 0.2, 0.1, 2.0, 0.03
 
 // steady is the table as if all of it had been measured at one speed of the
 // machine, the middle of those that the networks met: times of blocks and of

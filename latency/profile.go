@@ -196,7 +196,7 @@ func (m *measure) inTurns(ctx context.Context, src Source, begun time.Time) erro
 func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Time) (next int, err error) {
 	most, visits := turnNets, turnVisits
 	if isolated(m.o.Target) {
-		most = isolatedTurn
+		most, visits = isolatedTurn, isolatedVisits
 	}
 	if src.Len() < turnsFrom {
 		most, visits = 1, 1
