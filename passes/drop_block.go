@@ -2,10 +2,10 @@ package passes
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"github.com/nasc-dev/nasc/ir"
-	"github.com/nasc-dev/nasc/ir/eval"
 )
 
 // dropBlock removes a residual block: what is added to a shortcut.
@@ -75,14 +75,15 @@ func dropBlocks(ctx context.Context, g *ir.Graph, o PruneOptions) ([]string, err
 	if len(in) == 0 {
 		in = [][]*ir.Tensor{RandomInputs(first, o.Seed), RandomInputs(first, o.Seed+1)}
 	}
-	want, err := runAll(ctx, first, in)
+	want, err := runAll(ctx, o.Run, first, in)
 	if err != nil {
 		return nil, err
 	}
 	var dropped []string
-	for range o.Blocks {
+	for len(dropped) < o.Blocks {
 		best, least := "", math.Inf(1)
 		for k, n := range g.Nodes {
+			o.Progress(fmt.Sprintf("block %d of %d", len(dropped)+1, o.Blocks), k+1, len(g.Nodes))
 			if shortcut(g, n) == nil {
 				continue
 			}
@@ -94,7 +95,7 @@ func dropBlocks(ctx context.Context, g *ir.Graph, o PruneOptions) ([]string, err
 			if c, err = ir.Specialize(c, 1); err != nil {
 				return nil, err
 			}
-			got, err := runAll(ctx, c, in)
+			got, err := runAll(ctx, o.Run, c, in)
 			if err != nil {
 				return nil, err
 			}
@@ -121,14 +122,25 @@ func dropBlocks(ctx context.Context, g *ir.Graph, o PruneOptions) ([]string, err
 	return dropped, nil
 }
 
-func runAll(ctx context.Context, g *ir.Graph, in [][]*ir.Tensor) ([]*ir.Tensor, error) {
+// runAll gives the outputs for all inputs, one after the other.
+func runAll(ctx context.Context, on Runner, g *ir.Graph, in [][]*ir.Tensor) ([]*ir.Tensor, error) {
+	run, free, err := on(g)
+	if err != nil {
+		return nil, err
+	}
+	if free != nil {
+		defer free()
+	}
 	var out []*ir.Tensor
 	for _, x := range in {
-		r, err := eval.Run(ctx, g, x, eval.Options{})
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		y, err := run(x)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, r.Outputs...)
+		out = append(out, y...)
 	}
 	return out, nil
 }

@@ -104,7 +104,7 @@ func TestCorrectAnyNetwork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := runAll(context.Background(), s, [][]*ir.Tensor{RandomInputs(s, 1)}); err != nil {
+		if _, err := runAll(context.Background(), interpreter, s, [][]*ir.Tensor{RandomInputs(s, 1)}); err != nil {
 			t.Errorf("seed %d %v: %v", seed, names, err)
 		}
 	}
