@@ -55,7 +55,7 @@ func main() {
 	flag.StringVar(&c.state, "state", ".cache/limited", "folder of chosen networks and what was measured")
 	flag.StringVar(&c.strategy, "strategy", "bayesian-rf", "of the searches under a limit; fronts take nsga2")
 	flag.IntVar(&c.budget, "budget", 20, "networks that a search, and its random rival, may look at")
-	flag.IntVar(&c.front, "front", 60, "networks that a search for a front may look at")
+	flag.IntVar(&c.front, "front", 200, "networks that a search for a front may look at")
 	flag.IntVar(&c.seeds, "seeds", 5, "searches of each kind")
 	flag.IntVar(&c.finalists, "finalists", 5, "best networks of a search that are compiled and measured")
 	flag.DurationVar(&c.piece, "for", 0, "how long to measure this time; 0: till all is measured")
@@ -124,16 +124,10 @@ type searched struct {
 	Best     []float64 `json:"best"` // highest test accuracy among all networks under each limit, by prediction
 	Runs     []limited `json:"runs"`
 	Fronts   []fronts  `json:"fronts"`
-	// Spearman and Off are the prediction against the benchmark's measured ms.
-	Spearman float64 `json:"spearman"`
-	Off      float64 `json:"off"` // median of |predicted/measured - 1|
-	// MACsSpearman is the MACs' rank correlation with measured ms.
-	MACsSpearman float64 `json:"macs_spearman"`
-	// Sample are networks drawn at random, by which the prediction is judged where
-	// the benchmark has no times of this device.
-	Sample []chosen `json:"sample,omitempty"`
-	// Slowest is the longest time predicted for any network.
-	Slowest float64 `json:"slowest"`
+	// Sample are networks drawn at random, by which the prediction is judged.
+	Sample []chosen `json:"sample"`
+	// Last is the network of the longest time predicted.
+	Last chosen `json:"last"`
 }
 
 // known is the space with everything that a search may ask.

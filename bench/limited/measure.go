@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"time"
 
@@ -45,12 +46,13 @@ func (c *config) measure(ctx context.Context) error {
 			names = append(names, x.Genotype)
 		}
 	}
-	if !c.own() { // the benchmark has no times of the others
-		for _, f := range s.Fronts {
-			for _, x := range slices.Concat(f.Latency, f.MACs, s.Sample) {
-				names = append(names, x.Genotype)
-			}
+	for _, f := range s.Fronts {
+		for _, x := range slices.Concat(f.Latency, f.MACs) {
+			names = append(names, x.Genotype)
 		}
+	}
+	for _, x := range append(s.Sample, s.Last) {
+		names = append(names, x.Genotype)
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -100,25 +102,27 @@ func (c *config) measure(ctx context.Context) error {
 }
 
 // A neighbour on the processor's other thread takes a third of its speed for
-// seconds, and the table's rows are of the time without. So a network's time counts
-// while an anchor, a network that is always the same, runs about as fast before
-// and after it as it ever did; if it does not in some tries, the median of the
-// network's time by the anchor's counts, times the anchor's fastest.
+// seconds or for milliseconds. So a network is timed in short bursts, each between
+// two of an anchor, a network that is always the same, and what counts is the
+// median ratio of the bursts in which the anchor kept its speed, times the
+// anchor's typical ms.
 const (
-	anchorSlack = 1.1
-	mostTries   = 9
-	burst       = 10 * time.Millisecond
+	steady   = 1.1 // two bursts of the anchor that are so near to each other
+	wanted   = 7   // ratios of a time
+	mostTry  = 40  // bursts of a time
+	burst    = 3 * time.Millisecond
+	starting = 200 // bursts that the anchor's typical ms is the median of
 )
 
 // timer times networks, which stay ready from round to round.
 type timer struct {
-	c      *config
-	k      *known
-	nets   map[string]*ready
-	anchor *ready
-	least  float64 // of the anchor, ms
-	tries  int
-	slow   int // times by the anchor's ratio
+	c       *config
+	k       *known
+	nets    map[string]*ready
+	anchor  *ready
+	typical float64 // of the anchor, ms
+	times   int
+	few     int // times of fewer ratios than wanted
 }
 
 // ready is a network that can run.
@@ -131,59 +135,67 @@ func (t *timer) close() {
 	for _, r := range t.nets {
 		_ = r.e.Close()
 	}
-	if t.slow > 0 {
-		fmt.Printf("%d of %d times by their ratio to the anchor, which did not run within %.0f %% of its fastest\n", t.slow, t.tries, 100*(anchorSlack-1))
+	if t.few > 0 {
+		fmt.Printf("%d of %d times by fewer than %d steady bursts\n", t.few, t.times, wanted)
 	}
 }
 
-// start takes an anchor and learns how fast it runs.
+// start takes an anchor and learns how fast it runs, once for all pieces.
 func (t *timer) start(ctx context.Context, name string) error {
 	var err error
 	if t.anchor, err = t.get(ctx, name); err != nil {
 		return err
 	}
-	for i := range 100 {
-		ms, err := t.anchor.run(ctx, 0)
+	file := t.c.file("anchor.json")
+	if t.typical, err = load[float64](file); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var all []float64
+	for range starting {
+		ms, err := t.anchor.run(ctx, burst)
 		if err != nil {
 			return err
 		}
-		if i == 0 || ms < t.least {
-			t.least = ms
-		}
+		all = append(all, ms)
 		time.Sleep(burst)
 	}
-	return nil
+	t.typical = median(all)
+	return save(file, t.typical)
 }
 
-// time is a network's median ms while the anchor is fast, or as it would be.
+// time is a network's ms at the anchor's typical speed.
 func (t *timer) time(ctx context.Context, name string) (float64, error) {
 	r, err := t.get(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	t.tries++
-	var ratios []float64
-	for range mostTries {
-		before, err := t.anchor.run(ctx, 0)
-		if err != nil {
-			return 0, err
-		}
+	t.times++
+	var kept, all []float64
+	before, err := t.anchor.run(ctx, burst)
+	if err != nil {
+		return 0, err
+	}
+	for tries := 0; len(kept) < wanted && tries < mostTry; tries++ {
 		ms, err := r.run(ctx, burst)
 		if err != nil {
 			return 0, err
 		}
-		after, err := t.anchor.run(ctx, 0)
+		after, err := t.anchor.run(ctx, burst)
 		if err != nil {
 			return 0, err
 		}
-		t.least = min(t.least, before, after)
-		if max(before, after) <= anchorSlack*t.least {
-			return ms, nil
+		ratio := ms / math.Sqrt(before*after)
+		all = append(all, ratio)
+		if max(before, after) <= steady*min(before, after) {
+			kept = append(kept, ratio)
 		}
-		ratios = append(ratios, ms/math.Sqrt(before*after))
+		before = after
 	}
-	t.slow++
-	return median(ratios) * t.least, nil
+	if len(kept) < wanted {
+		t.few++
+		kept = all
+	}
+	return median(kept) * t.typical, nil
 }
 
 // run gives the median ms of runs for so long, at least five.
@@ -220,14 +232,15 @@ func (t *timer) get(ctx context.Context, name string) (*ready, error) {
 }
 
 func (t *timer) graph(ctx context.Context, name string) (*ir.Graph, error) {
-	if !t.c.own() {
+	path := t.c.file(name + ".nasc")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		g, err := t.k.space.DecodeGenotype(name)
 		if err != nil {
 			return nil, err
 		}
 		return t.k.graph(ctx, g)
 	}
-	m, err := nasc.Open(t.c.file(name+".nasc"), nil)
+	m, err := nasc.Open(path, nil)
 	if err != nil {
 		return nil, err
 	}

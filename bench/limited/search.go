@@ -15,7 +15,6 @@ import (
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
-	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/search"
 	"github.com/nasc-dev/nasc/search/strategy"
 	"github.com/nasc-dev/nasc/train"
@@ -74,32 +73,25 @@ func (c *config) search(ctx context.Context) error {
 	return nil
 }
 
-// limits sets them at quantiles of the predicted times, and compares these with
-// the measured ones where the benchmark has them.
+// limits sets them at quantiles of the predicted times, and draws networks that
+// the prediction is judged by.
 func (c *config) limits(k *known, out *searched) error {
-	var predicted, measured, macs, off []float64
+	var predicted []float64
 	var all []chosen
 	for i := range k.table.Rows {
-		r := &k.table.Rows[i]
-		x, err := k.look(r.Genotype)
+		x, err := k.look(k.table.Rows[i].Genotype)
 		if err != nil {
 			return err
 		}
 		all = append(all, x)
-		predicted, measured, macs = append(predicted, x.Predicted), append(measured, r.Metrics["ms"]), append(macs, x.MACs)
-		off = append(off, math.Abs(x.Predicted/r.Metrics["ms"]-1))
+		predicted = append(predicted, x.Predicted)
 	}
-	out.Slowest = slices.Max(predicted)
-	if !c.own() {
-		rng := rand.New(rand.NewPCG(1, 0x73616d706c65))
-		for len(out.Sample) < sampled {
-			if x := all[rng.IntN(len(all))]; !slices.Contains(out.Sample, x) {
-				out.Sample = append(out.Sample, x)
-			}
+	out.Last = slices.MaxFunc(all, func(a, b chosen) int { return cmp.Compare(a.Predicted, b.Predicted) })
+	rng := rand.New(rand.NewPCG(1, 0x73616d706c65))
+	for len(out.Sample) < min(sampled, len(all)) {
+		if x := all[rng.IntN(len(all))]; !slices.Contains(out.Sample, x) {
+			out.Sample = append(out.Sample, x)
 		}
-	} else {
-		out.Slowest = slices.Max(measured)
-		out.Spearman, out.MACsSpearman, out.Off = latency.Compare(predicted, measured).Spearman, latency.Compare(macs, measured).Spearman, median(off)
 	}
 	sorted := slices.Sorted(slices.Values(predicted))
 	for _, q := range limitsAt {
