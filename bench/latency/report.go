@@ -84,14 +84,14 @@ A table holds kernels as networks drawn for it met them; networks that are judge
 table's). A network's time is the median of three fresh processes, in each of which all networks take turns, five visits each.
 A machine's mood lasts minutes: tables are made in %d legs, and legs and processes of the cpu targets take turns over half an
 hour. *Noise* is the same share for a second measurement of as many processes, between the first's: no prediction can be
-expected to do better. Where it is under a bar, the bar is the noise less 3 points. The cpu targets' intervals were set before by
-%d networks of each space with another seed (`+"`nasc latency calibrate`"+`).
+expected to do better. Where it is under a bar, the bar is the noise less 3 points. The intervals were set before by
+%d networks of each space with another seed, %d of xla-cpu, which are measured between the others (`+"`nasc latency calibrate`"+`).
 
 ## Networks of spaces
 
 | target | threads | networks | ±5 %% | noise | bar | ±10 %% | noise | bar | Spearman | noise | bar | in the 90 %% interval | bar |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-`, time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), runtime.Version(), judgeSeed, legs, calibrateNets)
+`, time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), runtime.Version(), judgeSeed, legs, calibrateNets, xlaCalibrateNets)
 	var charts []string
 	row := func(label string, v nasc.Validation) {
 		fmt.Fprintf(&s, "| %s | %d | %s | %s | %s | %s | %s | %.4f | %.4f | %s |\n", label, v.N, pct(v.Within5), pct(v.Within10), pct(v.NoiseWithin5), pct(v.NoiseWithin10), pct(v.MAPE), v.Spearman, v.Kendall, pct(v.Coverage))

@@ -28,6 +28,7 @@ type configuration struct {
 	rounds  int
 	took    string        // of a network in a process
 	round   time.Duration // that a process takes about
+	calib   int           // networks of each space that set the width of the intervals
 }
 
 func (c configuration) id() string { return fmt.Sprintf("%s-%d", c.target, c.threads) }
@@ -39,15 +40,16 @@ const legs, rounds = 3, 3
 
 func (b *bench) configurations() []configuration {
 	return []configuration{
-		{"cpu-int8", 1, 24 * time.Second, spaces, b.n, rounds, "80ms", 25 * time.Second},
-		{"cpu-f32", 1, 32 * time.Second, spaces, b.n, rounds, "80ms", 40 * time.Second},
-		{"cpu-int8", 2, 24 * time.Second, spaces, b.n, rounds, "80ms", 22 * time.Second},
-		{"cpu-f32", 2, 30 * time.Second, spaces, b.n, rounds, "80ms", 30 * time.Second},
-		{"xla-cpu", 1, 240 * time.Second, spaces, max(b.n/2, 1), rounds, "80ms", 105 * time.Second}, // two seconds a network: it compiles
+		{"cpu-int8", 1, 24 * time.Second, spaces, b.n, rounds, "80ms", 25 * time.Second, calibrateNets},
+		{"cpu-f32", 1, 32 * time.Second, spaces, b.n, rounds, "80ms", 40 * time.Second, calibrateNets},
+		{"cpu-int8", 2, 24 * time.Second, spaces, b.n, rounds, "80ms", 22 * time.Second, calibrateNets},
+		{"cpu-f32", 2, 30 * time.Second, spaces, b.n, rounds, "80ms", 30 * time.Second, calibrateNets},
+		{"xla-cpu", 1, 240 * time.Second, spaces, max(b.n/2, 1), rounds, "80ms", 105 * time.Second, xlaCalibrateNets}, // two seconds a network: it compiles
 	}
 }
 
-// engine are the configurations whose intervals are calibrated.
+// engine are the configurations whose tables are made in legs, in turns with the
+// others.
 func (b *bench) engine() []configuration {
 	return slices.DeleteFunc(b.configurations(), func(c configuration) bool { return c.target == "xla-cpu" })
 }
@@ -56,8 +58,9 @@ func (b *bench) engine() []configuration {
 // of ten for transfers have the seeds from drawSeed on.
 const profileSeed, calibrateSeed, judgeSeed, drawSeed, draws = "1", "11", "20261128", 31, 3
 
-// calibrateNets of each space set the width of a table's intervals.
-const calibrateNets = 24
+// calibrateNets of each space set the width of a table's intervals; of targets
+// whose networks take seconds to compile they are fewer.
+const calibrateNets, xlaCalibrateNets = 24, 8
 
 // transfers are from one configuration's table to another's.
 var transfers = []struct{ from, to string }{
@@ -102,10 +105,7 @@ func (b *bench) steps() []step {
 				return b.measure(ctx, name, b.judging(c), r+1)
 			}})
 			if r%2 == 1 {
-				round := r/2 + 1
-				out = append(out, step{fmt.Sprintf("calibrating-%s-%d", c.id(), round), (c.round * calibrateNets / 34).Round(time.Second) + 4*time.Second, func(ctx context.Context, name string) error {
-					return b.measure(ctx, name, b.calibrating(c), round)
-				}})
+				out = append(out, b.calibratingStep(c, r/2+1))
 			}
 		}
 		if r == rounds {
@@ -113,12 +113,7 @@ func (b *bench) steps() []step {
 		}
 	}
 	for _, c := range b.engine() {
-		out = append(out, step{"calibrate-" + c.id(), 8 * time.Second, func(ctx context.Context, name string) error {
-			if err := b.save(ctx, name+"-by", b.calibrating(c)...); err != nil {
-				return err
-			}
-			return b.save(ctx, name, "latency", "calibrate", "--table", b.table("profile-"+c.id()), "--by", b.file(name+"-by.json"))
-		}})
+		out = append(out, b.calibrateStep(c))
 		out = append(out, step{"validate-" + c.id(), 15 * time.Second, func(ctx context.Context, name string) error {
 			return b.validate(ctx, name, c)
 		}})
@@ -170,7 +165,11 @@ func (b *bench) steps() []step {
 		out = append(out, step{fmt.Sprintf("measure-xla-cpu-1-%d", r+1), xla.round, func(ctx context.Context, name string) error {
 			return b.measure(ctx, name, b.judging(xla), r+1)
 		}})
+		if r%2 == 1 {
+			out = append(out, b.calibratingStep(xla, r/2+1))
+		}
 	}
+	out = append(out, b.calibrateStep(xla))
 	out = append(out, step{"validate-xla-cpu-1", 15 * time.Second, func(ctx context.Context, name string) error {
 		return b.save(ctx, name, append(b.judging(xla), "--report", b.file(name+".html"))...)
 	}})
@@ -184,6 +183,24 @@ func (b *bench) steps() []step {
 		}})
 	}
 	return out
+}
+
+// calibratingStep measures networks that set the width of a table's intervals.
+func (b *bench) calibratingStep(c configuration, round int) step {
+	about := (c.round * time.Duration(c.calib) / time.Duration(max(c.n, 1))).Round(time.Second) + 4*time.Second
+	return step{fmt.Sprintf("calibrating-%s-%d", c.id(), round), about, func(ctx context.Context, name string) error {
+		return b.measure(ctx, name, b.calibrating(c), round)
+	}}
+}
+
+// calibrateStep sets it.
+func (b *bench) calibrateStep(c configuration) step {
+	return step{"calibrate-" + c.id(), 8 * time.Second, func(ctx context.Context, name string) error {
+		if err := b.save(ctx, name+"-by", b.calibrating(c)...); err != nil {
+			return err
+		}
+		return b.save(ctx, name, "latency", "calibrate", "--table", b.table("profile-"+c.id()), "--by", b.file(name+"-by.json"))
+	}}
 }
 
 // configuration finds one by its id.
@@ -212,7 +229,7 @@ func (b *bench) profile(ctx context.Context, name, table string, c configuration
 func (b *bench) judging(c configuration) []string { return b.validating(c, c.n, judgeSeed) }
 
 func (b *bench) calibrating(c configuration) []string {
-	return append(b.validating(c, min(calibrateNets, c.n), calibrateSeed), "--once")
+	return append(b.validating(c, min(c.calib, c.n), calibrateSeed), "--once")
 }
 
 func (b *bench) validating(c configuration, n int, seed string) []string {
