@@ -8,7 +8,7 @@
 // took in each network stays in the table, and the middle of it counts
 // (settle). Of a target whose compiler fuses as it likes the unit is a block of
 // the graph, timed alone on inputs that are where the program works (ByBlocks);
-// what blocks take in networks is learned from whole ones (inNetworks). Their
+// what blocks take in networks is learned from whole ones (within). Their
 // times are multiples of an anchor's beside them, since their runs are too long
 // for all to meet the machine at one speed (steady). A kernel that
 // is not in the table is predicted by a model of its family (family): a roof

@@ -3,7 +3,6 @@ package latency
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"time"
 
@@ -247,101 +246,6 @@ const isolatedTurn, isolatedVisits = 6, 10
 
 // isolated says that a target's networks are measured so.
 func isolated(t backends.Target) bool { return slices.Contains(ByBlocks, t.Name()) }
-
-// inNetworks brings what blocks take alone to what they take in networks, whose
-// whole times tell: alone a block meets its weights in a nearer cache, and its
-// compiler fuses less. The factors of blocks are taken to be normal, those of a
-// family alike (a Gaussian process over the networks). It gives what each
-// network is off by, as the others predict it, logarithmic.
-func inNetworks(t *Table, rows []settled) []float64 {
-	family := make([]string, len(rows))
-	for i, r := range t.Rows {
-		family[i] = KeyFamily(r.Key)
-	}
-	type network struct {
-		time  float64
-		share map[int]float64    // of its time, by row
-		of    map[string]float64 // and by family
-	}
-	var nets []network
-	for _, n := range t.Nets {
-		if n.Median <= 0 || n.Runs < minRuns {
-			continue
-		}
-		w := network{n.Median, map[int]float64{}, map[string]float64{}}
-		for _, u := range n.Uses {
-			v := rows[u.Row].t * float64(u.N) / n.Median
-			w.share[u.Row] += v
-			w.of[family[u.Row]] += v
-		}
-		nets = append(nets, w)
-	}
-	n := len(nets)
-	if n == 0 {
-		return nil
-	}
-	// a holds the covariance of the networks' relative errors, and beside it the
-	// unit matrix, which becomes the inverse.
-	a, left := make([][]float64, n), make([]float64, n)
-	for i, x := range nets {
-		a[i] = make([]float64, 2*n)
-		left[i] = 1
-		for j, y := range nets {
-			c := isolatedFixed * isolatedFixed / (x.time * y.time)
-			for k, v := range x.share {
-				c += isolatedOwn * isolatedOwn * v * y.share[k]
-			}
-			for f, v := range x.of {
-				c += isolatedScale * isolatedScale * v * y.of[f]
-			}
-			a[i][j] = c
-		}
-		for _, v := range x.share {
-			left[i] -= v
-		}
-		a[i][i] += isolatedNoise * isolatedNoise
-		a[i][n+i] = 1
-	}
-	invert(a)
-	alpha := make([]float64, n)
-	var off []float64
-	for i := range alpha {
-		for j, v := range left {
-			alpha[i] += a[i][n+j] * v
-		}
-		off = append(off, -math.Log(max(1-alpha[i]/a[i][n+i], 1e-3)))
-	}
-	for k := range rows {
-		d := 0.0
-		for i, x := range nets {
-			d += alpha[i] * (isolatedOwn*isolatedOwn*x.share[k] + isolatedScale*isolatedScale*x.of[family[k]])
-		}
-		rows[k].t *= max(1+d, 0.1)
-	}
-	return off
-}
-
-// invert turns [A | 1] into [1 | A⁻¹]; A is positive definite.
-func invert(a [][]float64) {
-	for c := range a {
-		p := a[c][c]
-		for j := range a[c] {
-			a[c][j] /= p
-		}
-		for r := range a {
-			if f := a[r][c]; r != c && f != 0 {
-				for j := range a[r] {
-					a[r][j] -= f * a[c][j]
-				}
-			}
-		}
-	}
-}
-
-// What is known of blocks in networks before one is measured, as standard
-// deviations: of a run's fixed cost in µs, of a family's factor and of a block's
-// own, of a block's own fixed cost in µs, of a measured network.
-const isolatedFixed, isolatedScale, isolatedOwn, isolatedStep, isolatedNoise = 100.0, 0.2, 0.1, 2.0, 0.03
 
 // steady is the table as if all of it had been measured at one speed of the
 // machine, the middle of those that the networks met: times of blocks and of

@@ -14,6 +14,7 @@ type model struct {
 	families map[string]*family
 	rows     []settled // of Table.Rows
 	net      correction
+	within   *within // of tables by blocks
 }
 
 // family is the rows of one kind of work and what was learned from them. Times
@@ -51,9 +52,8 @@ func (r roof) log(p *point) float64 {
 func newModel(t *Table) *model {
 	t = t.steady()
 	m := &model{families: map[string]*family{}, rows: t.settle()}
-	var off []float64
 	if t.byBlocks() {
-		off = inNetworks(t, m.rows)
+		m.within = newWithin(t, m.rows)
 	}
 	for i, r := range t.Rows {
 		p, err := newPoint(r.Key, r.MACs, r.Bytes)
@@ -69,9 +69,10 @@ func newModel(t *Table) *model {
 		f.points = append(f.points, p)
 		f.bySig[p.sig] = append(f.bySig[p.sig], p)
 	}
-	m.net = newCorrection(t, m.rows)
-	if len(off) > 0 && m.net.known() { // what blocks take was learned from the same networks
-		m.net.off = max(leastOff, math.Hypot(conformal(absolute(off), 0.9), drift(t.Nets)))
+	if w := m.within; w != nil {
+		m.net = correction{a: w.fixed, b: 1, off: drift(t.Nets), nets: len(w.nets)} // the rest is the blocks' own
+	} else {
+		m.net = newCorrection(t, m.rows)
 	}
 	return m
 }
@@ -359,14 +360,6 @@ const (
 	robustOff = 0.03
 )
 
-func absolute(x []float64) []float64 {
-	out := make([]float64, len(x))
-	for i, v := range x {
-		out[i] = math.Abs(v)
-	}
-	return out
-}
-
 // drift is how far the anchor was from its middle while the networks were
 // measured, but for one time in ten: their times were brought to the middle, and
 // a network that is predicted meets the machine as it is then. The middle of a
@@ -410,7 +403,7 @@ func newCorrection(t *Table, rows []settled) correction {
 			held += rows[u.Row].without(i, t.Rows[u.Row].Median) * float64(u.N)
 			steps += u.N
 		}
-		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && (!n.Noisy || quiet < folds || t.byBlocks()) {
+		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && (!n.Noisy || quiet < folds) {
 			x = append(x, []float64{1 / n.Median, sum / n.Median, float64(steps) / n.Median})
 			others = append(others, []float64{1 / n.Median, held / n.Median, float64(steps) / n.Median})
 			y, w = append(y, 1), append(w, 1)
@@ -418,9 +411,6 @@ func newCorrection(t *Table, rows []settled) correction {
 	}
 	fit := func(x [][]float64, y, w []float64) []float64 {
 		l := func(sd float64) float64 { return netNoise * netNoise / (sd * sd) }
-		if t.byBlocks() { // alone each block has a run's fixed cost
-			return ridge(x, y, w, []float64{0, 1, 0}, []float64{l(isolatedFixed), l(isolatedScale), l(isolatedStep)})
-		}
 		return ridge(x, y, w, []float64{0, 1, 0}, []float64{l(priorFixed), l(priorScale), l(priorStep)})
 	}
 	b := fit(x, y, w)

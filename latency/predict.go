@@ -86,8 +86,10 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 	out := &Prediction{PerNode: []NodeTime{}}
 	var missing []*missingKind
 	sum := 0.0
-	off := map[string]float64{} // by key: what its steps may be off by, in ms
-	c := t.learned().net
+	off := map[string]float64{}    // by key: what its steps may be off by, in ms
+	uses := map[string]*blockUse{} // by key
+	var order []string
+	c, w := t.learned().net, t.learned().within
 	for _, s := range steps {
 		key := Key(s)
 		e, source, ok := t.kernelTime(key, s.MACs, s.Bytes)
@@ -100,6 +102,17 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 		}
 		out.PerNode = append(out.PerNode, NodeTime{Node: s.Label, Op: s.Op, Kernel: s.Kernel, MS: e.t / 1000, Lo: e.lo / 1000, Hi: e.hi / 1000, Source: source})
 		sum += e.t / 1000
+		if w != nil {
+			if uses[key] == nil {
+				uses[key] = t.blockUse(key, e)
+				order = append(order, key)
+			}
+			uses[key].n++
+			if uses[key].row < 0 {
+				off[key] += (e.hi - e.lo) / 2 / 1000
+			}
+			continue
+		}
 		if !e.settled || !c.known() { // of the others the correction's interval tells
 			off[key] += (e.hi - e.lo) / 2 / 1000
 		}
@@ -125,12 +138,27 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 		together += o * o
 	}
 	h := c.off
-	if out.Total > 0 {
+	if w != nil && out.Total > 0 {
+		var list []blockUse
+		for _, k := range order {
+			list = append(list, *uses[k])
+		}
+		const sd = 1.645 // of 90 %
+		h = math.Hypot(max(h, leastOff), w.off(out.Total*1000, list, (sameFamily*together+(1-sameFamily)*alone)/(sd*sd*out.Total*out.Total)))
+	} else if out.Total > 0 {
 		h = math.Sqrt(h*h + (sameFamily*together+(1-sameFamily)*alone)/(out.Total*out.Total))
 	}
 	h *= t.width()
 	out.Lo, out.Hi = out.Total*math.Exp(-h), out.Total*math.Exp(h)
 	return out, nil
+}
+
+// blockUse is a kernel of a network that is predicted.
+func (t *Table) blockUse(key string, e estimate) *blockUse {
+	if i, ok := t.index[key]; ok && t.Rows[i].Median > 0 {
+		return &blockUse{row: i, family: KeyFamily(key)}
+	}
+	return &blockUse{row: -1, family: KeyFamily(key), us: e.t}
 }
 
 // missingKind is a kind of kernels that a table has none of.
