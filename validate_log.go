@@ -96,7 +96,7 @@ func (l *measuredLog) close(done bool) error {
 		return nil
 	}
 	err := l.f.Close()
-	if done {
+	if done || len(l.seen) == 0 { // nothing to go on with
 		err = errors.Join(err, os.Remove(l.f.Name()))
 	}
 	return err

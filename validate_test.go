@@ -199,3 +199,18 @@ func TestPlanWithoutCompiler(t *testing.T) {
 		t.Errorf("%d steps, %v", len(steps), err)
 	}
 }
+
+// A validation that is refused before it measures leaves no log behind.
+func TestEmptyMeasuredLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "v.partial")
+	l, err := openMeasuredLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.close(false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log is left: %v", err)
+	}
+}

@@ -20,6 +20,9 @@ func locked(ctx context.Context, path string, waiting func()) (free func() error
 		return &diag.Error{Place: name, Err: err, Fix: "name a table in a folder that can be written to"}
 	}
 	for {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		lock := flock.New(name)
 		got, err := lock.TryLock()
 		if err == nil && !got {
@@ -27,10 +30,9 @@ func locked(ctx context.Context, path string, waiting func()) (free func() error
 				waiting()
 				waiting = nil
 			}
-			_, err = lock.TryLockContext(ctx, 50*time.Millisecond)
-		}
-		if ctx.Err() != nil {
-			return nil, errors.Join(ctx.Err(), lock.Close())
+			if got, err = lock.TryLockContext(ctx, 50*time.Millisecond); !got && ctx.Err() != nil {
+				return nil, errors.Join(ctx.Err(), lock.Close())
+			}
 		}
 		if err != nil {
 			return nil, errors.Join(bad(err), lock.Close())

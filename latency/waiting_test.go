@@ -1,6 +1,7 @@
 package latency
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -104,6 +105,11 @@ func TestTwoProfilesAtOnce(t *testing.T) {
 	}
 	if len(table.Nets) != 3 {
 		t.Errorf("%d networks", len(table.Nets))
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := Profile(stopped, path, work(1, 3, 5), options()); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped before it begins it gives %v", err)
 	}
 	if left, err := filepath.Glob(path + ".*"); err != nil || len(left) > 0 {
 		t.Errorf("%q are left, %v", left, err)
