@@ -101,6 +101,18 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 			return nil, err
 		}
 	}
+	if o.Data == "" && (o.Criterion == "activation" || o.Blocks > 0) {
+		o.Warn("channels and blocks are ranked by what they do to noise: --data tells what they do to real inputs")
+	}
+	if o.Eval != "" { // a fault there shows before pruning
+		f, err := o.feed(m, g, o.Eval)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := f.At(0); err != nil {
+			return nil, err
+		}
+	}
 	c := &costs{o: &o}
 	defer c.close()
 	cost, err := c.of()
@@ -169,7 +181,7 @@ func (o *PruneOptions) inRounds(ctx context.Context, m *Model, g *ir.Graph, c *c
 	small := g
 	for r := 1; r <= max(1, o.Rounds); r++ {
 		p := passes.PruneOptions{
-			Cost: cost, Target: limit, Criterion: o.Criterion, Scope: o.Scope, PerCost: o.PerCost, Round: o.Round, Keep: o.Keep, Inner: o.Inner, Seed: o.Seed,
+			Cost: cost, Target: limit, Unit: goalUnits[o.Goal], Criterion: o.Criterion, Scope: o.Scope, PerCost: o.PerCost, Round: o.Round, Keep: o.Keep, Inner: o.Inner, Seed: o.Seed,
 			Run: Runner(ctx, max(1, o.Threads)), Progress: o.Progress,
 		}
 		if r < o.Rounds {
@@ -287,6 +299,8 @@ func (o *PruneOptions) samples(m *Model, g *ir.Graph, p *passes.PruneOptions) er
 
 // PruneGoals are what Prune can lower.
 var PruneGoals = []string{"macs", "params", "bytes", "latency"}
+
+var goalUnits = map[string]string{"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": "ms"}
 
 // Describe sums a result up in one line for people.
 func (r *PruneResult) Describe() string {

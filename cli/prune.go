@@ -14,6 +14,11 @@ import (
 	"github.com/nasc-dev/nasc/train"
 )
 
+// finetuneFlags say how prune trains, if it does.
+var finetuneFlags = []string{
+	"finetune-lr", "finetune-batch", "finetune-optimizer", "distill", "distill-weight", "distill-mode", "temperature", "freeze-norm", "random-crop", "flip",
+}
+
 func (a *app) prune() *cobra.Command {
 	var (
 		o       = nasc.PruneOptions{Finetune: nasc.FinetuneOptions{Config: train.Default()}}
@@ -47,6 +52,14 @@ func (a *app) prune() *cobra.Command {
 				return &diag.Error{
 					Place: "--round, --blocks, --samples, --rounds, --finetune-epochs", Found: fmt.Sprint(o.Round, ", ", o.Blocks, ", ", o.Samples, ", ", o.Rounds, ", ", o.Finetune.Epochs),
 					Wanted: "whole numbers, of samples and rounds 1 or more",
+				}
+			}
+			if !(o.Keep > 0) { // Prune's own meaning of 0 is the default
+				return &diag.Error{Place: "--keep", Found: fmt.Sprint(o.Keep), Wanted: "a share, more than 0 and at most 1"}
+			}
+			for _, name := range finetuneFlags {
+				if cmd.Flags().Changed(name) && o.Finetune.Epochs == 0 {
+					return &diag.Error{Place: "--" + name, Found: "no fine-tuning", Wanted: "--finetune-epochs, for which it is"}
 				}
 			}
 			if !cmd.Flags().Changed("per-cost") {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
 )
 
@@ -111,7 +112,7 @@ func dropBlocks(ctx context.Context, g *ir.Graph, o PruneOptions) ([]string, err
 			}
 		}
 		if best == "" {
-			break
+			return nil, &diag.Error{Place: "--blocks", Found: fmt.Sprint(o.Blocks), Wanted: fmt.Sprintf("%d or fewer: no more residual blocks can go", len(dropped))}
 		}
 		if _, err := dropBlock(g, Args{"node": best}); err != nil {
 			return nil, err

@@ -18,8 +18,9 @@ type PruneOptions struct {
 	// Cost is what is to become less: MACs, parameters, bytes, milliseconds. It
 	// is called for every candidate.
 	Cost func(ctx context.Context, g *ir.Graph) (float64, error)
-	// Target is what Cost may be at most.
+	// Target is what Cost may be at most; Unit is what both are in.
 	Target float64
+	Unit   string
 	// Criterion ranks the units (see Criteria); Scope says among which: global,
 	// local (each group gives the same share), alike (groups of one size).
 	Criterion, Scope string
@@ -148,7 +149,8 @@ func (o PruneOptions) once(ctx context.Context, g *ir.Graph) (*ir.Graph, *Pruned
 		return nil, nil, err
 	}
 	size := g.ConstBytes()
-	rep.Absorbed = left.absorb(g)
+	left.absorb(g)
+	rep.Absorbed = left.channels(groups)
 	g.RemoveDead()
 	if err := g.Verify(); err != nil {
 		return nil, nil, diag.At("prune left a bad graph", err)

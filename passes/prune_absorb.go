@@ -10,14 +10,14 @@ import (
 // leftBehind are the sums that removed channels made in the layers that read
 // them, where these are (or on average are) constant.
 type leftBehind struct {
-	of    map[*ir.Node][]float64 // by channel of the result that stays
-	count int
+	of   map[*ir.Node][]float64 // by channel of the result that stays
+	gone map[coupling.Unit]bool // units that left something
 }
 
 // leftBehind measures the means of the channels that a plan removes, and what
 // each layer made of them.
 func (o *PruneOptions) leftBehind(ctx context.Context, g *ir.Graph, an *coupling.Analysis, p coupling.Plan) (*leftBehind, error) {
-	left := &leftBehind{of: map[*ir.Node][]float64{}}
+	left := &leftBehind{of: map[*ir.Node][]float64{}, gone: map[coupling.Unit]bool{}}
 	if len(p.Copies) == 0 {
 		return left, nil
 	}
@@ -56,8 +56,7 @@ func (o *PruneOptions) leftBehind(ctx context.Context, g *ir.Graph, an *coupling
 			if constant := mo.variance[c] <= 1e-10*mean*mean; mean == 0 || !o.Real && !constant {
 				continue
 			}
-			left.count++
-			some = true
+			left.gone[u], some = true, true
 			for t, inside := range coverage(n, w.Type.Shape[:r-2]) {
 				for i := range cout {
 					delta[i] += w.Const.At((t*cin+c)*cout+i) * mean * inside
@@ -113,12 +112,25 @@ func coverage(n *ir.Node, taps ir.Shape) []float64 {
 }
 
 // absorb adds the sums to the biases of the rewritten layers.
-func (l *leftBehind) absorb(g *ir.Graph) int {
+func (l *leftBehind) absorb(g *ir.Graph) {
 	uses := g.Uses()
 	for n, delta := range l.of {
 		addBias(g, uses, n, delta)
 	}
-	return l.count
+}
+
+// channels counts those that left something, each once however many layers read
+// it and at how many positions.
+func (l *leftBehind) channels(groups []*group) int {
+	count := 0
+	for _, x := range groups {
+		for _, u := range x.Units {
+			if l.gone[u] {
+				count += x.each
+			}
+		}
+	}
+	return count
 }
 
 // addBias adds to a layer's result by channel: in its bias, or, where it has

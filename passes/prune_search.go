@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
@@ -40,9 +41,10 @@ func (f *finder) narrowed(keep []int) (*ir.Graph, error) {
 
 // unreachable says that the target cannot be met.
 func (f *finder) unreachable(least, whole float64) error {
+	text := func(v float64) string { return strings.TrimSpace(fmt.Sprintf("%.5g %s", v, f.Unit)) }
 	return &diag.Error{
-		Place: "prune", Found: fmt.Sprintf("%.4g where all that can go is gone, of %.4g", least, whole),
-		Wanted: fmt.Sprintf("%.4g", f.Target), Fix: "a higher target, or a smaller --keep",
+		Place: "prune", Found: fmt.Sprintf("%s where all that can go is gone, of %s", text(least), text(whole)),
+		Wanted: text(f.Target), Fix: "a higher target, or a smaller --keep",
 	}
 }
 

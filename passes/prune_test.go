@@ -68,12 +68,13 @@ graph @main(%x: f32[N,2]) {
   %a = dot %x @w @b
   %r = relu %a
   %y = dot %r @v
-  return %y
+  %z = dot %r @v
+  return %y, %z
 }`, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, rep, err := Prune(context.Background(), g, PruneOptions{Cost: macs, Target: 9, Criterion: "l1", Scope: "global"})
+	p, rep, err := Prune(context.Background(), g, PruneOptions{Cost: macs, Target: 13, Criterion: "l1", Scope: "global"})
 	if err != nil {
 		t.Fatal(err)
 	}
