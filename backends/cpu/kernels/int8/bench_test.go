@@ -29,6 +29,9 @@ var layers = []layer{
 	{"resnet_3x3s2_56x64x128", 56, 64, 128, 3, 2, 1, false, false},
 	{"resnet_1x1_56x64x256", 56, 64, 256, 1, 1, 1, false, false},
 	{"resnet_1x1_56x64x256_add", 56, 64, 256, 1, 1, 1, true, false},
+	{"opennsfw_1x1_56x32x128_add", 56, 32, 128, 1, 1, 1, true, false},
+	{"resnet_1x1_28x128x512_add", 28, 128, 512, 1, 1, 1, true, false},
+	{"resnet_1x1_14x256x1024_add", 14, 256, 1024, 1, 1, 1, true, false},
 	{"resnet_1x1_56x256x64", 56, 256, 64, 1, 1, 1, false, false},
 	{"resnet_1x1_28x512x128", 28, 512, 128, 1, 1, 1, false, false},
 	{"resnet_1x1_14x256x1024", 14, 256, 1024, 1, 1, 1, false, false},
@@ -67,9 +70,9 @@ func (v layer) spec(r rng) ConvSpec {
 	for i := range s.Mult {
 		s.Mult[i] = 1e-3
 	}
-	s.Out.Zero = 128
 	if v.residual {
-		s.Residual = &Residual{Zero: 7, A: 1 << 14, B: 9000, Mult: 1.0 / (1 << 14), Out: Out{Zero: 100}}
+		s.Out.Zero = 128
+		s.Residual = &Residual{Zero: 7, A: 1 << 14, B: 9000, Mult: 1.0 / (1 << 14)}
 	}
 	if v.tabulate {
 		s.Table = r.table()

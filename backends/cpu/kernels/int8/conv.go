@@ -420,7 +420,7 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, next []byte, x u
 
 // fusedBand is band with a kernel that writes the results itself.
 func (c *conv) fusedBand(g *gemmArgs, a *Args, pixel int, blk *block, x unsafe.Pointer, l lines, start int) {
-	g.pack, g.mult = unsafe.Pointer(c.fin.pack), unsafe.Pointer(&c.fin.mult[blk.col])
+	g.pack, g.plain, g.mult = unsafe.Pointer(c.fin.pack), c.fin.plain, unsafe.Pointer(&c.fin.mult[blk.col])
 	g.mask, g.yStep = ^uint64(0)>>(64-blk.cols), uintptr(c.K)
 	sums := unsafe.Add(base(a.Scratch), c.imgBytes)
 	for line := 0; line < l.count; {

@@ -48,6 +48,7 @@ type finisher struct {
 	name  string
 	table *lookupTable
 	pack  *packing // of bounded 8-bit results
+	plain uint64   // 1 where these, and the residual, are u8 of all values, with zero point 0
 }
 
 // newFinisher prepares what follows the sums; bound is at least |acc·mult| of any
@@ -92,6 +93,9 @@ func newFinisher(o Out, mult []float32, bound float64, r *Residual, table *[256]
 	f.run, f.name = k.run, k.name
 	if kind == finishBytes || kind == finishResidual {
 		f.pack = newPacking(&f.args, kind == finishResidual)
+		if last.DType == U8 && last.Zero == 0 && last.QMin == 0 && last.QMax == 255 && f.args.flip == 0 {
+			f.plain = 1
+		}
 	}
 	if table != nil {
 		f.table = newLookupTable(table, f.out == S8, l)

@@ -57,6 +57,8 @@ type gemmArgs struct {
 	// Of kernels that go through a list: the next tile, and how far x moves at each step.
 	list     unsafe.Pointer // *listedTile
 	stepMove uintptr
+
+	plain uint64 // not 0: packing needs no clamps, flips and zero points
 }
 
 // listedTile is a tile of two registers up, of which any rows are results: where
@@ -83,6 +85,7 @@ type packing struct {
 	zeroX2            [32]int16
 	pair              [16]uint32
 	mult2             [16]float32
+	start             [16]int32 // what zeroX2 takes from sums
 }
 
 func newPacking(a *finishArgs, residual bool) *packing {
@@ -101,7 +104,7 @@ func newPacking(a *finishArgs, residual bool) *packing {
 	fill(p.flip[:], uint8(a.yFlip))
 	p.order = pieces
 	for i := range p.pair {
-		p.pair[i], p.mult2[i] = a.pair, a.mult2
+		p.pair[i], p.mult2[i], p.start[i] = a.pair, a.mult2, -a.zeroX2*int32(a.pair>>16)
 	}
 	return p
 }

@@ -82,6 +82,16 @@ func gemmAMX4x1(a *gemmArgs)
 //go:noescape
 func gemmAddAMX4x1(a *gemmArgs)
 
+// gemmPlainAddAMX1x4 computes tiles of 1×4 registers and adds a residual; results are not clamped. It advances a.
+//
+//go:noescape
+func gemmPlainAddAMX1x4(a *gemmArgs)
+
+// gemmPlainAddAMX2x2 computes tiles of 2×2 registers and adds a residual; results are not clamped. It advances a.
+//
+//go:noescape
+func gemmPlainAddAMX2x2(a *gemmArgs)
+
 // gemmListAMX2x2 computes the tiles of a list; it advances a.
 //
 //go:noescape
@@ -96,3 +106,23 @@ func gemmListAddAMX2x2(a *gemmArgs)
 //
 //go:noescape
 func copyPicturesAMX(a *pictureArgs)
+
+// gemmOneAMX computes tiles of 16×64 in one step.
+//
+//go:noescape
+func gemmOneAMX(a *gemmArgs)
+
+// gemmOneAddAMX computes tiles of 16×64 in one step and adds a residual.
+//
+//go:noescape
+func gemmOneAddAMX(a *gemmArgs)
+
+// gemmOnePlainAMX computes tiles of 16×64 in one step; results are not clamped.
+//
+//go:noescape
+func gemmOnePlainAMX(a *gemmArgs)
+
+// gemmOnePlainAddAMX computes tiles of 16×64 in one step and adds a residual; results are not clamped.
+//
+//go:noescape
+func gemmOnePlainAddAMX(a *gemmArgs)

@@ -214,6 +214,7 @@ func TestLayouts(t *testing.T) {
 		{"packing.mostQ", unsafe.Offsetof(k.mostQ), 384},
 		{"packing.flipX2", unsafe.Offsetof(k.flipX2), 448},
 		{"packing.zeroX2", unsafe.Offsetof(k.zeroX2), 512},
+		{"packing.start", unsafe.Offsetof(k.start), 704},
 		{"packing.pair", unsafe.Offsetof(k.pair), 576},
 		{"packing.mult2", unsafe.Offsetof(k.mult2), 640},
 		{"finish.sums", unsafe.Offsetof(f.sums), 0},

@@ -10,39 +10,66 @@ import (
 // tileGemm are the matrix kernels on tile registers (AMX): a block of columns
 // takes its 16-column registers side by side, and one or more up.
 func tileGemm() []gemmKernel {
-	row := func(across int, up ...tileFuncs) gemmKernel {
+	row := func(across int, one *oneStep, up ...tileFuncs) gemmKernel {
 		k := gemmKernel{cols: 16 * across, rows: tileRows * len(up), quad: 64, format: bytesFormat, fuses: true}
 		k.kernel = kernel{fmt.Sprintf("gemm_u8s8s32_%dx%dc64_amx", k.rows, k.cols), isa.AMX}
 		for rows := 1; rows <= k.rows; rows++ {
 			n := ceilDiv(rows, tileRows)
-			k.run = append(k.run, withTiles(up[n-1], n, across, rows))
+			k.run = append(k.run, withTiles(up[n-1], one, n, across, rows))
 		}
-		k.linesOf = linesWithTiles(&k, up, across)
+		k.linesOf = linesWithTiles(&k, one, up, across)
 		return k
 	}
-	square := row(2, tileFuncs{gemmAMX1x2, gemmAddAMX1x2}, tileFuncs{gemmAMX2x2, gemmAddAMX2x2})
+	square := row(2, nil, tileFuncs{gemmAMX1x2, gemmAddAMX1x2}, tileFuncs{gemmAMX2x2, gemmAddAMX2x2, gemmPlainAddAMX2x2})
 	square.listed, square.copy = &tileFuncs{gemmListAMX2x2, gemmListAddAMX2x2}, copyPicturesAMX
 	return []gemmKernel{
-		row(4, tileFuncs{gemmAMX1x4, gemmAddAMX1x4}),
-		row(3, tileFuncs{gemmAMX1x3, gemmAddAMX1x3}),
+		row(4, newOneStep(), tileFuncs{gemmAMX1x4, gemmAddAMX1x4, gemmPlainAddAMX1x4}),
+		row(3, nil, tileFuncs{gemmAMX1x3, gemmAddAMX1x3}),
 		square,
-		row(1, tileFuncs{gemmAMX1x1, gemmAddAMX1x1}, tileFuncs{gemmAMX2x1, gemmAddAMX2x1}, tileFuncs{gemmAMX3x1, gemmAddAMX3x1}, tileFuncs{gemmAMX4x1, gemmAddAMX4x1}),
+		row(1, nil, tileFuncs{gemmAMX1x1, gemmAddAMX1x1}, tileFuncs{gemmAMX2x1, gemmAddAMX2x1}, tileFuncs{gemmAMX3x1, gemmAddAMX3x1}, tileFuncs{gemmAMX4x1, gemmAddAMX4x1}),
 	}
 }
 
-func withTiles(f tileFuncs, up, across, rows int) func(*gemmArgs) {
+// oneStep are the kernels of products of one step: with a residual or without,
+// and their plain forms.
+type oneStep struct {
+	run     [4]func(*gemmArgs)
+	configs [tileRows]*tileConfig
+}
+
+func newOneStep() *oneStep {
+	o := &oneStep{run: [4]func(*gemmArgs){gemmOneAMX, gemmOneAddAMX, gemmOnePlainAMX, gemmOnePlainAddAMX}}
+	for i := range o.configs {
+		o.configs[i] = newOneConfig(i + 1)
+	}
+	return o
+}
+
+// takes runs what it can with so many pixels in a register.
+func (o *oneStep) takes(a *gemmArgs, rows int) bool {
+	if o == nil || a.quads != 1 || a.numRuns != 1 || a.pack == nil {
+		return false
+	}
+	a.config = o.configs[rows-1]
+	o.run[a.residual|a.plain<<1](a)
+	return true
+}
+
+func withTiles(f tileFuncs, one *oneStep, up, across, rows int) func(*gemmArgs) {
 	config, height := newTileConfig(up, across, rows)
 	return func(a *gemmArgs) {
 		a.config, a.tall, a.sumTall = config, uintptr(height)*a.xStep, uintptr(height)*a.sumStep
 		a.move = uintptr(rows) * a.xStep
-		f.run(a)
+		if !one.takes(a, rows) {
+			f.run(a)
+		}
 	}
 }
 
 // linesWithTiles computes whole lines in one call: short ones side by side in
 // register rows of their own, longer ones in tiles of equal height. Lines that
 // cannot be cut so are computed one by one.
-func linesWithTiles(k *gemmKernel, up []tileFuncs, across int) func(*gemmArgs, unsafe.Pointer, lines, int) int {
+func linesWithTiles(k *gemmKernel, one *oneStep, up []tileFuncs, across int) func(*gemmArgs, unsafe.Pointer, lines, int) int {
 	var configs [][]*tileConfig // by lines−1 and pixels−1
 	for i := range up {
 		var c []*tileConfig
@@ -63,7 +90,9 @@ func linesWithTiles(k *gemmKernel, up []tileFuncs, across int) func(*gemmArgs, u
 			a.rows, a.tiles = n*l.n, min(count/n, most)
 			a.lineTiles, a.lineLeft, a.lineSkip = a.tiles+1, a.tiles+1, 0
 			done := a.tiles * n
-			up[n-1].run(a)
+			if !one.takes(a, l.n) {
+				up[n-1].run(a)
+			}
 			return done
 		}
 		tiles := ceilDiv(l.n, k.rows)

@@ -229,6 +229,13 @@ func (r rng) finishConv(s ConvSpec) ConvSpec {
 		if r.IntN(3) == 0 {
 			s.Table = r.table()
 		}
+		if r.IntN(3) == 0 { // what needs no clamps
+			if s.Residual != nil {
+				s.Residual.Signed, s.Residual.Zero, s.Residual.Out = false, r.zero(false), Out{}
+			} else {
+				s.Out = Out{}
+			}
+		}
 	}
 	return s
 }

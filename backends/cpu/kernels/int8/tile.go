@@ -46,14 +46,32 @@ func newTileConfig(up, across, rows int) (c *tileConfig, height int) {
 	return c, height
 }
 
+// newOneConfig gives the registers of gemmOneAMX.
+func newOneConfig(rows int) *tileConfig {
+	c := &tileConfig{palette: 1}
+	for t := range c.rows {
+		c.rows[t], c.colBytes[t] = tileRows, 64
+		if t < 4 {
+			c.rows[t] = uint8(rows)
+		}
+	}
+	return c
+}
+
 // tileRows is the most rows of a tile register.
 const tileRows = 16
 
-// tileFuncs are the kernels on so many tile registers up: without a residual and
-// with one.
-type tileFuncs [2]func(*gemmArgs)
+// tileFuncs are the kernels on so many tile registers up: without a residual, with
+// one, and where there is such a kernel with one and plain results.
+type tileFuncs [3]func(*gemmArgs)
 
-func (f tileFuncs) run(a *gemmArgs) { f[a.residual](a) }
+func (f *tileFuncs) run(a *gemmArgs) {
+	i := a.residual
+	if i != 0 && a.plain != 0 && f[2] != nil {
+		i = 2
+	}
+	f[i](a)
+}
 
 // kernel gives the matrix kernel for a convolution. x and w less a zero point
 // need 16 bits.

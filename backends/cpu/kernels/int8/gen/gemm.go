@@ -222,7 +222,7 @@ func gemmPacked(a reg.Register, rows, vecs int, acc func(r, v int) reg.VecPhysic
 	res, other := free[1], free[2]
 	loadResidual(at(x2, 0), vecs, res)
 	for r := range rows {
-		q := addResidual(p, row(r), res, other, free[3], order)
+		q := addResidual(p, row(r), res, other, free[3], order, false)
 		packRow(p, q, at(p, packZero), at(p, packLeast), order, at(y, 0), func() {
 			if r < rows-1 {
 				ADDQ(yStep, x2)
@@ -299,20 +299,42 @@ func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecP
 }
 
 // addResidual packs a row to 16 bits, pairs it with the bytes in res, and gives
-// the row of scaled sums of both, the first of them in res. Two more registers
-// are used, and the row's second vector.
-func addResidual(p reg.Register, q []reg.VecPhysical, res, none, third, order reg.VecPhysical) []reg.VecPhysical {
+// the row of scaled sums of both. res and two more registers are used, and the
+// row's second vector. plain ones are u8, and the sums start with what their zero
+// point takes; three vectors have no such form.
+func addResidual(p reg.Register, q []reg.VecPhysical, res, none, third, order reg.VecPhysical, plain bool) []reg.VecPhysical {
 	words := packWords(q)
 	wide := []reg.VecPhysical{third}
 	VPERMD(res, order, res) // as the packed pieces lie
-	VPXORD(at(p, packFlipX2), res, res)
+	if !plain {
+		VPXORD(at(p, packFlipX2), res, res)
+	}
 	VPXORD(none, none, none)
 	VPUNPCKLBW(none, res, wide[0])
 	if len(words) > 1 {
 		wide = append(wide, q[1])
 		VPUNPCKHBW(none, res, wide[1])
 	}
+	scale := func(int) Op { return at(p, packMult2) }
 	var sums []reg.VecPhysical
+	if plain {
+		// The registers that are free by then.
+		free := [][]reg.VecPhysical{{q[0], q[len(q)-1]}, {res, third}}
+		for i, w := range words {
+			VPMAXSW(at(p, packLeastQ), w, w)
+			VPMINSW(at(p, packMostQ), w, w)
+			lo := []reg.VecPhysical{res, none}[i]
+			VPUNPCKLWD(wide[i], w, lo)
+			VPUNPCKHWD(wide[i], w, wide[i])
+			for j, pairs := range []reg.VecPhysical{lo, wide[i]}[:min(2, len(q))] {
+				VMOVDQU32(at(p, packStart), free[i][j])
+				VPDPWSSD(at(p, packPair), pairs, free[i][j])
+				sums = append(sums, free[i][j])
+			}
+		}
+		scaleRow(sums, scale)
+		return sums
+	}
 	for i, w := range words {
 		VPMAXSW(at(p, packLeastQ), w, w)
 		VPMINSW(at(p, packMostQ), w, w)
@@ -326,6 +348,19 @@ func addResidual(p reg.Register, q []reg.VecPhysical, res, none, third, order re
 	for _, z := range sums {
 		VPMADDWD(at(p, packPair), z, z)
 	}
-	scaleRow(sums, func(int) Op { return at(p, packMult2) })
+	scaleRow(sums, scale)
 	return sums
+}
+
+// packPlain is packRow of results that are u8, need no clamps and have the zero
+// point 0.
+func packPlain(q []reg.VecPhysical, order reg.VecPhysical, y Mem, before func()) {
+	words := packWords(q)
+	b := words[0]
+	VPACKUSWB(words[len(words)-1], b, b)
+	VPERMD(b, order, b)
+	if before != nil {
+		before()
+	}
+	VMOVDQU8(bytesOf(b, len(q)), reg.K1, y)
 }

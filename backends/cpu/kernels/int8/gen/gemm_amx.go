@@ -10,12 +10,17 @@ import (
 
 func gemmAMXSet() {
 	for _, t := range [][2]int{{1, 4}, {1, 3}, {1, 2}, {2, 2}, {1, 1}, {2, 1}, {3, 1}, {4, 1}} {
-		gemmAMX(fmt.Sprintf("gemmAMX%dx%d", t[0], t[1]), t[0], t[1], false)
-		gemmAMX(fmt.Sprintf("gemmAddAMX%dx%d", t[0], t[1]), t[0], t[1], true)
+		gemmAMX(fmt.Sprintf("gemmAMX%dx%d", t[0], t[1]), t[0], t[1], false, false)
+		gemmAMX(fmt.Sprintf("gemmAddAMX%dx%d", t[0], t[1]), t[0], t[1], true, false)
 	}
+	gemmAMX("gemmPlainAddAMX1x4", 1, 4, true, true)
+	gemmAMX("gemmPlainAddAMX2x2", 2, 2, true, true)
 	gemmListAMX("gemmListAMX2x2", false)
 	gemmListAMX("gemmListAddAMX2x2", true)
 	copyPictures()
+	for i, name := range []string{"gemmOneAMX", "gemmOneAddAMX", "gemmOnePlainAMX", "gemmOnePlainAddAMX"} {
+		gemmOneAMX(name, i&1 != 0, i&2 != 0)
+	}
 }
 
 // rowsAStep is how many rows of the last tile's sums are packed while a step's
@@ -30,11 +35,15 @@ const waits = 63
 // gemmAMX writes the kernel of rows×cols tile registers of sums. What the tiles
 // hold is in newTileConfig of package int8: sums in tiles 0 to 3, then rows of
 // x, then weights. A step takes 64 elements of x. The sums go through memory,
-// and become 8-bit results while the next tile's products run.
-func gemmAMX(name string, rows, cols int, residual bool) {
+// and become 8-bit results while the next tile's products run; plain ones are u8
+// of all values with zero point 0, and so is a residual's signedness.
+func gemmAMX(name string, rows, cols int, residual, plain bool) {
 	doc := fmt.Sprintf("computes tiles of %d×%d registers; it advances a.", rows, cols)
 	if residual {
 		doc = fmt.Sprintf("computes tiles of %d×%d registers and adds a residual; it advances a.", rows, cols)
+	}
+	if plain {
+		doc = fmt.Sprintf("computes tiles of %d×%d registers and adds a residual; results are not clamped. It advances a.", rows, cols)
 	}
 	a := text(name, "gemmArgs", doc)
 	ptr := []reg.GPPhysical{reg.R9, reg.R10, reg.R11, reg.R12}[:rows]
@@ -112,7 +121,7 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 		if residual {
 			first, free := zmms[8+4*set], zmms[9+4*set:]
 			VMOVDQA64(nextRes, first)
-			q = addResidual(sums, q, first, free[0], free[1], order)
+			q = addResidual(sums, q, first, free[0], free[1], order, plain)
 			before = func() {
 				label := fmt.Sprint("loaded", labels)
 				labels++
@@ -124,7 +133,11 @@ func gemmAMX(name string, rows, cols int, residual bool) {
 				Label(label)
 			}
 		}
-		packRow(sums, q, zeros, least, order, at(y, 0), before)
+		if plain {
+			packPlain(q, order, at(y, 0), before)
+		} else {
+			packRow(sums, q, zeros, least, order, at(y, 0), before)
+		}
 		ADDQ(field(a, gemmYStep), y)
 		ADDQ(sumsStep, done)
 	}

@@ -81,7 +81,7 @@ func gemmListAMX(name string, residual bool) {
 		if residual {
 			first, free := zmms[8+4*set], zmms[9+4*set:]
 			VMOVDQA64(nextRes, first)
-			q = addResidual(sums, q, first, free[0], free[1], order)
+			q = addResidual(sums, q, first, free[0], free[1], order, false)
 		}
 		packRow(sums, q, zeros, least, order, Mem{Base: y, Index: tmp, Scale: 1}, func() {
 			if residual {

@@ -62,6 +62,7 @@ const (
 	packZeroX2 = 512
 	packPair   = 576
 	packMult2  = 640
+	packStart  = 704
 
 	finSums    = 0
 	finSumStep = 8

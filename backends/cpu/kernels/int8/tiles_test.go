@@ -1,0 +1,29 @@
+package int8
+
+import (
+	"testing"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
+
+// Products of one step and of a few, over one and several tiles, rows and blocks,
+// clamped and not, with and without a residual.
+func TestFewSteps(t *testing.T) {
+	levels(t, func(t *testing.T, l isa.Level) {
+		for seed := range uint64(150) {
+			r := newRNG(seed)
+			s := ConvSpec{N: r.in(1, 3), KH: 1, KW: 1, SH: 1, SW: 1, DH: 1, DW: 1, Groups: 1}
+			s.C, s.K = []int{64, 64, 32, 128, 448}[r.IntN(5)], r.in(3, 10)*16
+			if r.IntN(4) == 0 {
+				s.SH, s.SW = 2, 2
+			}
+			s.OH, s.OW = r.in(1, 9), r.in(1, 40)
+			s = r.finishConv(s)
+			s.WZero = nil
+			if r.IntN(4) != 0 {
+				s.Table = nil
+			}
+			checkConv(t, r, s, l)
+		}
+	})
+}
