@@ -139,7 +139,7 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 					return nil, err
 				}
 			}
-			var whole, broken []float64
+			var whole, broken, paced []float64
 			least := visitRuns
 			for begun := time.Now(); len(whole) < least && time.Since(begun) < 4*d/visits || len(whole)+len(broken) < least || time.Since(begun) < d/visits; {
 				ms, clean, err := timedRun(ctx, r.Exec, s.in, s.out, threads, planned)
@@ -154,6 +154,13 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 				} else {
 					broken = append(broken, ms)
 				}
+				if !planned {
+					after, err := pace.Now(ctx)
+					if err != nil {
+						return nil, err
+					}
+					paced, before = append(paced, ms/((before+after)/2)), after
+				}
 			}
 			if len(whole) < least {
 				whole, broken = append(whole, broken...), nil
@@ -161,11 +168,7 @@ func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Durat
 			s.medians = append(s.medians, medianOf(whole))
 			s.m.Runs, s.m.Broken = s.m.Runs+len(whole), s.m.Broken+len(broken)
 			if !planned {
-				after, err := pace.Now(ctx)
-				if err != nil {
-					return nil, err
-				}
-				s.paced = append(s.paced, medianOf(whole)/((before+after)/2))
+				s.paced = append(s.paced, medianOf(paced))
 				continue
 			}
 			clear(s.took)

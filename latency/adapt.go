@@ -38,7 +38,7 @@ func (t *Table) Adapt(ctx context.Context, path string, facts []Fact) (*Carried,
 		x, y   float64 // log of this table's time, log of the ratio
 	}
 	var pairs []pair
-	mine, theirs := t.settle(), j.table.settle()
+	mine, theirs := t.steady().settle(), j.table.steady().settle()
 	for i, r := range t.Rows {
 		k, ok := j.table.index[r.Key]
 		if ok && mine[i].t > 0 && theirs[k].t > 0 && r.Runs > 0 && j.table.Rows[k].Runs > 0 {

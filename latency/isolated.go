@@ -41,8 +41,8 @@ func (m *measure) newAlone(g *ir.Graph) (*alone, error) {
 	return &alone{run: func(ctx context.Context) error { return e.Run(ctx, in, out) }, close: e.Close}, nil
 }
 
-// visit times runs between two looks at the anchor. Times are kept as multiples
-// of the anchor's: the machine's speed changes within seconds, and a block is
+// visit times runs between looks at the anchor. Times are kept as multiples of
+// the anchor's: the machine's speed changes within seconds, and a block is
 // measured in other seconds than the network that has it.
 func (a *alone) visit(ctx context.Context, m *measure, least int, d time.Duration) error {
 	if err := a.run(ctx); err != nil { // the caches are another program's
@@ -52,26 +52,32 @@ func (a *alone) visit(ctx context.Context, m *measure, least int, d time.Duratio
 	if err != nil {
 		return err
 	}
-	var round []map[string]float64
-	for begun := time.Now(); len(round) < least || time.Since(begun) < d && len(round) < maxRuns; {
-		t, err := oneRun(ctx, a.run, m.o.Compile.Threads)
+	for begun, n := time.Now(), 0; n < least || time.Since(begun) < d && n < maxRuns; {
+		var round []map[string]float64
+		for group := time.Now(); len(round) == 0 || time.Since(group) < lookTime && n < maxRuns; n++ {
+			t, err := oneRun(ctx, a.run, m.o.Compile.Threads)
+			if err != nil {
+				return err
+			}
+			round = append(round, map[string]float64{wholeRun: t})
+		}
+		after, err := m.anchor.time(ctx)
 		if err != nil {
 			return err
 		}
-		round = append(round, map[string]float64{wholeRun: t})
+		quiet := max(before, after) <= quietFactor*m.anchor.usual() && !m.crowd.crowded()
+		for _, r := range round {
+			r[wholeRun] /= (before + after) / 2
+		}
+		a.add(round, wholeRun, quiet, 1)
+		a.anchors = append(a.anchors, before, after)
+		before = after
 	}
-	after, err := m.anchor.time(ctx)
-	if err != nil {
-		return err
-	}
-	quiet := max(before, after) <= quietFactor*m.anchor.usual() && !m.crowd.crowded()
-	for _, r := range round {
-		r[wholeRun] /= (before + after) / 2
-	}
-	a.add(round, wholeRun, quiet, 1)
-	a.anchors = append(a.anchors, before, after)
 	return nil
 }
+
+// lookTime is how long short runs are timed between two looks at the anchor.
+const lookTime = 2 * time.Millisecond
 
 // row is the samples' at the middle of the anchor's times, which is kept beside
 // it, less what a run takes that does nothing.
