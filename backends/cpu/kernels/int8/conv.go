@@ -43,6 +43,7 @@ type conv struct {
 	blocks
 	runs     []int64
 	quads    int // steps of a run
+	narrow   int // bytes of a run that is less than a step, in fours; 0: it is not
 	bands    []band
 	imgBytes int // scratch of the copied input
 	sumBytes int
@@ -142,9 +143,13 @@ func (c *conv) prepare(l isa.Level) {
 	if joined {
 		length = c.KW * cg
 	}
+	step := c.k.quad // elements of x that a step reads
+	if n := (length + 3) &^ 3; n < step {
+		c.narrow, step = n, n
+	}
 	gather := c.gathers()
 	c.copied = gather || c.PT > 0 || c.PL > 0 || c.in.ph > c.H || c.in.pw > c.W ||
-		c.XSigned || c.in.elem != 1 || length%c.k.quad != 0
+		c.XSigned || c.in.elem != 1 || length%step != 0
 	pitch := c.W
 	if c.copied {
 		pitch = c.in.pw
@@ -375,7 +380,7 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, next []byte, x u
 	sumStep := uintptr(k.cols * 4)
 	*g = gemmArgs{
 		xStep: uintptr(l.step), runs: base(c.runs), numRuns: len(c.runs), quads: c.quads,
-		w: base(blk.w), init: base(blk.init), sumStep: sumStep,
+		w: base(blk.w), init: base(blk.init), sumStep: sumStep, narrow: c.narrow,
 	}
 	switch {
 	case k.level == isa.AMX: // what lies behind, of this layer or the next

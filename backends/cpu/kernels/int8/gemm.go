@@ -59,6 +59,11 @@ type gemmArgs struct {
 	stepMove uintptr
 
 	plain uint64 // not 0: packing needs no clamps, flips and zero points
+
+	// On tile registers: the bytes of a step where it is the only one of its run
+	// and less than 64, and the configuration made for it.
+	narrow int
+	own    tileConfig
 }
 
 // listedTile is a tile of two registers up, of which any rows are results: where

@@ -50,7 +50,7 @@ func (o *oneStep) takes(a *gemmArgs, rows int) bool {
 	if o == nil || a.quads != 1 || a.numRuns != 1 || a.pack == nil {
 		return false
 	}
-	a.config = o.configs[rows-1]
+	a.configure(o.configs[rows-1], 3, 4)
 	o.run[a.residual|a.plain<<1](a)
 	return true
 }
@@ -58,7 +58,8 @@ func (o *oneStep) takes(a *gemmArgs, rows int) bool {
 func withTiles(f tileFuncs, one *oneStep, up, across, rows int) func(*gemmArgs) {
 	config, height := newTileConfig(up, across, rows)
 	return func(a *gemmArgs) {
-		a.config, a.tall, a.sumTall = config, uintptr(height)*a.xStep, uintptr(height)*a.sumStep
+		a.configure(config, 4, firstWeights(up, across))
+		a.tall, a.sumTall = uintptr(height)*a.xStep, uintptr(height)*a.sumStep
 		a.move = uintptr(rows) * a.xStep
 		if !one.takes(a, rows) {
 			f.run(a)
@@ -85,7 +86,8 @@ func linesWithTiles(k *gemmKernel, one *oneStep, up []tileFuncs, across int) fun
 		most := max(1, maxSteps/(a.quads*a.numRuns*8)) // tiles of a call
 		if l.n <= tileRows {
 			n := min(count, len(up))
-			a.sums, a.config = sums, configs[n-1][l.n-1]
+			a.sums = sums
+			a.configure(configs[n-1][l.n-1], 4, firstWeights(n, across))
 			a.tall, a.sumTall, a.move = uintptr(l.stride), uintptr(l.n)*a.sumStep, uintptr(n*l.stride)
 			a.rows, a.tiles = n*l.n, min(count/n, most)
 			a.lineTiles, a.lineLeft, a.lineSkip = a.tiles+1, a.tiles+1, 0

@@ -46,6 +46,36 @@ func newTileConfig(up, across, rows int) (c *tileConfig, height int) {
 	return c, height
 }
 
+// configure sets the registers; those from 4 on, or of gemmOneAMX from 3, hold x,
+// from weights on weights. Of a narrow step they hold no more than its bytes: x is
+// read from fewer cache lines, and products take less time.
+func (a *gemmArgs) configure(c *tileConfig, x, weights int) {
+	a.config = c
+	if a.narrow == 0 {
+		return
+	}
+	a.own = *c
+	for t := x; t < weights; t++ {
+		a.own.colBytes[t] = uint16(a.narrow)
+	}
+	for t := weights; t < len(a.own.rows); t++ {
+		a.own.rows[t] = uint8(a.narrow / 4)
+	}
+	a.config = &a.own
+}
+
+// firstWeights is the first register of weights of a kernel of up×across
+// registers of sums.
+func firstWeights(up, across int) int {
+	switch {
+	case up == 1:
+		return 5
+	case up == 2 && across == 2:
+		return 6
+	}
+	return 7
+}
+
 // newOneConfig gives the registers of gemmOneAMX.
 func newOneConfig(rows int) *tileConfig {
 	c := &tileConfig{palette: 1}

@@ -13,11 +13,14 @@ func TestFewSteps(t *testing.T) {
 		for seed := range uint64(150) {
 			r := newRNG(seed)
 			s := ConvSpec{N: r.in(1, 3), KH: 1, KW: 1, SH: 1, SW: 1, DH: 1, DW: 1, Groups: 1}
-			s.C, s.K = []int{64, 64, 32, 128, 448}[r.IntN(5)], r.in(3, 10)*16
+			s.C, s.K = []int{64, 64, 32, 17, 60, 128, 448}[r.IntN(7)], r.in(3, 10)*16
 			if r.IntN(4) == 0 {
 				s.SH, s.SW = 2, 2
 			}
 			s.OH, s.OW = r.in(1, 9), r.in(1, 40)
+			if r.IntN(4) == 0 { // a window's rows are less than a step
+				s.C, s.K, s.KH, s.KW, s.SH, s.SW = r.in(2, 4), 64, r.in(5, 7), r.in(5, 7), r.in(1, 2), r.in(1, 2)
+			}
 			s = r.finishConv(s)
 			s.WZero = nil
 			if r.IntN(4) != 0 {
