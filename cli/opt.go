@@ -65,13 +65,17 @@ func (a *app) opt() *cobra.Command {
 			}
 			before := m.Graph().Inputs[0].Type.Shape
 			var steps []passes.Step
+			progress, finish := a.progress()
+			o.Progress = progress
 			for _, g := range m.Module.Graphs {
 				s, err := passes.Run(cmd.Context(), g, list, o)
 				steps = append(steps, s...)
 				if err != nil {
+					finish()
 					return err
 				}
 			}
+			finish()
 			if out != "" {
 				man := *m.Manifest
 				man.Producer, man.Preprocess = "nasc "+nasc.Version(), largerPictures(pp, before, m.Graph().Inputs[0].Type.Shape)
@@ -90,6 +94,9 @@ func (a *app) opt() *cobra.Command {
 					fmt.Fprint(w, m.Graph().Body())
 				}
 				stepsText(a.err, steps, timePasses, arg)
+				if spec != "" {
+					noteUnchanged(a, steps)
+				}
 			})
 		},
 	}
@@ -180,6 +187,16 @@ func stepsText(w io.Writer, steps []passes.Step, times bool, arg string) {
 				break
 			}
 			fmt.Fprintf(w, "%s leaves %s as it is: %s\n", s.Name, r.Node, r.Reason)
+		}
+	}
+}
+
+// noteUnchanged names passes that were asked for and found nothing to do: those
+// that refuse places have said why.
+func noteUnchanged(a *app, steps []passes.Step) {
+	for _, s := range steps {
+		if !s.Changed && len(s.Refused) == 0 {
+			a.note("%s found nothing to change", s.Name)
 		}
 	}
 }

@@ -140,7 +140,7 @@ func TestImporterForm(t *testing.T) {
 					limit = 0.05
 				}
 			}
-			worst, err := validate(context.Background(), before, imported, Changes)
+			worst, err := validate(context.Background(), before, imported, Changes, nil)
 			if err != nil || worst > limit {
 				t.Errorf("%v: outputs differ by %g\nfrom %s\nto %s", err, worst, before.Body(), imported.Body())
 			}
@@ -217,7 +217,7 @@ func TestImportedDenseBlock(t *testing.T) {
 	if _, err := Canonicalize(context.Background(), imported, Options{VerifyEach: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := validate(context.Background(), before, imported, Close); err != nil {
+	if _, err := validate(context.Background(), before, imported, Close, nil); err != nil {
 		t.Error(err)
 	}
 	got := fmt.Sprint(imported.OpCounts())

@@ -158,7 +158,7 @@ graph @main(%x: f32[N,3,8,8]) {
 	if _, err := Canonicalize(context.Background(), g, Options{VerifyEach: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := validate(context.Background(), before, g, Close); err != nil {
+	if _, err := validate(context.Background(), before, g, Close, nil); err != nil {
 		t.Error(err)
 	}
 	got := fmt.Sprint(g.OpCounts())

@@ -145,6 +145,8 @@ type Options struct {
 	Unchecked bool
 	// Runner runs the graphs of passes that measure [the interpreter].
 	Runner Runner
+	// Progress says how far the interpreter is that checks a pass.
+	Progress func(stage string, done, total int)
 	// ReproDir, where set, gets a file with the graph that a failing pass was
 	// given: PASS.repro.nasc.
 	ReproDir string
@@ -232,12 +234,20 @@ func runOne(ctx context.Context, g, before *ir.Graph, p Pass, o Options) (Step, 
 		return s, diag.At("left a bad graph", err)
 	}
 	if o.VerifyEach && changed {
-		if s.MaxAbs, err = validate(ctx, before, g, p.Promise); err != nil {
+		if s.MaxAbs, err = validate(ctx, before, g, p.Promise, o.proof(p.Name)); err != nil {
 			return s, err
 		}
 	}
 	s.Nodes = len(g.Nodes)
 	return s, nil
+}
+
+// proof tells of one pass's check.
+func (o Options) proof(pass string) func(done, total int) {
+	if o.Progress == nil {
+		return nil
+	}
+	return func(done, total int) { o.Progress("check "+pass, done, total) }
 }
 
 // repro keeps the graph that made a pass fail and says in the error where.

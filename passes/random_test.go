@@ -50,7 +50,7 @@ func TestRandomGraphsKeepTheirFunction(t *testing.T) {
 					}
 				}
 			}
-			if _, err := validate(context.Background(), before, g, Close); err != nil {
+			if _, err := validate(context.Background(), before, g, Close, nil); err != nil {
 				t.Errorf("all together: %v\nfrom %s\nto %s", err, before.Body(), g.Body())
 			}
 		})

@@ -12,13 +12,13 @@ import (
 
 // validate runs both graphs by the interpreter on the same seeded inputs and
 // compares by the promise. It gives the greatest |Δ| over the greatest |output|.
-func validate(ctx context.Context, before, after *ir.Graph, p Promise) (float64, error) {
-	return validateOn(ctx, before, after, p, nil, nil)
+func validate(ctx context.Context, before, after *ir.Graph, p Promise, progress func(done, total int)) (float64, error) {
+	return validateOn(ctx, before, after, p, nil, nil, progress)
 }
 
 // validateOn is validate on given inputs, where there are any; adapt turns
 // inputs of after into those of before.
-func validateOn(ctx context.Context, before, after *ir.Graph, p Promise, adapt func([]*ir.Tensor) ([]*ir.Tensor, error), given [][]*ir.Tensor) (float64, error) {
+func validateOn(ctx context.Context, before, after *ir.Graph, p Promise, adapt func([]*ir.Tensor) ([]*ir.Tensor, error), given [][]*ir.Tensor, progress func(done, total int)) (float64, error) {
 	batch, worst := 2, 0.0
 	if len(given) > 0 {
 		batch = 1
@@ -34,8 +34,15 @@ func validateOn(ctx context.Context, before, after *ir.Graph, p Promise, adapt f
 	if len(given) == 0 || adapt != nil {
 		given = [][]*ir.Tensor{RandomInputs(b, 1)}
 	}
+	done, total := 0, len(given)*(len(a.Nodes)+len(b.Nodes))
+	each := func(*ir.Node, []*ir.Tensor, []*ir.Tensor) error {
+		if done++; progress != nil {
+			progress(done, total)
+		}
+		return nil
+	}
 	for _, in := range given {
-		d, err := compared(ctx, a, b, in, adapt, p)
+		d, err := compared(ctx, a, b, in, adapt, p, each)
 		if err != nil {
 			return 0, err
 		}
@@ -50,18 +57,18 @@ func validateOn(ctx context.Context, before, after *ir.Graph, p Promise, adapt f
 
 // compared gives the greatest |Δ| of two graphs over the greatest |output|, by
 // Keeps over max(1, greatest |output|).
-func compared(ctx context.Context, a, b *ir.Graph, in []*ir.Tensor, adapt func([]*ir.Tensor) ([]*ir.Tensor, error), p Promise) (float64, error) {
+func compared(ctx context.Context, a, b *ir.Graph, in []*ir.Tensor, adapt func([]*ir.Tensor) ([]*ir.Tensor, error), p Promise, each func(*ir.Node, []*ir.Tensor, []*ir.Tensor) error) (float64, error) {
 	was, err := in, error(nil)
 	if adapt != nil {
 		if was, err = adapt(in); err != nil {
 			return 0, err
 		}
 	}
-	ra, err := eval.Run(ctx, a, was, eval.Options{})
+	ra, err := eval.Run(ctx, a, was, eval.Options{Each: each})
 	if err != nil {
 		return 0, fmt.Errorf("before: %w", err)
 	}
-	rb, err := eval.Run(ctx, b, in, eval.Options{})
+	rb, err := eval.Run(ctx, b, in, eval.Options{Each: each})
 	if err != nil {
 		return 0, fmt.Errorf("after: %w", err)
 	}

@@ -73,7 +73,7 @@ func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
 		return nil, err
 	}
 	k := pick(maxKernels, l)
-	flip := xored(s.XSigned)
+	flip, end := xored(s.XSigned), s.wholeEnd()
 	return s.op("max_pool_"+k.name, 0, 0.02, func(r int, a *Args) {
 		w := windowPool.Get().(*windowArgs)
 		n, oy := r/s.OH, r%s.OH
@@ -88,7 +88,7 @@ func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
 			}
 			*w = s.window(base(y), a.X, n, oy*s.SH-s.PT+y0*s.DH, ox*s.SW-s.PL+x0*s.DW, y1-y0, x1-x0, flip)
 			w.xMove, w.yMove = s.SW*s.C, s.C
-			w.count = s.alike(ox, x1-x0, windowPixels)
+			w.count = s.alike(ox, x1-x0, windowPixels, end)
 			ox += w.count
 			k.run(w)
 		}
@@ -101,16 +101,22 @@ func MaxPool(s PoolSpec, l isa.Level) (Kernel, error) {
 const windowPixels = 64
 
 // alike is how many pixels from ox on, up to most, go together: those with the
-// whole width of the window.
-func (s *PoolSpec) alike(ox, taps, most int) int {
-	n := 1
-	for taps == s.KW && n < most && ox+n < s.OW {
-		if a, b := span(ox+n, s.SW, s.PL, s.DW, s.KW, s.W); b-a != s.KW {
-			break
-		}
-		n++
+// whole width of the window, which wholeEnd bounds.
+func (s *PoolSpec) alike(ox, taps, most, end int) int {
+	if taps != s.KW {
+		return 1
 	}
-	return n
+	return min(most, end-ox)
+}
+
+// wholeEnd is the end of the pixels of a row that have the whole width of the
+// window; they follow each other.
+func (s *PoolSpec) wholeEnd() int {
+	last := s.W - 1 - (s.KW-1)*s.DW + s.PL // where the last one's first tap may lie
+	if last < 0 {
+		return 0
+	}
+	return min(s.OW, last/s.SW+1)
 }
 
 // windowArgs is the argument block of the kernels that go through ny·nx vectors
@@ -188,7 +194,7 @@ func AveragePool(s PoolSpec, l isa.Level) (Kernel, error) {
 		fins[i] = newFinisher(s.Out, repeat(m, s.C), float64(m)*float64(s.KH*s.KW)*255, nil, nil, l)
 	}
 	flip, zero := xored(s.XSigned), s.XZero+offset(s.XSigned)
-	most := max(1, min(windowPixels, s.OW, poolSums/s.C))
+	most, end := max(1, min(windowPixels, s.OW, poolSums/s.C)), s.wholeEnd()
 	return s.op(name+"_"+sum.name, most*s.C*4+sumSlack, 0.1, func(r int, a *Args) {
 		n, oy := r/s.OH, r%s.OH
 		ca := convPool.Get().(*convArgs)
@@ -197,7 +203,7 @@ func AveragePool(s PoolSpec, l isa.Level) (Kernel, error) {
 		for ox := 0; ox < s.OW; {
 			x0, x1 := span(ox, s.SW, s.PL, s.DW, s.KW, s.W)
 			taps := (y1 - y0) * (x1 - x0)
-			count, pixels := max(taps, 1), s.alike(ox, x1-x0, most)
+			count, pixels := max(taps, 1), s.alike(ox, x1-x0, most, end)
 			sums := scratch[:pixels*s.C]
 			fill32(sums, -zero*int32(taps))
 			if taps > 0 {
