@@ -19,6 +19,7 @@ import (
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/search"
+	"github.com/nasc-dev/nasc/search/queue"
 	"github.com/nasc-dev/nasc/search/strategy"
 	"github.com/nasc-dev/nasc/search/study"
 	"github.com/nasc-dev/nasc/search/tabular"
@@ -53,6 +54,7 @@ type searching struct {
 	trials  int // budget
 	wall    time.Duration
 	study   *study.Study // nil: nothing is kept
+	fresh   bool         // begun by this process
 	meta    study.Meta
 	weights search.DirStore
 	scratch string // folder of weights that are not kept
@@ -116,6 +118,8 @@ func (a *app) conduct(ctx context.Context, r *searching, args []string) (trials 
 		r.teacher.extend(a, r, l)
 	}
 	if s.study != "" {
+		st, unborn := os.Stat(s.study)
+		r.fresh = unborn != nil || st.Size() == 0
 		r.study, err = study.Open(ctx, s.study, r.meta, func() { a.note("another process works on %s: waiting for it", s.study) })
 		if err != nil {
 			return nil, 0, err
@@ -130,6 +134,17 @@ func (a *app) conduct(ctx context.Context, r *searching, args []string) (trials 
 	begun := time.Now()
 	trials, err = a.perform(ctx, l, r)
 	return trials, time.Since(begun), err
+}
+
+// abandon removes the study that a search without a server has begun: it would
+// be taken for one to go on with.
+func (r *searching) abandon() error {
+	if !r.fresh || r.study == nil {
+		return nil
+	}
+	st := r.study
+	r.study = nil
+	return errors.Join(st.Abandon(), os.RemoveAll(queue.Folder(st.Path)))
 }
 
 // close frees what a search holds.
@@ -355,7 +370,7 @@ func (a *app) perform(ctx context.Context, l *search.Loop, r *searching) ([]*sea
 	defer cancel(nil)
 	c, err := a.hire(ctx, r, cancel)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.abandon())
 	}
 	l.Evaluator, l.Journal = evaluators(r.opened, r.goal, c, l.Journal)
 	l.Jobs = l.Window // who evaluates at once is the workers' matter

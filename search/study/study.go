@@ -328,6 +328,18 @@ func (s *Study) Close() error {
 	return err
 }
 
+// Abandon ends the work on a study that this process has begun, and removes it.
+func (s *Study) Abandon() error {
+	err := s.db.Close()
+	s.db = nil
+	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} { // under the lock: who waits for it begins anew
+		if e := os.Remove(s.Path + suffix); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return errors.Join(err, s.Close())
+}
+
 // place puts the file before an error, and says what can be done about the
 // usual ones.
 func (s *Study) place(err error) error {
