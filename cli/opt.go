@@ -50,6 +50,14 @@ func (a *app) opt() *cobra.Command {
 					return &diag.Error{Place: "--dump-ir-after", Found: name, Wanted: "all, changed or a pass"}
 				}
 			}
+			for _, name := range o.Disable {
+				if passes.Lookup(name) == nil {
+					return &diag.Error{Place: "--disable-pass", Found: name, Wanted: "a pass: " + passNames(passes.List)}
+				}
+			}
+			if samples < 1 {
+				return &diag.Error{Place: "--samples", Found: fmt.Sprint(samples), Wanted: "1 or more"}
+			}
 			o.Dump, o.Runner = a.err, nasc.Runner(cmd.Context(), 2)
 			pp, err := pre.apply(a, m.Manifest.Preprocess, arg != "")
 			if err != nil {
@@ -95,7 +103,7 @@ func (a *app) opt() *cobra.Command {
 				}
 				stepsText(a.err, steps, timePasses, arg)
 				if spec != "" {
-					noteUnchanged(a, steps)
+					noteUnchanged(a, m.Graph(), steps)
 				}
 			})
 		},
@@ -193,10 +201,14 @@ func stepsText(w io.Writer, steps []passes.Step, times bool, arg string) {
 
 // noteUnchanged names passes that were asked for and found nothing to do: those
 // that refuse places have said why.
-func noteUnchanged(a *app, steps []passes.Step) {
+func noteUnchanged(a *app, g *ir.Graph, steps []passes.Step) {
+	why := ""
+	if nasc.Quantized(g) {
+		why = ": the network is quantized; transform it first, then compile"
+	}
 	for _, s := range steps {
 		if !s.Changed && len(s.Refused) == 0 {
-			a.note("%s found nothing to change", s.Name)
+			a.note("%s found nothing to change%s", s.Name, why)
 		}
 	}
 }

@@ -117,7 +117,13 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 			return nil, errors.Join(err, j.stop())
 		}
 	}
-	m.progress = func(done float64) { o.Progress(int(1000*done/float64(src.Len())), 1000) }
+	m.progress = func(done float64) {
+		share := done / float64(src.Len())
+		if o.Budget > 0 { // which ends it, whatever is left
+			share = max(share, time.Since(begun).Seconds()/o.Budget.Seconds())
+		}
+		o.Progress(int(1000*min(share, 1)), 1000)
+	}
 	if err := m.inTurns(ctx, src, begun); err != nil {
 		return nil, errors.Join(err, hold.flush(), j.stop()) // what is written stays for the next run
 	}

@@ -32,7 +32,7 @@ func run(t *testing.T, dir string, env []string, args ...string) string {
 // golden test and builds for two systems without cgo.
 func TestPackage(t *testing.T) {
 	g := graphgen.New(graphgen.Config{Seed: 21, Quantized: true, Nodes: 40, Batch: 1})
-	dir := filepath.Join(t.TempDir(), "tiny-net")
+	dir := filepath.Join(t.TempDir(), "new", "tiny-net")
 	if err := Write(dir, g, sources()); err != nil {
 		t.Fatal(err)
 	}

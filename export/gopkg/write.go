@@ -36,7 +36,8 @@ var templates embed.FS
 // Write makes the folder dir hold a Go package that computes g, whose symbolic
 // batch becomes 1. sources has the project's files at their paths: the kernel
 // packages, internal/fmath, internal/diag, go.mod, go.sum and LICENSE. The
-// folder must not exist; it appears wholly or not at all.
+// folder must not exist, those above it may be missing; it appears wholly or not
+// at all.
 func Write(dir string, g *ir.Graph, sources fs.FS) (err error) {
 	if _, err := os.Lstat(dir); err == nil {
 		return &diag.Error{Place: dir, Found: "it exists", Wanted: "a new folder", Fix: "remove it or choose another"}
@@ -45,7 +46,11 @@ func Write(dir string, g *ir.Graph, sources fs.FS) (err error) {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(dir)), ".nasc-*")
+	above := filepath.Dir(filepath.Clean(dir))
+	if err := os.MkdirAll(above, 0o755); err != nil {
+		return diag.At(dir, err)
+	}
+	tmp, err := os.MkdirTemp(above, ".nasc-*")
 	if err != nil {
 		return diag.At(dir, err)
 	}
