@@ -98,6 +98,10 @@ func (a *app) spaceShow() *cobra.Command {
 	}
 }
 
+// mostSampled is how many files a folder gets at most: none is written before
+// all are drawn.
+const mostSampled = 1_000_000
+
 func (a *app) spaceSample() *cobra.Command {
 	var (
 		n    int
@@ -109,8 +113,8 @@ func (a *app) spaceSample() *cobra.Command {
 		Long: "sample draws N networks, no two alike, each choice with equal chances, and writes NAME-0000.toml, …\nto DIR. The same seed draws the same networks.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
-			case n < 1:
-				return &diag.Error{Place: "--n", Found: fmt.Sprint(n), Wanted: "1 or more"}
+			case n < 1 || n > mostSampled:
+				return &diag.Error{Place: "--n", Found: fmt.Sprint(n), Wanted: fmt.Sprintf("1 to %d", mostSampled)}
 			case dir == "":
 				return &diag.Error{Place: "-o", Found: "nothing", Wanted: "a folder for the files"}
 			}
@@ -120,7 +124,7 @@ func (a *app) spaceSample() *cobra.Command {
 			}
 			gs := s.Samples(n, seed)
 			if len(gs) < n {
-				a.note("the space has %d networks, fewer than %d", len(gs), n)
+				a.note("%d of the space's %s, fewer than %d", len(gs), networksText(s.Count()), n)
 			}
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return diag.At(dir, err)
