@@ -22,7 +22,7 @@ type Work struct {
 
 // Source gives the networks of a profile one after another.
 type Source interface {
-	// Len is how many there are; it may grow less while they are taken.
+	// Len is how many there are.
 	Len() int
 	// At makes network i.
 	At(i int) (Work, error)
@@ -163,6 +163,7 @@ type measure struct {
 	j        *journal
 	hold     *pending
 	progress func(done float64) // networks
+	order    *order
 
 	// Of targets that are measured by blocks:
 	empty float64         // a run that does nothing, as a multiple of the anchor's time
@@ -184,6 +185,7 @@ const (
 )
 
 func (m *measure) inTurns(ctx context.Context, src Source, begun time.Time) error {
+	m.order = newOrder(src, isolated(m.o.Target) && m.o.Budget > 0)
 	for i := 0; i < src.Len(); {
 		if m.o.Budget > 0 && time.Since(begun) > m.o.Budget {
 			m.hold.res.Left = src.Len() - i
@@ -223,10 +225,12 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 		if m.o.Budget > 0 && len(turn) > 0 && time.Since(begun)+needs > m.o.Budget {
 			break
 		}
-		if m.j.table.whole[src.Name(i)] || m.hold.has(src.Name(i)) {
+		k := m.order.next()
+		if m.j.table.whole[src.Name(k)] || m.hold.has(src.Name(k)) {
 			continue // with all its kernels
 		}
-		w, err := src.At(i)
+		making := time.Now()
+		w, err := src.At(k)
 		if err != nil {
 			return i, err
 		}
@@ -239,6 +243,7 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 		if err != nil {
 			return i, err
 		}
+		m.order.took(k, time.Since(making))
 		turn, bytes, needs = append(turn, s), bytes+s.size(), needs+s.needs()
 		m.progress(float64(first) + 0.2*float64(len(turn)))
 	}
