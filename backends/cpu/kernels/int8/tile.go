@@ -127,7 +127,11 @@ func (s *ConvSpec) kernel(l isa.Level) *gemmKernel {
 	}
 	// A wide block reads x once, a narrow one keeps its weights in the first level
 	// cache.
-	if steps*k.stepBytes() > 24<<10 {
+	bytes := steps * k.stepBytes()
+	if length < k.quad { // registers are as narrow as the run
+		bytes = bytes / k.quad * ((length + 3) &^ 3)
+	}
+	if bytes > 24<<10 {
 		return k.fit(32)
 	}
 	return k
