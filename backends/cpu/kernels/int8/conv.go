@@ -48,6 +48,8 @@ type conv struct {
 	imgBytes int // scratch of the copied input
 	sumBytes int
 	pictures *pictures // nil where each is computed by itself
+	pairs    *rowPairs // nil where rows are copied one by one
+	pixel    int       // bytes of a pixel as it is read
 }
 
 // block is up to kernel.cols output channels of one group.
@@ -67,6 +69,7 @@ type convArgs struct {
 	finish   finishArgs
 	window   windowArgs
 	pictures pictureArgs
+	rowPairs rowPairArgs
 	convert  convertArgs
 }
 
@@ -143,19 +146,25 @@ func (c *conv) prepare(l isa.Level) {
 	if joined {
 		length = c.KW * cg
 	}
+	c.pixel = c.C * c.in.elem
+	rows := c.KH
+	if c.pairsRows(c.k) {
+		c.pairRows()
+		c.pixel, length, rows = 2*c.pixel, 2*length, ceilDiv(c.KH, 2)
+	}
 	step := c.k.quad // elements of x that a step reads
 	if n := (length + 3) &^ 3; n < step {
 		c.narrow, step = n, n
 	}
 	gather := c.gathers()
-	c.copied = gather || c.PT > 0 || c.PL > 0 || c.in.ph > c.H || c.in.pw > c.W ||
+	c.copied = gather || c.pairs != nil || c.PT > 0 || c.PL > 0 || c.in.ph > c.H || c.in.pw > c.W ||
 		c.XSigned || c.in.elem != 1 || length%step != 0
 	pitch := c.W
 	if c.copied {
 		pitch = c.in.pw
 	}
-	for kh := range c.KH {
-		row := kh * c.DH * pitch * c.C * c.in.elem
+	for kh := range rows {
+		row := kh * c.DH * pitch * c.pixel
 		if joined {
 			c.runs = append(c.runs, int64(row))
 			continue
@@ -278,7 +287,10 @@ func (c *conv) cutBands(ktotal int) {
 
 func (c *conv) addBand(b band) {
 	c.bands = append(c.bands, b)
-	if c.copied {
+	switch {
+	case c.pairs != nil:
+		c.imgBytes = max(c.imgBytes, c.pairs.bytes(&c.in, b))
+	case c.copied:
 		c.imgBytes = max(c.imgBytes, c.in.bytes(b))
 	}
 }
@@ -301,7 +313,11 @@ func (c *conv) run(lo, hi int, a *Args) {
 		var x unsafe.Pointer
 		if c.copied {
 			if copied != bi {
-				c.in.copy(&ca.convert, a, &b)
+				if c.pairs != nil {
+					c.copyPairs(&ca.rowPairs, a, &b)
+				} else {
+					c.in.copy(&ca.convert, a, &b)
+				}
 				copied = bi
 			}
 			x = base(a.Scratch)
@@ -362,9 +378,8 @@ func (c *conv) lines(b *band) (l lines, start int) {
 	if c.copied {
 		pitch, origin = c.in.pw, c.in.origin(*b)
 	}
-	pixel := c.C * c.in.elem
-	l = lines{count: b.oy1 - b.oy0, n: b.ox1 - b.ox0, step: c.SW * pixel, stride: c.SH * pitch * pixel}
-	return l, (b.ox0*c.SW - origin) * pixel
+	l = lines{count: b.oy1 - b.oy0, n: b.ox1 - b.ox0, step: c.SW * c.pixel, stride: c.SH * pitch * c.C * c.in.elem}
+	return l, (b.ox0*c.SW - origin) * c.pixel
 }
 
 // band computes a block's channels of a band; x is the band's first input row,

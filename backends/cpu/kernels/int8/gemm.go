@@ -157,6 +157,8 @@ type gemmKernel struct {
 	// residual and with one. What copy puts side by side it reads.
 	listed *tileFuncs
 	copy   func(*pictureArgs)
+	// pair, where a kernel has it, puts two rows of x side by side.
+	pair func(*rowPairArgs)
 }
 
 // pickGemm gives the widest kernel of the best family that level l runs, if

@@ -107,6 +107,11 @@ func gemmListAddAMX2x2(a *gemmArgs)
 //go:noescape
 func copyPicturesAMX(a *pictureArgs)
 
+// pairRowsVBMI puts pixels of two rows side by side.
+//
+//go:noescape
+func pairRowsVBMI(a *rowPairArgs)
+
 // gemmOneAMX computes tiles of 16×64 in one step.
 //
 //go:noescape

@@ -10473,6 +10473,38 @@ done1:
 	VZEROUPPER
 	RET
 
+// func pairRowsVBMI(a *byte)
+// Requires: AVX, AVX512F, AVX512VBMI
+TEXT ·pairRowsVBMI(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	MOVQ         40(AX), R8
+	VPBROADCASTD 56(AX), Z2
+	MOVQ         48(AX), AX
+	VMOVDQU32    (AX), Z1
+	TESTQ        SI, SI
+	JZ           done
+
+round:
+	VMOVDQU      (CX), Y0
+	VINSERTI64X4 $0x01, (DX), Z0, Z0
+	VPERMB       Z0, Z1, Z0
+	VPXORD       Z2, Z0, Z0
+	VMOVDQU32    Z0, (BX)
+	ADDQ         DI, CX
+	ADDQ         DI, DX
+	ADDQ         R8, BX
+	DECQ         SI
+	JNZ          round
+
+done:
+	VZEROUPPER
+	RET
+
 // func gemmOneAMX(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·gemmOneAMX(SB), NOSPLIT, $0-8

@@ -147,6 +147,7 @@ func TestLayouts(t *testing.T) {
 	var k packing
 	var lt listedTile
 	var pi pictureArgs
+	var rp rowPairArgs
 	var f finishArgs
 	var d dwArgs
 	var dl dwLineArgs
@@ -205,6 +206,14 @@ func TestLayouts(t *testing.T) {
 		{"picture.yStep", unsafe.Offsetof(pi.yStep), 32},
 		{"picture.lines", unsafe.Offsetof(pi.lines), 40},
 		{"picture.flip", unsafe.Offsetof(pi.flip), 48},
+		{"rowPair.top", unsafe.Offsetof(rp.top), 0},
+		{"rowPair.bottom", unsafe.Offsetof(rp.bottom), 8},
+		{"rowPair.y", unsafe.Offsetof(rp.y), 16},
+		{"rowPair.rounds", unsafe.Offsetof(rp.rounds), 24},
+		{"rowPair.xStep", unsafe.Offsetof(rp.xStep), 32},
+		{"rowPair.yStep", unsafe.Offsetof(rp.yStep), 40},
+		{"rowPair.index", unsafe.Offsetof(rp.index), 48},
+		{"rowPair.flip", unsafe.Offsetof(rp.flip), 56},
 		{"listed.x", unsafe.Offsetof(lt.x), 0},
 		{"listed.tall", unsafe.Offsetof(lt.tall), 8},
 		{"listed.rows", unsafe.Offsetof(lt.rows), 16},

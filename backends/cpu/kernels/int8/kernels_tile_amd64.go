@@ -17,6 +17,9 @@ func tileGemm() []gemmKernel {
 			n := ceilDiv(rows, tileRows)
 			k.run = append(k.run, withTiles(up[n-1], one, n, across, rows))
 		}
+		if isa.HasVBMI() {
+			k.pair = pairRowsVBMI
+		}
 		k.linesOf = linesWithTiles(&k, one, up, across)
 		return k
 	}

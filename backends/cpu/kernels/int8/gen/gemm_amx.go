@@ -18,6 +18,7 @@ func gemmAMXSet() {
 	gemmListAMX("gemmListAMX2x2", false)
 	gemmListAMX("gemmListAddAMX2x2", true)
 	copyPictures()
+	pairRows()
 	for i, name := range []string{"gemmOneAMX", "gemmOneAddAMX", "gemmOnePlainAMX", "gemmOnePlainAddAMX"} {
 		gemmOneAMX(name, i&1 != 0, i&2 != 0)
 	}

@@ -45,6 +45,15 @@ const (
 	picLines = 40
 	picFlip  = 48
 
+	rowsTop    = 0
+	rowsBottom = 8
+	rowsY      = 16
+	rowsRounds = 24
+	rowsXStep  = 32
+	rowsYStep  = 40
+	rowsIndex  = 48
+	rowsFlip   = 56
+
 	listX    = 0
 	listTall = 8
 	listRows = 16
