@@ -33,6 +33,7 @@ type PruneOptions struct {
 	Keep         float64
 	Inner        bool // leave what residual sums join as wide as it is
 	Blocks       int
+	LowRank      bool   // layers of two thin ones, in place of fewer channels
 	Mask         string // N:M, or the share of weights to become zero; "": none. Then Goal may be ""
 	Rounds       int    // of pruning, each with a fine-tuning after it; 0 is 1
 	Finetune     FinetuneOptions
@@ -181,7 +182,7 @@ func (o *PruneOptions) inRounds(ctx context.Context, m *Model, g *ir.Graph, c *c
 	small := g
 	for r := 1; r <= max(1, o.Rounds); r++ {
 		p := passes.PruneOptions{
-			Cost: cost, Target: limit, Unit: goalUnits[o.Goal], Criterion: o.Criterion, Scope: o.Scope, PerCost: o.PerCost, Round: o.Round, Keep: o.Keep, Inner: o.Inner, Seed: o.Seed,
+			Cost: cost, Target: limit, Unit: goalUnits[o.Goal], Criterion: o.Criterion, Scope: o.Scope, PerCost: o.PerCost, Round: o.Round, Keep: o.Keep, Inner: o.Inner, LowRank: o.LowRank, Seed: o.Seed,
 			Run: Runner(ctx, max(1, o.Threads)), Progress: o.Progress,
 		}
 		if r < o.Rounds {
@@ -190,7 +191,7 @@ func (o *PruneOptions) inRounds(ctx context.Context, m *Model, g *ir.Graph, c *c
 		if r == 1 {
 			p.Blocks = o.Blocks
 		}
-		if o.Goal == "latency" {
+		if o.Goal == "latency" && !o.LowRank {
 			var err error
 			if p.Weigh, err = c.weigher(ctx, small); err != nil {
 				return nil, err
@@ -249,6 +250,10 @@ func (o *PruneOptions) check() error {
 	switch {
 	case o.Goal == "" && o.Mask == "":
 		return &diag.Error{Place: "prune", Found: "no target", Wanted: "--target-macs, --target-params, --target-bytes, --target-latency or --mask"}
+	case o.LowRank && o.Rounds > 1:
+		return &diag.Error{Place: "--rounds", Found: "--low-rank, which makes two layers of each once", Wanted: "1"}
+	case o.LowRank && o.Goal == "":
+		return &diag.Error{Place: "--low-rank", Found: "no target", Wanted: "--target-macs, --target-params, --target-bytes or --target-latency"}
 	case o.Rounds > 1 && o.Finetune.Epochs == 0:
 		return &diag.Error{Place: "--rounds", Found: fmt.Sprint(o.Rounds, " without fine-tuning"), Wanted: "--finetune-epochs and --data: without, one round gives the same"}
 	case o.Finetune.Epochs > 0 && o.Data == "":

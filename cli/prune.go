@@ -19,6 +19,9 @@ var finetuneFlags = []string{
 	"finetune-lr", "finetune-batch", "finetune-optimizer", "distill", "distill-weight", "distill-mode", "temperature", "freeze-norm", "random-crop", "flip",
 }
 
+// channelFlags say which channels go.
+var channelFlags = []string{"criterion", "scope", "per-cost", "correct", "inner"}
+
 func (a *app) prune() *cobra.Command {
 	var (
 		o       = nasc.PruneOptions{Finetune: nasc.FinetuneOptions{Config: train.Default()}}
@@ -28,7 +31,7 @@ func (a *app) prune() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "prune MODEL --target-macs 0.5x -o OUT.nasc", Short: "remove channels, heads and hidden units until the model costs what is asked for",
-		Long: "prune removes whole channels (what belongs together goes together), so that the model is smaller and\nfaster and not only sparse. It prints what it cost before and after, measured; the result is a float .nasc,\nto be fine-tuned or compiled. For --target-latency every group of channels is timed at several widths and\nloses those that save the most time for what they are worth. With --finetune-epochs it trains what is left,\nafter each of --rounds; with --distill the network before pruning is the teacher.",
+		Long: "prune removes whole channels (what belongs together goes together), so that the model is smaller and\nfaster and not only sparse. It prints what it cost before and after, measured; the result is a float .nasc,\nto be fine-tuned or compiled. For --target-latency every group of channels is timed at several widths and\nloses those that save the most time for what they are worth. With --finetune-epochs it trains what is left,\nafter each of --rounds; with --distill the network before pruning is the teacher. With --low-rank each\nlayer becomes two thin ones instead: for what is trained on, more accurate at the same MACs, and more layers.",
 		Example: "  nasc prune net.onnx --target-macs 0.8x --data images:labels.tsv[0:100] --samples 100 --correct -o small.nasc\n" +
 			"  nasc prune net.onnx --target-latency 0.6x --target cpu-int8 --table device.csv -o fast.nasc\n" +
 			"  nasc prune net.onnx --target-macs 0.5x --criterion taylor --data cifar10:train.bin.gz --rounds 3 --finetune-epochs 4 --distill -o half.nasc",
@@ -60,6 +63,11 @@ func (a *app) prune() *cobra.Command {
 			for _, name := range finetuneFlags {
 				if cmd.Flags().Changed(name) && o.Finetune.Epochs == 0 {
 					return &diag.Error{Place: "--" + name, Found: "no fine-tuning", Wanted: "--finetune-epochs, for which it is"}
+				}
+			}
+			for _, name := range channelFlags {
+				if cmd.Flags().Changed(name) && o.LowRank {
+					return &diag.Error{Place: "--" + name, Found: "--low-rank", Wanted: "one of the two: it is about channels that go"}
 				}
 			}
 			if !cmd.Flags().Changed("per-cost") {
@@ -115,6 +123,7 @@ func (a *app) prune() *cobra.Command {
 	f.Float64Var(&o.Keep, "keep", 0.1, "the least share of every group of channels that stays")
 	f.BoolVar(&o.Inner, "inner", false, "leave channels that residual sums join: only the insides of blocks become narrower")
 	f.IntVar(&o.Blocks, "blocks", 0, "remove so many residual blocks first, those that change the outputs least")
+	f.BoolVar(&o.LowRank, "low-rank", false, "make each layer two thin ones by its singular values (--keep, --round: their ranks), in place of removing channels")
 	f.StringVar(&o.Mask, "mask", "", "set weights to zero: 2:4 keeps 2 of each 4, 0.8 makes 80 % of all zero; saves bytes of the file and no time")
 	t := &o.Finetune
 	t.Epochs = 0
@@ -153,12 +162,7 @@ func pruneText(w io.Writer, name string, r *nasc.PruneResult) {
 	if m := r.Mask; m != nil {
 		fmt.Fprintf(w, "%.1f %% of the weights are zero: a file of %s instead of %s; kernels multiply zeros like other weights, so that the mask saves no time\n", 100*m.Zeros, bytesText(m.File[1]), bytesText(m.File[0]))
 	}
-	gone, all := 0, 0
-	for _, g := range r.Groups {
-		gone += (g.Was - g.Is) * g.Each
-		all += g.Was * g.Each
-	}
-	fmt.Fprintf(w, "%d of %d channels in %d groups removed; what %d of them left behind went into biases\n", gone, all, len(r.Groups), r.Absorbed)
+	removedText(w, r)
 	if r.Corrected > 0 {
 		fmt.Fprintf(w, "%d layers fitted to what they gave before\n", r.Corrected)
 	}
@@ -174,4 +178,25 @@ func pruneText(w io.Writer, name string, r *nasc.PruneResult) {
 	for _, x := range r.Refused {
 		fmt.Fprintf(w, "kept %s: %s\n", x.Node, x.Reason)
 	}
+}
+
+// removedText says what became less.
+func removedText(w io.Writer, r *nasc.PruneResult) {
+	if len(r.Ranks) > 0 {
+		thin, rank, of := 0, 0, 0
+		for _, l := range r.Ranks {
+			if l.Rank < l.Of {
+				thin++
+			}
+			rank, of = rank+l.Rank, of+l.Of
+		}
+		fmt.Fprintf(w, "%d of %d layers made of two thin ones; ranks of %d in all, %d would lose nothing\n", thin, len(r.Ranks), rank, of)
+		return
+	}
+	gone, all := 0, 0
+	for _, g := range r.Groups {
+		gone += (g.Was - g.Is) * g.Each
+		all += g.Was * g.Each
+	}
+	fmt.Fprintf(w, "%d of %d channels in %d groups removed; what %d of them left behind went into biases\n", gone, all, len(r.Groups), r.Absorbed)
 }

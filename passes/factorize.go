@@ -39,10 +39,7 @@ func factorize(g *ir.Graph, a Args) (bool, error) {
 	}
 	done := map[*ir.Node]bool{}
 	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
-		if done[n] || n.Op.Name != "dot" && n.Op.Name != "convolution" || !n.Inputs[1].IsConst() {
-			return nil, nil
-		}
-		if n.Op.Name == "convolution" && n.Int("groups") != 1 {
+		if done[n] || !separable(n) {
 			return nil, nil
 		}
 		done[n] = true
@@ -58,15 +55,23 @@ func factorize(g *ir.Graph, a Args) (bool, error) {
 		default:
 			r = max(1, int(share*float64(f.rows*f.cols)/float64(f.rows+f.cols)))
 		}
-		if r*(f.rows+f.cols) >= f.rows*f.cols || r > len(f.s) {
-			return nil, nil
-		}
 		y, err := f.build(e, n, r)
-		if err == nil {
+		if err == nil && y != nil {
 			done[y.Def], done[y.Def.Inputs[0].Def] = true, true
 		}
 		return y, err
 	})
+}
+
+// separable says whether a layer is one that two can be made of.
+func separable(n *ir.Node) bool {
+	switch n.Op.Name {
+	case "dot":
+		return n.Inputs[1].IsConst()
+	case "convolution":
+		return n.Inputs[1].IsConst() && n.Int("groups") == 1
+	}
+	return false
 }
 
 // singular are the singular values and vectors of a layer's weights as a matrix
@@ -131,7 +136,11 @@ func (f *singular) rankFor(energy float64) int {
 	return len(f.s)
 }
 
+// build makes the two layers; nil where they would not be smaller than the one.
 func (f *singular) build(e *editor, n *ir.Node, rank int) (*ir.Value, error) {
+	if rank*(f.rows+f.cols) >= f.rows*f.cols || rank > len(f.s) {
+		return nil, nil
+	}
 	w := n.Inputs[1]
 	r := len(w.Type.Shape)
 	cin, cout := w.Type.Shape[r-2], w.Type.Shape[r-1]

@@ -51,7 +51,9 @@ type PruneOptions struct {
 	Correct bool
 	// Blocks removes that many residual blocks first, those whose removal
 	// changes the outputs least.
-	Blocks   int
+	Blocks int
+	// LowRank removes no channels: it makes layers of two thin ones.
+	LowRank  bool
 	Run      Runner // nil: the interpreter
 	Progress func(stage string, done, total int)
 }
@@ -59,6 +61,7 @@ type PruneOptions struct {
 // Pruned is what Prune did.
 type Pruned struct {
 	Groups  []PrunedGroup `json:"groups"`
+	Ranks   []LayerRank   `json:"ranks,omitempty"` // of LowRank
 	Blocks  []string      `json:"blocks,omitempty"`
 	Refused []Refusal     `json:"refused,omitempty"`
 	// Absorbed is how many removed channels left a mean in a bias.
@@ -125,14 +128,20 @@ func (o PruneOptions) once(ctx context.Context, g *ir.Graph) (*ir.Graph, *Pruned
 			return nil, nil, err
 		}
 	}
+	if o.LowRank {
+		small, err := o.lowRank(ctx, g, rep)
+		return small, rep, err
+	}
 	an := coupling.Analyze(g)
 	score, err := o.scores(ctx, g, an)
 	if err != nil {
 		return nil, nil, err
 	}
 	groups := o.groups(g, an, score, rep)
-	if i := slices.IndexFunc(g.Nodes, func(n *ir.Node) bool { return n.Op.Class == ir.Quantized }); len(groups) == 0 && i >= 0 {
-		return nil, nil, &diag.Error{Place: g.Nodes[i].Op.Name + " " + g.Nodes[i].Label(), Found: "a quantized network", Wanted: "a float one", Fix: "prune first, then compile"}
+	if len(groups) == 0 {
+		if err := wantFloat(g); err != nil {
+			return nil, nil, err
+		}
 	}
 	f := &finder{PruneOptions: &o, g: g, an: an, groups: groups}
 	keep, cost, err := f.find(ctx)
@@ -181,6 +190,15 @@ func (o PruneOptions) once(ctx context.Context, g *ir.Graph) (*ir.Graph, *Pruned
 	return g, rep, nil
 }
 
+// wantFloat refuses a quantized network.
+func wantFloat(g *ir.Graph) error {
+	i := slices.IndexFunc(g.Nodes, func(n *ir.Node) bool { return n.Op.Class == ir.Quantized })
+	if i < 0 {
+		return nil
+	}
+	return &diag.Error{Place: g.Nodes[i].Op.Name + " " + g.Nodes[i].Label(), Found: "a quantized network", Wanted: "a float one", Fix: "prune first, then compile"}
+}
+
 func (o *PruneOptions) check() error {
 	if !slices.Contains(Criteria, o.Criterion) {
 		return &diag.Error{Place: "--criterion", Found: o.Criterion, Wanted: strings.Join(Criteria, ", ")}
@@ -199,6 +217,9 @@ func (o *PruneOptions) check() error {
 	}
 	if o.Run == nil {
 		o.Run = interpreter
+	}
+	if o.LowRank && (o.Correct || o.Inner) {
+		return &diag.Error{Place: "--low-rank", Found: "--correct or --inner, which are for channels that go", Wanted: "one without the other"}
 	}
 	if o.Correct && !o.Real {
 		return &diag.Error{Place: "--correct", Found: "no data", Wanted: "--data: layers are fitted to what it makes of them"}

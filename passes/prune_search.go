@@ -40,11 +40,11 @@ func (f *finder) narrowed(keep []int) (*ir.Graph, error) {
 }
 
 // unreachable says that the target cannot be met.
-func (f *finder) unreachable(least, whole float64) error {
-	text := func(v float64) string { return strings.TrimSpace(fmt.Sprintf("%.5g %s", v, f.Unit)) }
+func (o *PruneOptions) unreachable(least, whole float64) error {
+	text := func(v float64) string { return strings.TrimSpace(fmt.Sprintf("%.5g %s", v, o.Unit)) }
 	return &diag.Error{
 		Place: "prune", Found: fmt.Sprintf("%s where all that can go is gone, of %s", text(least), text(whole)),
-		Wanted: text(f.Target), Fix: "a higher target, or a smaller --keep",
+		Wanted: text(o.Target), Fix: "a higher target, or a smaller --keep",
 	}
 }
 

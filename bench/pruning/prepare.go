@@ -21,17 +21,23 @@ var (
 
 // method is a way of pruning without labels or fine-tuning.
 type method struct {
-	name, criterion string
-	fit, inner      bool
+	name, criterion     string
+	fit, inner, lowRank bool
 }
 
 // Torch-Pruning's networks are pruned inside of their blocks only, too.
-var methods = []method{{"l2", "l2", false, true}, {"taylor", "taylor", false, false}, {"taylor-fit", "taylor", true, false}, {"l2-fit", "l2", true, true}}
+var methods = []method{
+	{name: "l2", criterion: "l2", inner: true}, {name: "taylor", criterion: "taylor"},
+	{name: "taylor-fit", criterion: "taylor", fit: true}, {name: "l2-fit", criterion: "l2", fit: true, inner: true},
+}
+
+// lowRank removes nothing; it is for what is trained on.
+var lowRank = method{name: "lowrank", criterion: "l2", lowRank: true}
 
 func (b *bench) prepare(ctx context.Context) error {
 	var work []func(ctx context.Context) error
 	for _, share := range cifarShares {
-		for _, m := range methods {
+		for _, m := range append(methods, lowRank) {
 			work = append(work, func(ctx context.Context) error {
 				return b.prune(ctx, b.cifarNet, "cifar-nasc-"+m.name+"-"+share, m, nasc.PruneOptions{
 					Goal: "macs", Amount: share + "x", Data: "cifar10:" + b.cifar + "/train.bin.gz", Samples: 400,
@@ -68,7 +74,7 @@ func (b *bench) prune(ctx context.Context, from, to string, m method, o nasc.Pru
 		return err
 	}
 	defer net.Close()
-	o.Criterion, o.Scope, o.PerCost, o.Correct, o.Inner, o.Threads, o.Seed = m.criterion, "global", m.criterion == "taylor", m.fit, m.inner, 1, 1
+	o.Criterion, o.Scope, o.PerCost, o.Correct, o.Inner, o.LowRank, o.Threads, o.Seed = m.criterion, "global", m.criterion == "taylor", m.fit, m.inner, m.lowRank, 1, 1
 	if o.Target == "" {
 		o.Target = "cpu-f32"
 	}

@@ -142,7 +142,7 @@ func (b *bench) match(ctx context.Context) error {
 				return err
 			}
 			fmt.Fprintf(os.Stderr, "%s: %.4f ms, the whole one %.4f ms\n", name(paths[0]), ms[1], ms[0])
-			if err := b.prune(ctx, b.cifarNet, to, method{"l2", "l2", false, true}, nasc.PruneOptions{
+			if err := b.prune(ctx, b.cifarNet, to, method{name: "l2", criterion: "l2", inner: true}, nasc.PruneOptions{
 				Goal: "latency", Amount: fmt.Sprintf("%.4fx", ms[1]/ms[0]), Target: "cpu-int8", Data: "cifar10:" + b.cifar + "/train.bin.gz", Samples: 400,
 			}); err != nil {
 				return err
