@@ -97,7 +97,8 @@ shifts, labels only; judged on the 2,000 test pictures, in f32 and compiled for 
 networks in turns. Torch-Pruning 1.6.0 cannot prune the channels of the residual sums here (its networks no longer run: the
 option-A shortcuts pad them), so it prunes the inner ones, and nasc's l2 does too (--inner); nasc's taylor was free to prune all. At 0 epochs "fine-tuned" means: batch
 norms measured anew on 200 pictures, no training. "fit" is --correct: layers fitted to
-what they gave before, on 400 pictures, without labels, before fine-tuning. "as" are pruned to the measured time of the
+what they gave before, on 400 pictures, without labels, before fine-tuning. "lowrank" is --low-rank: no channel goes, layers are made of two
+thin ones. "as" are pruned to the measured time of the
 Torch-Pruning network of that name instead of to MACs.
 
 | network | MACs | parameters | ms int8 | top-1 as pruned | fine-tuned | int8 | seeds |
@@ -130,9 +131,9 @@ Torch-Pruning network of that name instead of to MACs.
 			if len(theirs) == 0 {
 				continue
 			}
-			for _, ours := range []string{"cifar-nasc-l2-fit-" + share, "cifar-nasc-taylor-fit-" + share, "cifar-nasc-" + side + "-" + share} {
+			for _, ours := range []string{"cifar-nasc-l2-fit-" + share, "cifar-nasc-taylor-fit-" + share, "cifar-nasc-" + side + "-" + share, "cifar-nasc-" + lowRank.name + "-" + share} {
 				if len(runs[ours]) > 0 {
-					fmt.Fprintf(w, "- %s of the MACs, %s less %s: %s\n", share, strings.TrimPrefix(ours, "cifar-"), "torch-"+side, against(runs[ours], theirs, tuned))
+					fmt.Fprintf(w, "- %s of the MACs, %s less %s, f32: %s; int8: %s\n", share, strings.TrimPrefix(ours, "cifar-"), "torch-"+side, against(runs[ours], theirs, tuned), against(runs[ours], theirs, int8))
 				}
 			}
 			if ours := "cifar-nasc-as-" + side + "-" + share; len(runs[ours]) > 0 {
