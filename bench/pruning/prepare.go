@@ -27,8 +27,10 @@ type method struct {
 
 // Torch-Pruning's networks are pruned inside of their blocks only, too.
 var methods = []method{
-	{name: "l2", criterion: "l2", inner: true}, {name: "taylor", criterion: "taylor"},
-	{name: "taylor-fit", criterion: "taylor", fit: true}, {name: "l2-fit", criterion: "l2", fit: true, inner: true},
+	{name: "l2", criterion: "l2", inner: true},
+	{name: "taylor", criterion: "taylor"},
+	{name: "taylor-fit", criterion: "taylor", fit: true},
+	{name: "l2-fit", criterion: "l2", fit: true, inner: true},
 }
 
 // lowRank removes nothing; it is for what is trained on.
