@@ -1,6 +1,9 @@
 package latency
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // One spoilt measurement does not spoil the row, nor does a noisy one count
 // beside quiet ones; what they differ by shows.
@@ -22,5 +25,16 @@ func TestCombine(t *testing.T) {
 		if r.Median != c.median || r.Interval-c.interval > 1e-12 || c.interval-r.Interval > 1e-12 || r.Runs != c.runs || r.Noisy != c.noisy {
 			t.Errorf("%+v gives %+v", c.rows, r)
 		}
+	}
+}
+
+// What a network needs grows with its runs: a budget is not filled with networks
+// that take minutes.
+func TestNeeds(t *testing.T) {
+	if d := (&session{run: time.Millisecond}).needs(); d != leastBudget {
+		t.Errorf("a short network needs %v", d)
+	}
+	if d := (&session{run: time.Second}).needs(); d < 2*minRuns*time.Second {
+		t.Errorf("a network of a second needs %v", d)
 	}
 }

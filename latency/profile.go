@@ -244,6 +244,12 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 			return i, err
 		}
 		m.order.took(k, time.Since(making))
+		if m.o.Budget > 0 && len(turn) > 0 && time.Since(begun)+needs+s.needs() > m.o.Budget { // too slow a network for what is left
+			if err := s.close(); err != nil {
+				return i, err
+			}
+			break
+		}
 		turn, bytes, needs = append(turn, s), bytes+s.size(), needs+s.needs()
 		m.progress(float64(first) + 0.2*float64(len(turn)))
 	}
@@ -290,6 +296,7 @@ type session struct {
 	want   []string
 	open   int
 	rounds int
+	run    time.Duration // the mean of those that warm up
 }
 
 // begin makes a network ready.
@@ -324,13 +331,19 @@ func (m *measure) begin(ctx context.Context, w Work) (*session, error) {
 		if _, err := s.timed(ctx); err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
+		s.run = time.Since(start) / time.Duration(n+1)
 	}
 	return s, nil
 }
 
-func (s *session) close() error         { return s.p.Close() }
-func (s *session) size() int64          { return s.have[wholeRun].bytes }
-func (s *session) needs() time.Duration { return leastBudget }
+func (s *session) close() error { return s.p.Close() }
+func (s *session) size() int64  { return s.have[wholeRun].bytes }
+
+// needs counts the runs that visits take: as many whole ones as timed ones, one
+// to warm up, and what looks at the anchor take.
+func (s *session) needs() time.Duration {
+	return max(leastBudget, (2*minRuns+3*turnVisits)*s.run)
+}
 
 // timed is a run whose steps are timed, in µs by key.
 func (s *session) timed(ctx context.Context) (map[string]float64, error) {
