@@ -117,8 +117,11 @@ func (s *ConvSpec) kernel(l isa.Level) *gemmKernel {
 		length, runs = length*s.KW, s.KH
 	}
 	steps := runs * ceilDiv(length, k.quad)
+	if s.pairsRows(k) {
+		steps = ceilDiv(s.KH, 2)
+	}
 	pixels := s.N * s.OH * s.OW
-	tiles := 0.3*float64(steps) + 0.55
+	tiles := 0.3*float64(steps) + 0.2
 	if pixels < 8 {
 		tiles *= 8 / float64(pixels)
 	}
