@@ -264,6 +264,12 @@ func (a *app) latencyMeasure() *cobra.Command {
 	c := &cobra.Command{
 		Use: "measure FILE...", Short: "the median time of runs, and of each step, of networks that take turns", Args: cobra.MinimumNArgs(1), Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case threads < 1 || batch < 1:
+				return &diag.Error{Place: "--threads, --batch", Found: fmt.Sprint(threads, ", ", batch), Wanted: "1 or more"}
+			case took <= 0:
+				return &diag.Error{Place: "--time", Found: took.String(), Wanted: "a time, such as 300ms"}
+			}
 			var list []nasc.Runnable
 			for _, file := range args {
 				m, err := ready(cmd, file, nil)
