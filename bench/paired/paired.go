@@ -17,21 +17,36 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/gofrs/flock"
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/nasc-dev/nasc/internal/diag"
 )
 
 // Runs is a file of finished runs, one JSON object a line.
 type Runs[T any] struct {
 	mu   sync.Mutex
 	file *os.File
+	lock *flock.Flock
 	done map[string]T
 	key  func(T) string
 }
 
-// Open reads the finished runs. A torn last line is dropped.
-func Open[T any](path string, key func(T) string) (*Runs[T], error) {
-	r := &Runs[T]{done: map[string]T{}, key: key}
+// Open reads the finished runs, and keeps other processes from the file till
+// Close. A torn last line is dropped.
+func Open[T any](path string, key func(T) string) (_ *Runs[T], err error) {
+	r := &Runs[T]{done: map[string]T{}, key: key, lock: flock.New(path + ".lock")}
+	if got, err := r.lock.TryLock(); err != nil {
+		return nil, err
+	} else if !got {
+		return nil, &diag.Error{Place: path, Found: "another process at work on it", Wanted: "one at a time", Fix: "wait for it, or name another file"}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.lock.Close())
+		}
+	}()
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -96,7 +111,7 @@ func (r *Runs[T]) Add(v T) error {
 }
 
 // Close closes the file.
-func (r *Runs[T]) Close() error { return r.file.Close() }
+func (r *Runs[T]) Close() error { return errors.Join(r.file.Close(), r.lock.Close()) }
 
 // Each does n pieces of work, jobs at once, until one fails.
 func Each(ctx context.Context, n, jobs int, do func(ctx context.Context, i int) error) error {

@@ -99,3 +99,22 @@ func TestJudge(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// Two processes at work on one file would write over each other's lines.
+func TestRunsAreOnesAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "runs.jsonl")
+	r, err := Open(path, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, key); err == nil {
+		t.Error("a second one was opened beside the first")
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = Open(path, key); err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+}
