@@ -26,10 +26,7 @@ func gemmOneAMX(name string, residual, plain bool) {
 	a := text(name, "gemmArgs", doc+".")
 	step, w, sumsStep, tmp, ptr := reg.R8, reg.RSI, reg.RCX, reg.RAX, reg.R9
 	now, before := reg.R10, reg.R11
-	MOVQ(field(a, gemmConfig), tmp)
-	ldtilecfg(tmp)
-	MOVQ(field(a, gemmXStep), step)
-	MOVQ(field(a, gemmSumStep), sumsStep)
+	configure(a, tmp, step, sumsStep)
 	MOVQ(field(a, gemmW), w)
 	for c := range cols {
 		tileload(w, sumsStep, 64*c, uint8(firstW+c)) // both 256 bytes
@@ -40,61 +37,22 @@ func gemmOneAMX(name string, residual, plain bool) {
 	if !residual { // sums of two tiles, in turns
 		ADDQ(I32(16*64*cols), before)
 	}
-	y, yStep, pack := load(a, gemmY), load(a, gemmYStep), load(a, gemmPack)
-	order, least, zeros, nextRes := reg.Z31, reg.Z30, reg.Z29, reg.Z28
-	factors, starts := zmms[24:28], zmms[20:24]
-	VMOVDQU32(at(pack, packOrder), order)
-	VMOVDQU32(at(pack, packZero), zeros)
-	VMOVDQU32(at(pack, packLeast), least)
-	MOVQ(field(a, gemmMult), tmp)
-	for c := range cols {
-		VMOVUPS(at(tmp, 64*c), factors[c])
-	}
-	KMOVQ(field(a, gemmMask), reg.K1)
-	MOVQ(field(a, gemmInit), tmp)
-	for c := range cols {
-		VMOVDQU32(at(tmp, 64*c), starts[c])
-	}
+	y, yStep, constants := load(a, gemmY), load(a, gemmYStep), load(a, gemmPack)
+	pack := newRowPacker(a, constants, tmp, cols, residual, plain)
 	pending, done := GP64(), GP64()
 	XORQ(pending, pending)
 
-	labels := 0
 	row := func(set int) {
-		label := fmt.Sprint("loaded", labels)
-		labels++
-		q := append([]reg.VecPhysical{}, zmms[4*set:][:cols]...)
-		for c, z := range q {
-			VPADDD(at(done, 64*c), starts[c], z)
-		}
-		for _, z := range q {
-			VCVTDQ2PS(z, z)
-		}
-		for c, z := range q {
-			VMULPS(factors[c], z, z)
-		}
-		for _, z := range q {
-			VCVTPS2DQ(z, z)
-		}
-		if residual {
-			first, free := zmms[8+4*set], zmms[9+4*set:]
-			VMOVDQA64(nextRes, first)
-			q = addResidual(pack, q, first, free[0], free[1], order, plain)
-		}
-		next := func() {
+		q := pack.scaled(set, done)
+		pack.write(set, q, constants, at(y, 0), func() {
 			if residual {
-				CMPQ(pending, Imm(1))
-				JEQ(LabelRef(label))
-				MOVQ(field(a, gemmDelta), tmp)
-				ADDQ(yStep, tmp)
-				loadResidual(Mem{Base: y, Index: tmp, Scale: 1}, cols, nextRes)
-				Label(label)
+				pack.ahead(pending, func() {
+					MOVQ(field(a, gemmDelta), tmp)
+					ADDQ(yStep, tmp)
+					pack.loadAt(y, tmp)
+				})
 			}
-		}
-		if plain {
-			packPlain(q, order, at(y, 0), next)
-		} else {
-			packRow(pack, q, zeros, least, order, at(y, 0), next)
-		}
+		})
 		ADDQ(yStep, y)
 		ADDQ(sumsStep, done)
 		DECQ(pending)
@@ -144,22 +102,10 @@ func gemmOneAMX(name string, residual, plain bool) {
 	MOVQ(field(a, gemmRows), pending)
 	if residual {
 		MOVQ(field(a, gemmDelta), tmp)
-		loadResidual(Mem{Base: y, Index: tmp, Scale: 1}, cols, nextRes)
+		pack.loadAt(y, tmp)
 	}
-	// What the next block of weights needs moves towards the second level cache.
 	ahead, end := GP64(), GP64()
-	MOVQ(field(a, gemmAhead), ahead)
-	CMPQ(ahead, field(a, gemmAheadEnd))
-	JAE(LabelRef("fetched"))
-	MOVQ(field(a, gemmAheadStep), end)
-	ADDQ(ahead, end)
-	MOVQ(end, field(a, gemmAhead))
-	Label("fetch")
-	PREFETCHT1(at(ahead, 0))
-	ADDQ(Imm(64), ahead)
-	CMPQ(ahead, end)
-	JB(LabelRef("fetch"))
-	Label("fetched")
+	fetchAhead(a, ahead, end)
 	ADDQ(field(a, gemmMove), ptr)
 	DECQ(field(a, gemmLineLeft))
 	JNZ(LabelRef("same"))
