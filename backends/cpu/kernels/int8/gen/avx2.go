@@ -49,15 +49,6 @@ func broadcast256(a reg.Register, offset int) reg.VecVirtual {
 	return y
 }
 
-// scale256 takes sums times factors, clamps and rounds them.
-func scale256(q reg.VecVirtual, mult, lo, hi Op) {
-	VCVTDQ2PS(q, q)
-	VMULPS(mult, q, q)
-	VMAXPS(lo, q, q)
-	VMINPS(hi, q, q)
-	VCVTPS2DQ(q, q)
-}
-
 // pack8 gives eight 32-bit values from 0 to 255 as the low bytes of a register.
 func pack8(q reg.VecVirtual) reg.VecVirtual {
 	high := XMM()
@@ -113,7 +104,7 @@ func finish256(name string, residual, bounded bool) {
 		VPADDD(s, q, q)
 		ADDQ(Imm(4), add)
 		Label("plain" + part)
-		scale256(q, m, lo, hi)
+		scaleClamped(q, m, lo, hi)
 		if residual {
 			r := YMM()
 			x2(r)
@@ -121,7 +112,7 @@ func finish256(name string, residual, bounded bool) {
 			VPSUBD(zeroX2, r, r)
 			joined(q, r)
 			VPMADDWD(pair, r, q)
-			scale256(q, mult2, lo2, hi2)
+			scaleClamped(q, mult2, lo2, hi2)
 		}
 		VPADDD(zero, q, q)
 		b := pack8(q)
@@ -432,7 +423,7 @@ func pair256(name string, add bool) {
 		} else {
 			VPMULLD(q, p, p)
 		}
-		scale256(p, mult, lo, hi)
+		scaleClamped(p, mult, lo, hi)
 		VPADDD(zero, p, p)
 		// Stored bytes may be s8: keep the low byte of each.
 		mask := YMM()
@@ -522,19 +513,7 @@ func window256(a reg.Register, per, outBytes int, begin, tap, end func(p reg.GPV
 	JLT(LabelRef("done"))
 	Label("columns")
 	begin(y)
-	line, ny := GP64(), load(a, winNY)
-	MOVQ(x, line)
-	Label("line")
-	p, nx := GP64(), load(a, winNX)
-	MOVQ(line, p)
-	Label("tap")
-	tap(p)
-	ADDQ(xStep, p)
-	DECQ(nx)
-	JNZ(LabelRef("tap"))
-	ADDQ(yStep, line)
-	DECQ(ny)
-	JNZ(LabelRef("line"))
+	windowTaps(a, x, xStep, yStep, tap)
 	end(y)
 	ADDQ(I32(per), x)
 	ADDQ(I32(per*outBytes), y)
@@ -674,11 +653,7 @@ func depthwise256(name string, group int, sums bool) {
 	VPBROADCASTD(field(a, dwZero), zero)
 	VPBROADCASTB(field(a, dwYFlip), flip)
 	for v, r := range acc {
-		VCVTDQ2PS(r, r)
-		VMULPS(at(mult, 32*v), r, r)
-		VMAXPS(lo, r, r)
-		VMINPS(hi, r, r)
-		VCVTPS2DQ(r, r)
+		scaleClamped(r, at(mult, 32*v), lo, hi)
 		VPADDD(zero, r, r)
 	}
 	VPACKSSDW(acc[1], acc[0], acc[0])

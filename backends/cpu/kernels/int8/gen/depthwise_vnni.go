@@ -32,20 +32,25 @@ type dwFrame struct {
 func dwBegin(name, doc string) *dwFrame {
 	f := &dwFrame{a: text(name, "dwArgs", doc)}
 	f.x, f.y = load(f.a, dwX), load(f.a, dwY)
-	f.least, f.most, f.zero, f.flip = ZMM(), ZMM(), ZMM(), ZMM()
-	VPBROADCASTW(field(f.a, dwZero), f.zero)
-	VPBROADCASTB(field(f.a, dwLeast), f.least)
-	VPBROADCASTB(field(f.a, dwMost), f.most)
-	VPBROADCASTB(field(f.a, dwYFlip), f.flip)
-	mult := load(f.a, dwMult)
-	for v := range f.mult {
-		f.mult[v] = ZMM()
-		VMOVUPS(at(mult, 64*v), f.mult[v])
-	}
-	KMOVQ(field(f.a, dwMask), reg.K1)
+	f.constants(dwZero, dwLeast, dwMost, dwYFlip, dwMult, dwMask)
 	f.cols = GP64()
 	POPCNTQ(field(f.a, dwMask), f.cols)
 	return f
+}
+
+// constants loads what finish needs; K1 is the mask of the channels.
+func (f *dwFrame) constants(zero, least, most, flip, mult, mask int) {
+	f.least, f.most, f.zero, f.flip = ZMM(), ZMM(), ZMM(), ZMM()
+	VPBROADCASTW(field(f.a, zero), f.zero)
+	VPBROADCASTB(field(f.a, least), f.least)
+	VPBROADCASTB(field(f.a, most), f.most)
+	VPBROADCASTB(field(f.a, flip), f.flip)
+	p := load(f.a, mult)
+	for v := range f.mult {
+		f.mult[v] = ZMM()
+		VMOVUPS(at(p, 64*v), f.mult[v])
+	}
+	KMOVQ(field(f.a, mask), reg.K1)
 }
 
 // interleave gives the four vectors of four taps' interleaved bytes.
@@ -62,6 +67,16 @@ func interleave(x [4]reg.VecVirtual) [4]reg.VecVirtual {
 		VPUNPCKHWD(h[1], h[0], q[2*i+1])
 	}
 	return q
+}
+
+// tapsAt reads four taps, whose offsets lie at taps.
+func (f *dwFrame) tapsAt(taps reg.Register) (x [4]reg.VecVirtual) {
+	for t := range x {
+		x[t] = ZMM()
+		off := load(taps, 8*t)
+		VMOVDQU32(Mem{Base: f.x, Index: off, Scale: 1}, x[t])
+	}
+	return x
 }
 
 // quad interleaves the bytes of four taps and adds their products; w gives the
@@ -81,17 +96,21 @@ func start(init reg.Register) (acc [4]reg.VecVirtual) {
 	return acc
 }
 
+// quads sums the products of any number of quads.
+func (f *dwFrame) quads(init reg.Register) {
+	f.acc = start(init)
+	taps, w, quads := load(f.a, dwTaps), load(f.a, dwW), load(f.a, dwQuads)
+	Label("quad")
+	f.quad(f.tapsAt(taps), func(v int) Op { return at(w, 64*v) })
+	ADDQ(I32(32), taps)
+	ADDQ(I32(256), w)
+	DECQ(quads)
+	JNZ(LabelRef("quad"))
+}
+
 // finish requantizes bounded sums to one vector of bytes.
 func (f *dwFrame) finish(q [4]reg.VecVirtual) reg.VecVirtual {
-	for v := range q {
-		VCVTDQ2PS(q[v], q[v])
-	}
-	for v := range q {
-		VMULPS(f.mult[v], q[v], q[v])
-	}
-	for v := range q {
-		VCVTPS2DQ(q[v], q[v])
-	}
+	scaleEach(q[:], func(v int) Op { return f.mult[v] })
 	VPACKSSDW(q[1], q[0], q[0])
 	VPACKSSDW(q[3], q[2], q[2])
 	VPADDSW(f.zero, q[0], q[0])
@@ -154,20 +173,7 @@ func depthwiseAny(name string) {
 	f := dwBegin(name, "computes steps of any number of taps.")
 	init := load(f.a, dwInit)
 	Label("step")
-	f.acc = start(init)
-	taps, w, quads := load(f.a, dwTaps), load(f.a, dwW), load(f.a, dwQuads)
-	Label("quad")
-	var x [4]reg.VecVirtual
-	for t := range x {
-		x[t] = ZMM()
-		off := load(taps, 8*t)
-		VMOVDQU32(Mem{Base: f.x, Index: off, Scale: 1}, x[t])
-	}
-	f.quad(x, func(v int) Op { return at(w, 64*v) })
-	ADDQ(I32(32), taps)
-	ADDQ(I32(256), w)
-	DECQ(quads)
-	JNZ(LabelRef("quad"))
+	f.quads(init)
 	f.next()
 	DECQ(field(f.a, dwN))
 	JNZ(LabelRef("step"))
@@ -185,13 +191,7 @@ func depthwisePair(name string) {
 	first, second := start(init), start(init)
 	taps, w, quads := load(f.a, dwTaps), load(f.a, dwW), load(f.a, dwQuads)
 	Label("quad")
-	var x [4]reg.VecVirtual
-	for t := range x {
-		x[t] = ZMM()
-		off := load(taps, 8*t)
-		VMOVDQU32(Mem{Base: f.x, Index: off, Scale: 1}, x[t])
-	}
-	for v, q := range interleave(x) {
+	for v, q := range interleave(f.tapsAt(taps)) {
 		VPDPBUSD(at(w, 64*v), q, first[v])
 		VPDPBUSD(at(w, 256+64*v), q, second[v])
 	}
@@ -215,20 +215,7 @@ func depthwiseSums(name string) {
 	f.x, f.y = load(f.a, dwX), load(f.a, dwY)
 	init := load(f.a, dwInit)
 	Label("step")
-	f.acc = start(init)
-	taps, w, quads := load(f.a, dwTaps), load(f.a, dwW), load(f.a, dwQuads)
-	Label("quad")
-	var x [4]reg.VecVirtual
-	for t := range x {
-		x[t] = ZMM()
-		off := load(taps, 8*t)
-		VMOVDQU32(Mem{Base: f.x, Index: off, Scale: 1}, x[t])
-	}
-	f.quad(x, func(v int) Op { return at(w, 64*v) })
-	ADDQ(I32(32), taps)
-	ADDQ(I32(256), w)
-	DECQ(quads)
-	JNZ(LabelRef("quad"))
+	f.quads(init)
 	// Lane l of vector v belongs into lane v of vector l.
 	q := f.acc
 	var half [4]reg.VecVirtual // lanes 0 and 1, then 2 and 3, of two vectors
@@ -256,17 +243,7 @@ func depthwiseSums(name string) {
 func depthwiseLine(stride int, name string) {
 	f := &dwFrame{a: text(name, "dwLineArgs", fmt.Sprintf("computes a line of 3×3 windows with stride %d.", stride))}
 	f.y = load(f.a, dwlY)
-	f.least, f.most, f.zero, f.flip = ZMM(), ZMM(), ZMM(), ZMM()
-	VPBROADCASTW(field(f.a, dwlZero), f.zero)
-	VPBROADCASTB(field(f.a, dwlLeast), f.least)
-	VPBROADCASTB(field(f.a, dwlMost), f.most)
-	VPBROADCASTB(field(f.a, dwlYFlip), f.flip)
-	mult := load(f.a, dwlMult)
-	for v := range f.mult {
-		f.mult[v] = ZMM()
-		VMOVUPS(at(mult, 64*v), f.mult[v])
-	}
-	KMOVQ(field(f.a, dwlMask), reg.K1)
+	f.constants(dwlZero, dwlLeast, dwlMost, dwlYFlip, dwlMult, dwlMask)
 	var rows [3]reg.GPVirtual
 	for i := range rows {
 		rows[i] = load(f.a, dwlRows+8*i)

@@ -30,11 +30,7 @@ func tailMask(left reg.GPVirtual, per int) {
 
 // requant512 scales, clamps and rounds sums; zero is added.
 func requant512(q, mult, lo, hi, zero reg.VecVirtual) {
-	VCVTDQ2PS(q, q)
-	VMULPS(mult, q, q)
-	VMAXPS(lo, q, q)
-	VMINPS(hi, q, q)
-	VCVTPS2DQ(q, q)
+	scaleClamped(q, mult, lo, hi)
 	VPADDD(zero, q, q)
 }
 
@@ -146,11 +142,7 @@ func pairs64(a reg.Register, y, x, b, n reg.GPVirtual, factors, mult, lo, hi reg
 			if add {
 				VPMADDWD(factors, r, r)
 			}
-			VCVTDQ2PS(r, r)
-			VMULPS(mult, r, r)
-			VMAXPS(lo, r, r)
-			VMINPS(hi, r, r)
-			VCVTPS2DQ(r, r)
+			scaleClamped(r, mult, lo, hi)
 		}
 		VPACKSSDW(d[1], d[0], d[0])
 		VPADDW(zero, d[0], d[0])
@@ -237,13 +229,7 @@ func dequantize512() {
 	VPSUBD(zero, p, p)
 	VCVTDQ2PS(p, p)
 	VMULPS(scale, p, p)
-	CMPQ(n, Imm(16))
-	JLT(LabelRef("masked"))
-	VMOVUPS(p, at(y, 0))
-	JMP(LabelRef("stored"))
-	Label("masked")
-	VMOVUPS(p, reg.K1, at(y, 0))
-	Label("stored")
+	storeFloats(p, y, n)
 	ADDQ(I32(16), x)
 	ADDQ(I32(64), y)
 	SUBQ(I32(16), n)
@@ -263,6 +249,19 @@ func window512(a reg.Register, per, outBytes int, begin func(y reg.GPVirtual), t
 	Label("columns")
 	tailMask(n, per)
 	begin(y)
+	windowTaps(a, x, xStep, yStep, tap)
+	end(y, n)
+	ADDQ(I32(per), x)
+	ADDQ(I32(per*outBytes), y)
+	SUBQ(I32(per), n)
+	JG(LabelRef("columns"))
+	nextPixel(a, x0, y0)
+	VZEROUPPER()
+	RET()
+}
+
+// windowTaps goes through the taps of a window that begins at x.
+func windowTaps(a reg.Register, x, xStep, yStep reg.GPVirtual, tap func(x reg.GPVirtual)) {
 	line, ny := GP64(), load(a, winNY)
 	MOVQ(x, line)
 	Label("line")
@@ -276,14 +275,6 @@ func window512(a reg.Register, per, outBytes int, begin func(y reg.GPVirtual), t
 	ADDQ(yStep, line)
 	DECQ(ny)
 	JNZ(LabelRef("line"))
-	end(y, n)
-	ADDQ(I32(per), x)
-	ADDQ(I32(per*outBytes), y)
-	SUBQ(I32(per), n)
-	JG(LabelRef("columns"))
-	nextPixel(a, x0, y0)
-	VZEROUPPER()
-	RET()
 }
 
 // nextPixel goes to the next of a window kernel's pixels.

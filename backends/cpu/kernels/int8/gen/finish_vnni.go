@@ -129,15 +129,7 @@ func finish512(name string, residual, bounded bool) {
 			// Sums of 64 columns, scaled and rounded, packed to 16 bits.
 			// (Of 32 columns the upper half is the lower one.)
 			packed := func(q []reg.VecVirtual, m func(v int) Op) (lo, hi reg.VecVirtual) {
-				for v := range q {
-					VCVTDQ2PS(q[v], q[v])
-				}
-				for v := range q {
-					VMULPS(m(v), q[v], q[v])
-				}
-				for v := range q {
-					VCVTPS2DQ(q[v], q[v])
-				}
+				scaleEach(q, m)
 				VPACKSSDW(q[1], q[0], q[0])
 				if len(q) == 2 {
 					return q[0], q[0]
@@ -290,13 +282,7 @@ func finishFloats512() {
 	Label("columns")
 	CMPQ(cols, Imm(0))
 	JLE(LabelRef("done"))
-	ones, n := GP64(), GP64()
-	MOVQ(I64(-1), ones)
-	MOVQ(U64(16), n)
-	CMPQ(cols, n)
-	CMOVQLT(cols, n)
-	BZHIQ(n, ones, ones)
-	KMOVQ(ones, reg.K1)
+	tailMask(cols, 16)
 	m := ZMM()
 	VMOVUPS(at(mult, 0), m)
 	sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
@@ -312,13 +298,7 @@ func finishFloats512() {
 	Label("plain")
 	VCVTDQ2PS(q, q)
 	VMULPS(m, q, q)
-	CMPQ(cols, Imm(16))
-	JLT(LabelRef("masked"))
-	VMOVUPS(q, at(y, 0))
-	JMP(LabelRef("stored"))
-	Label("masked")
-	VMOVUPS(q, reg.K1, at(y, 0))
-	Label("stored")
+	storeFloats(q, y, cols)
 	ADDQ(sumStep, sums)
 	ADDQ(yStep, y)
 	DECQ(rows)
@@ -357,4 +337,15 @@ func store(v reg.VecVirtual, y, left reg.GPVirtual, per int, narrow bool) {
 		VMOVDQU8(v, reg.K1, at(y, 0))
 	}
 	Label(done)
+}
+
+// storeFloats writes 16 values, or fewer where fewer are left; K1 is their mask.
+func storeFloats(v reg.VecVirtual, y, left reg.GPVirtual) {
+	CMPQ(left, Imm(16))
+	JLT(LabelRef("masked"))
+	VMOVUPS(v, at(y, 0))
+	JMP(LabelRef("stored"))
+	Label("masked")
+	VMOVUPS(v, reg.K1, at(y, 0))
+	Label("stored")
 }

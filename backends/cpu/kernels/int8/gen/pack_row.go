@@ -6,17 +6,6 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// scaleRow takes a row's sums times factors, rounded.
-func scaleRow(q []reg.VecPhysical, mult func(v int) Op) {
-	for v, z := range q {
-		VCVTDQ2PS(z, z)
-		VMULPS(mult(v), z, z)
-	}
-	for _, z := range q {
-		VCVTPS2DQ(z, z)
-	}
-}
-
 // packWords packs a row to 16 bits: one vector, or two of more than 32 columns.
 func packWords(q []reg.VecPhysical) []reg.VecPhysical {
 	var words []reg.VecPhysical
@@ -132,17 +121,4 @@ func packPlain(q []reg.VecPhysical, order reg.VecPhysical, y Mem, before func())
 		before()
 	}
 	VMOVDQU8(bytesOf(b, len(q)), reg.K1, y)
-}
-
-// scaleEach is scaleRow, a step of all after the other.
-func scaleEach[V Op](q []V, mult func(v int) Op) {
-	for _, z := range q {
-		VCVTDQ2PS(z, z)
-	}
-	for v, z := range q {
-		VMULPS(mult(v), z, z)
-	}
-	for _, z := range q {
-		VCVTPS2DQ(z, z)
-	}
 }
