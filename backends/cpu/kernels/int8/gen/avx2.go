@@ -376,14 +376,13 @@ func finishFloats256() {
 	RET()
 }
 
-// eights runs body for each eight of the n elements; what is left stays in n.
-func eights(a reg.Register, nField int, body func()) {
-	n := load(a, nField)
-	SUBQ(I32(8), n)
+// whole ends a kernel: it runs body for each whole vector of per elements.
+func whole(n reg.Register, per int, body func()) {
+	SUBQ(I32(per), n)
 	JLT(LabelRef("done"))
 	Label("step")
 	body()
-	SUBQ(I32(8), n)
+	SUBQ(I32(per), n)
 	JGE(LabelRef("step"))
 	Label("done")
 	VZEROUPPER()
@@ -405,7 +404,7 @@ func pair256(name string, add bool) {
 	VPBROADCASTD(same.AsX(), same)
 	XORQ(step, step)
 	Label("vectors")
-	eights(a, pairN, func() {
+	whole(load(a, pairN), 8, func() {
 		p, q := YMM(), YMM()
 		VPMOVZXBD(at(x, 0), p)
 		VMOVDQA(same, q)
@@ -444,7 +443,7 @@ func quantize256() {
 	mask := YMM()
 	VPCMPEQD(mask, mask, mask)
 	VPSRLD(Imm(24), mask, mask)
-	eights(a, cvtN, func() {
+	whole(load(a, cvtN), 8, func() {
 		p, numbers := YMM(), YMM()
 		VMOVUPS(at(x, 0), p)
 		VCMPPS(Imm(7), p, p, numbers) // all ones but for NaN
@@ -465,7 +464,7 @@ func dequantize256() {
 	a := text("dequantizeAVX2", "convertArgs", "brings whole vectors of 8 bits to float32.")
 	y, x := load(a, cvtY), load(a, cvtX)
 	scale, zero, flip := broadcast256(a, cvtScale), broadcast256(a, cvtZero), broadcast256(a, cvtFlip)
-	eights(a, cvtN, func() {
+	whole(load(a, cvtN), 8, func() {
 		p := YMM()
 		VPMOVZXBD(at(x, 0), p)
 		VPXOR(flip, p, p)
@@ -484,21 +483,15 @@ func widen256() {
 	zero, flip := YMM(), YMM()
 	VPBROADCASTW(field(a, cvtZero), zero)
 	VPBROADCASTW(field(a, cvtFlip), flip)
-	SUBQ(I32(16), n)
-	JLT(LabelRef("done"))
-	Label("step")
-	p := YMM()
-	VPMOVZXBW(at(x, 0), p)
-	VPXOR(flip, p, p)
-	VPSUBW(zero, p, p)
-	VMOVDQU(p, at(y, 0))
-	ADDQ(I32(16), x)
-	ADDQ(I32(32), y)
-	SUBQ(I32(16), n)
-	JGE(LabelRef("step"))
-	Label("done")
-	VZEROUPPER()
-	RET()
+	whole(n, 16, func() {
+		p := YMM()
+		VPMOVZXBW(at(x, 0), p)
+		VPXOR(flip, p, p)
+		VPSUBW(zero, p, p)
+		VMOVDQU(p, at(y, 0))
+		ADDQ(I32(16), x)
+		ADDQ(I32(32), y)
+	})
 }
 
 // window256 goes through the taps of a window for each vector of columns.
@@ -680,36 +673,30 @@ func lookup256() {
 		VMOVD(b, c.v.AsX())
 		VPBROADCASTB(c.v.AsX(), c.v)
 	}
-	SUBQ(I32(64), n)
-	JLT(LabelRef("done"))
-	Label("step")
-	v := [2]reg.VecVirtual{YMM(), YMM()}
-	acc := [2]reg.VecVirtual{YMM(), YMM()}
-	for i := range v {
-		VMOVDQU(at(x, 32*i), v[i])
-		VPXOR(acc[i], acc[i], acc[i])
-	}
-	for t := range 16 {
-		entries := YMM()
-		VBROADCASTI128(at(table, 16*t), entries)
+	whole(n, 64, func() {
+		v := [2]reg.VecVirtual{YMM(), YMM()}
+		acc := [2]reg.VecVirtual{YMM(), YMM()}
 		for i := range v {
-			found := YMM()
-			VPADDUSB(high, v[i], found)
-			VPSHUFB(found, entries, found)
-			VPOR(found, acc[i], acc[i])
-			if t < 15 {
-				VPSUBB(sixteen, v[i], v[i])
+			VMOVDQU(at(x, 32*i), v[i])
+			VPXOR(acc[i], acc[i], acc[i])
+		}
+		for t := range 16 {
+			entries := YMM()
+			VBROADCASTI128(at(table, 16*t), entries)
+			for i := range v {
+				found := YMM()
+				VPADDUSB(high, v[i], found)
+				VPSHUFB(found, entries, found)
+				VPOR(found, acc[i], acc[i])
+				if t < 15 {
+					VPSUBB(sixteen, v[i], v[i])
+				}
 			}
 		}
-	}
-	for i := range v {
-		VMOVDQU(acc[i], at(y, 32*i))
-	}
-	ADDQ(I32(64), x)
-	ADDQ(I32(64), y)
-	SUBQ(I32(64), n)
-	JGE(LabelRef("step"))
-	Label("done")
-	VZEROUPPER()
-	RET()
+		for i := range v {
+			VMOVDQU(acc[i], at(y, 32*i))
+		}
+		ADDQ(I32(64), x)
+		ADDQ(I32(64), y)
+	})
 }
