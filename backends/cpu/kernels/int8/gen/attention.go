@@ -159,7 +159,7 @@ func newExpKernel() *expKernel {
 // step of all after the other: so they wait less for each other's. Lanes outside of
 // K1 become 0 where it is masked.
 func (e *expKernel) of(x []reg.VecVirtual, masked bool) {
-	n, r, p, k := zmmsLike(x), zmmsLike(x), zmmsLike(x), make([]reg.OpmaskVirtual, len(x))
+	n, r, p, k := zmmsOf(len(x)), zmmsOf(len(x)), zmmsOf(len(x)), make([]reg.OpmaskVirtual, len(x))
 	each := func(f func(i int)) {
 		for i := range x {
 			f(i)
@@ -193,8 +193,8 @@ func (e *expKernel) of(x []reg.VecVirtual, masked bool) {
 	each(func(i int) { VSCALEFPS_Z(n[i], p[i], k[i], x[i]) })
 }
 
-func zmmsLike(x []reg.VecVirtual) []reg.VecVirtual {
-	z := make([]reg.VecVirtual, len(x))
+func zmmsOf(n int) []reg.VecVirtual {
+	z := make([]reg.VecVirtual, n)
 	for i := range z {
 		z[i] = ZMM()
 	}

@@ -397,7 +397,7 @@ func (t *attentionTiles) exponentials() {
 		}
 		VPXORD(sum, sum, sum)
 	}, func(at reg.GPVirtual, count int, masked bool) {
-		x := zmmsLike(make([]reg.VecVirtual, count))
+		x := zmmsOf(count)
 		from := func(i int) Mem { return Mem{Base: at, Disp: scoreBytes * i} }
 		for i, v := range x {
 			if t.biased {

@@ -75,7 +75,7 @@ func finish256(name string, residual, bounded bool) {
 	}
 	a := text(name, "finishArgs", doc)
 	sums0, y0, mult, cols := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols)
-	var x20, x2 reg.GPVirtual
+	var x20 reg.GPVirtual
 	if residual {
 		x20 = load(a, finX2)
 	}
@@ -97,13 +97,7 @@ func finish256(name string, residual, bounded bool) {
 	// finished turns a row's sums q, to which it adds what its row has, into the
 	// low eight bytes that it gives; x2 is what reads the residual.
 	finished := func(part string, q, m reg.VecVirtual, add reg.GPVirtual, x2 func(r reg.VecVirtual)) reg.VecVirtual {
-		TESTQ(add, add)
-		JZ(LabelRef("plain" + part))
-		s := YMM()
-		VPBROADCASTD(at(add, 0), s)
-		VPADDD(s, q, q)
-		ADDQ(Imm(4), add)
-		Label("plain" + part)
+		addRow256(add, part, q)
 		scaleClamped(q, m, lo, hi)
 		if residual {
 			r := YMM()
@@ -124,25 +118,15 @@ func finish256(name string, residual, bounded bool) {
 	Label("columns")
 	m := YMM()
 	VMOVUPS(at(mult, 0), m)
-	sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
-	MOVQ(sums0, sums)
-	MOVQ(y0, y)
-	if residual {
-		x2 = GP64()
-		MOVQ(x20, x2)
-	}
-	Label("row")
-	q := YMM()
-	VMOVDQU(at(sums, 0), q)
-	b := finished("", q, m, add, func(r reg.VecVirtual) {
-		VPMOVZXBD(at(x2, 0), r)
-		ADDQ(field(a, finX2Step), x2)
+	columnRows(a, "row", finishAt{sums0, y0, x20}, func(p finishAt, add reg.GPVirtual) {
+		q := YMM()
+		VMOVDQU(at(p.sums, 0), q)
+		b := finished("", q, m, add, func(r reg.VecVirtual) {
+			VPMOVZXBD(at(p.x2, 0), r)
+			ADDQ(field(a, finX2Step), p.x2)
+		})
+		VMOVQ(b, at(p.y, 0))
 	})
-	VMOVQ(b, at(y, 0))
-	ADDQ(field(a, finSumStep), sums)
-	ADDQ(field(a, finYStep), y)
-	DECQ(rows)
-	JNZ(LabelRef("row"))
 	ADDQ(I32(32), sums0)
 	ADDQ(I32(32), mult)
 	ADDQ(I32(8), y0)
@@ -161,11 +145,11 @@ func finish256(name string, residual, bounded bool) {
 	VPCMPGTD(lanesData, mask, mask)
 	m = YMM()
 	VMOVUPS(at(mult, 0), m)
-	rows, add = load(a, finRows), load(a, finRowAdd)
+	rows, add := load(a, finRows), load(a, finRowAdd)
 	Label("restRow")
-	q = YMM()
+	q := YMM()
 	VPMASKMOVD(at(sums0, 0), mask, q)
-	b = finished("Rest", q, m, add, func(r reg.VecVirtual) {
+	b := finished("Rest", q, m, add, func(r reg.VecVirtual) {
 		VMOVQ(loadBelow8(x20, cols), r.AsX())
 		VPMOVZXBD(r.AsX(), r)
 		ADDQ(field(a, finX2Step), x20)
@@ -180,6 +164,40 @@ func finish256(name string, residual, bounded bool) {
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// finishAt is where a finishing kernel is; x2 is nil without a residual.
+type finishAt struct{ sums, y, x2 reg.GPVirtual }
+
+// columnRows goes through all rows of some columns. body moves x2 on.
+func columnRows(a reg.Register, label string, first finishAt, body func(p finishAt, add reg.GPVirtual)) {
+	p := finishAt{sums: GP64(), y: GP64()}
+	rows, add := load(a, finRows), load(a, finRowAdd)
+	MOVQ(first.sums, p.sums)
+	MOVQ(first.y, p.y)
+	if first.x2 != nil {
+		p.x2 = GP64()
+		MOVQ(first.x2, p.x2)
+	}
+	Label(label)
+	body(p, add)
+	ADDQ(field(a, finSumStep), p.sums)
+	ADDQ(field(a, finYStep), p.y)
+	DECQ(rows)
+	JNZ(LabelRef(label))
+}
+
+// addRow256 adds what a row has to its sums, if add is not nil.
+func addRow256(add reg.GPVirtual, part string, sums ...reg.VecVirtual) {
+	TESTQ(add, add)
+	JZ(LabelRef("plain" + part))
+	s := YMM()
+	VPBROADCASTD(at(add, 0), s)
+	for _, q := range sums {
+		VPADDD(s, q, q)
+	}
+	ADDQ(Imm(4), add)
+	Label("plain" + part)
 }
 
 // finishSixteens takes bounded columns sixteen at a time, and advances what it is
@@ -224,55 +242,37 @@ func finishSixteens(a reg.Register, sums0, y0, mult, cols, x20 reg.GPVirtual) {
 	m0, m1 := YMM(), YMM()
 	VMOVUPS(at(mult, 0), m0)
 	VMOVUPS(at(mult, 32), m1)
-	sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
-	MOVQ(sums0, sums)
-	MOVQ(y0, y)
-	var x2 reg.GPVirtual
-	if residual {
-		x2 = GP64()
-		MOVQ(x20, x2)
-	}
-	Label("sixteensRow")
-	p, q := YMM(), YMM()
-	VMOVDQU(at(sums, 0), p)
-	VMOVDQU(at(sums, 32), q)
-	TESTQ(add, add)
-	JZ(LabelRef("plain16"))
-	s := YMM()
-	VPBROADCASTD(at(add, 0), s)
-	VPADDD(s, p, p)
-	VPADDD(s, q, q)
-	ADDQ(Imm(4), add)
-	Label("plain16")
-	h := packed(p, q, m0, m1)
-	if residual {
-		r := YMM()
-		VPSHUFD(Imm(0xD8), at(x2, 0), r.AsX()) // as the halves lie
-		VPXOR(flip, r.AsX(), r.AsX())
-		VPMOVZXBW(r.AsX(), r)
-		VPSUBW(zeroX2, r, r)
-		VPMAXSW(leastQ, h, h)
-		VPMINSW(mostQ, h, h)
-		VPUNPCKHWD(r, h, q)
-		VPUNPCKLWD(r, h, h)
-		VPMADDWD(pair, h, h)
-		VPMADDWD(pair, q, q)
-		h = packed(h, q, mult2, mult2)
-		ADDQ(field(a, finX2Step), x2)
-	}
-	VPADDSW(zero, h, h)
-	VPACKUSWB(h, h, h)
-	upper := XMM()
-	VEXTRACTI128(Imm(1), h, upper)
-	VPUNPCKLDQ(upper, h.AsX(), upper)
-	VPMAXUB(least, upper, upper)
-	VPMINUB(most, upper, upper)
-	VPXOR(yflip, upper, upper)
-	VMOVDQU(upper, at(y, 0))
-	ADDQ(field(a, finSumStep), sums)
-	ADDQ(field(a, finYStep), y)
-	DECQ(rows)
-	JNZ(LabelRef("sixteensRow"))
+	columnRows(a, "sixteensRow", finishAt{sums0, y0, x20}, func(from finishAt, add reg.GPVirtual) {
+		p, q := YMM(), YMM()
+		VMOVDQU(at(from.sums, 0), p)
+		VMOVDQU(at(from.sums, 32), q)
+		addRow256(add, "16", p, q)
+		h := packed(p, q, m0, m1)
+		if residual {
+			r := YMM()
+			VPSHUFD(Imm(0xD8), at(from.x2, 0), r.AsX()) // as the halves lie
+			VPXOR(flip, r.AsX(), r.AsX())
+			VPMOVZXBW(r.AsX(), r)
+			VPSUBW(zeroX2, r, r)
+			VPMAXSW(leastQ, h, h)
+			VPMINSW(mostQ, h, h)
+			VPUNPCKHWD(r, h, q)
+			VPUNPCKLWD(r, h, h)
+			VPMADDWD(pair, h, h)
+			VPMADDWD(pair, q, q)
+			h = packed(h, q, mult2, mult2)
+			ADDQ(field(a, finX2Step), from.x2)
+		}
+		VPADDSW(zero, h, h)
+		VPACKUSWB(h, h, h)
+		upper := XMM()
+		VEXTRACTI128(Imm(1), h, upper)
+		VPUNPCKLDQ(upper, h.AsX(), upper)
+		VPMAXUB(least, upper, upper)
+		VPMINUB(most, upper, upper)
+		VPXOR(yflip, upper, upper)
+		VMOVDQU(upper, at(from.y, 0))
+	})
 	ADDQ(I32(64), sums0)
 	ADDQ(I32(64), mult)
 	ADDQ(I32(16), y0)
@@ -346,26 +346,14 @@ func finishFloats256() {
 	Label("columns")
 	m := YMM()
 	VMOVUPS(at(mult, 0), m)
-	sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
-	MOVQ(sums0, sums)
-	MOVQ(y0, y)
-	Label("row")
-	q := YMM()
-	VMOVDQU(at(sums, 0), q)
-	TESTQ(add, add)
-	JZ(LabelRef("plain"))
-	s := YMM()
-	VPBROADCASTD(at(add, 0), s)
-	VPADDD(s, q, q)
-	ADDQ(Imm(4), add)
-	Label("plain")
-	VCVTDQ2PS(q, q)
-	VMULPS(m, q, q)
-	VMOVUPS(q, at(y, 0))
-	ADDQ(field(a, finSumStep), sums)
-	ADDQ(field(a, finYStep), y)
-	DECQ(rows)
-	JNZ(LabelRef("row"))
+	columnRows(a, "row", finishAt{sums: sums0, y: y0}, func(p finishAt, add reg.GPVirtual) {
+		q := YMM()
+		VMOVDQU(at(p.sums, 0), q)
+		addRow256(add, "", q)
+		VCVTDQ2PS(q, q)
+		VMULPS(m, q, q)
+		VMOVUPS(q, at(p.y, 0))
+	})
 	for _, p := range []reg.GPVirtual{sums0, mult, y0} {
 		ADDQ(I32(32), p)
 	}

@@ -35,52 +35,14 @@ func finish512(name string, residual, bounded bool) {
 		doc = "adds a residual and gives 8-bit results."
 	}
 	a := text(name, "finishArgs", doc)
-	lo, hi := broadcast(a, finLo), broadcast(a, finHi)
-	last := finZero
-	if residual {
-		last = finZero2
-	}
-	zero, yflip := broadcast(a, last), ZMM()
-	VPBROADCASTB(field(a, finYFlip), yflip)
-	VPACKSSDW(zero, zero, zero) // as 16-bit lanes
-	var flip, zeroX2, pair, mult2, lo2, hi2, low, flip8 reg.VecVirtual
-	if residual {
-		flip, zeroX2, pair, mult2, lo2, hi2 = broadcast(a, finFlip), broadcast(a, finZeroX2), broadcast(a, finPair), broadcast(a, finMult2), broadcast(a, finLo2), broadcast(a, finHi2)
-		flip8 = ZMM()
-		VPBROADCASTB(field(a, finFlip), flip8)
-		low = ZMM()
-		VPTERNLOGD(Imm(255), low, low, low)
-		VPSRLD(Imm(16), low, low)
-	}
-	var leastQ, mostQ, zeroX216 reg.VecVirtual
-	least, most := ZMM(), ZMM()
-	if bounded {
-		VPBROADCASTB(field(a, finLeast), least)
-		VPBROADCASTB(field(a, finMost), most)
-		if residual {
-			leastQ, mostQ, zeroX216 = ZMM(), ZMM(), ZMM()
-			VPBROADCASTW(field(a, finLeastQ), leastQ)
-			VPBROADCASTW(field(a, finMostQ), mostQ)
-			VPBROADCASTW(field(a, finZeroX2), zeroX216)
-		}
-	}
-	order := ZMM() // undoes the order that packing leaves 4-byte pieces in
-	VMOVDQU32(orderData, order)
+	f := newFinisher512(a, residual, bounded)
 	sums0, y0, mult, cols := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols)
 	sumStep, yStep := load(a, finSumStep), load(a, finYStep)
 	var x20, x2Step reg.GPVirtual
 	if residual {
 		x20, x2Step = load(a, finX2), load(a, finX2Step)
 	}
-	advance := func(n int) {
-		ADDQ(I32(4*n), sums0)
-		ADDQ(I32(4*n), mult)
-		ADDQ(I32(n), y0)
-		if residual {
-			ADDQ(I32(n), x20)
-		}
-		SUBQ(I32(n), cols)
-	}
+	f.cols = cols
 
 	Label("columns")
 	CMPQ(cols, Imm(0))
@@ -98,156 +60,217 @@ func finish512(name string, residual, bounded bool) {
 			CMPQ(cols, Imm(uint64(16*widths[i+1])))
 			JLE(LabelRef("width" + fmt.Sprint(widths[i+1])))
 		}
-		// Masks of the columns: all, then those of each vector.
-		masks := []reg.Register{reg.K1, reg.K2, reg.K3, reg.K4}
-		ones, n := GP64(), GP64()
-		MOVQ(I64(-1), ones)
-		MOVQ(U64(uint64(16*vecs)), n)
-		CMPQ(cols, n)
-		CMOVQLT(cols, n)
-		BZHIQ(n, ones, ones)
-		KMOVQ(ones, reg.K5)
-		KMOVQ(reg.K5, reg.K1)
-		for v := 1; v < vecs && !(bounded && vecs > 1); v++ {
-			KSHIFTRQ(Imm(uint64(16*v)), reg.K5, masks[v])
-		}
-		ms := make([]reg.VecVirtual, vecs)
+		late := bounded && vecs > 1
+		f.columnMasks(vecs, !late)
+		ms := zmmsOf(vecs)
 		for v := range ms {
-			ms[v] = ZMM()
 			VMOVUPS(at(mult, 64*v), ms[v])
 		}
-		sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
-		MOVQ(sums0, sums)
-		MOVQ(y0, y)
-		var x2 reg.GPVirtual
+		p := finishAt{sums: GP64(), y: GP64()}
+		rows, add := load(a, finRows), load(a, finRowAdd)
+		MOVQ(sums0, p.sums)
+		MOVQ(y0, p.y)
 		if residual {
-			x2 = GP64()
-			MOVQ(x20, x2)
+			p.x2 = GP64()
+			MOVQ(x20, p.x2)
 		}
 		Label("row" + part)
-		if bounded && vecs > 1 {
-			// Sums of 64 columns, scaled and rounded, packed to 16 bits.
-			// (Of 32 columns the upper half is the lower one.)
-			packed := func(q []reg.VecVirtual, m func(v int) Op) (lo, hi reg.VecVirtual) {
-				scaleEach(q, m)
-				VPACKSSDW(q[1], q[0], q[0])
-				if len(q) == 2 {
-					return q[0], q[0]
-				}
-				VPACKSSDW(q[3], q[2], q[2])
-				return q[0], q[2]
-			}
-			q := []reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}[:vecs]
-			addRow(add, part, func(v int) Op { return at(sums, 64*v) }, q)
-			a, b := packed(q, func(v int) Op { return ms[v] })
-			if residual {
-				r, none, r0, r1 := ZMM(), ZMM(), ZMM(), ZMM()
-				VMOVDQU8_Z(at(x2, 0), reg.K1, r)
-				VPXORD(none, none, none)
-				VPERMD(r, order, r) // as the packed pieces lie
-				VPXORD(flip8, r, r)
-				VPUNPCKLBW(none, r, r0)
-				VPUNPCKHBW(none, r, r1)
-				p := []reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}[:vecs]
-				for i, h := range [][2]reg.VecVirtual{{a, r0}, {b, r1}}[:vecs/2] {
-					VPMAXSW(leastQ, h[0], h[0])
-					VPMINSW(mostQ, h[0], h[0])
-					VPSUBW(zeroX216, h[1], h[1])
-					VPUNPCKLWD(h[1], h[0], p[2*i])
-					VPUNPCKHWD(h[1], h[0], p[2*i+1])
-				}
-				for v := range p {
-					VPMADDWD(pair, p[v], p[v])
-				}
-				a, b = packed(p, func(int) Op { return mult2 })
-			}
-			VPADDSW(zero, a, a)
-			if vecs == 4 {
-				VPADDSW(zero, b, b)
-			}
-			VPACKUSWB(b, a, a)
-			VPERMD(a, order, a)
-			VPMAXUB(least, a, a)
-			VPMINUB(most, a, a)
-			VPXORD(yflip, a, a)
-			if vecs == 4 {
-				store(a, y, cols, 64, false)
-			} else {
-				VMOVDQU8(a, reg.K1, at(y, 0))
-			}
-			ADDQ(sumStep, sums)
-			ADDQ(yStep, y)
-			if residual {
-				ADDQ(x2Step, x2)
-			}
-			DECQ(rows)
-			JNZ(LabelRef("row" + part))
-			advance(16 * vecs)
-			JMP(LabelRef("columns"))
-			continue
-		}
-		q := make([]reg.VecVirtual, vecs)
-		for v := range q {
-			q[v] = ZMM()
-		}
-		addRow(add, part, func(v int) Op { return at(sums, 64*v) }, q)
-		scale := func(m func(v int) Op, lo, hi Op) {
-			for v := range q {
-				VCVTDQ2PS(q[v], q[v])
-			}
-			for v := range q {
-				VMULPS(m(v), q[v], q[v])
-			}
-			for v := range q {
-				VMAXPS(lo, q[v], q[v])
-			}
-			for v := range q {
-				VMINPS(hi, q[v], q[v])
-			}
-			for v := range q {
-				VCVTPS2DQ(q[v], q[v])
-			}
-		}
-		scale(func(v int) Op { return ms[v] }, lo, hi)
-		if residual {
-			for v := range q {
-				r := ZMM()
-				VPMOVZXBD_Z(at(x2, 16*v), masks[v], r)
-				VPXORD(flip, r, r)
-				VPSUBD(zeroX2, r, r)
-				VPSLLD(Imm(16), r, r)
-				VPTERNLOGD(Imm(0xF8), low, q[v], r) // r | q&low
-				VPMADDWD(pair, r, q[v])
-			}
-			scale(func(int) Op { return mult2 }, lo2, hi2)
-		}
-		if vecs == 4 {
-			VPACKSSDW(q[1], q[0], q[0])
-			VPACKSSDW(q[3], q[2], q[2])
-			VPADDW(zero, q[0], q[0])
-			VPADDW(zero, q[2], q[2])
-			VPACKUSWB(q[2], q[0], q[0])
-			VPERMD(q[0], order, q[0])
-			VPXORD(yflip, q[0], q[0])
-			store(q[0], y, cols, 64, false)
+		q := zmmsOf(vecs)
+		addRow(add, part, func(v int) Op { return at(p.sums, 64*v) }, q)
+		if late {
+			f.lateRow(p, q, ms)
 		} else {
-			VPADDW(zero, q[0], q[0])
-			VPXORD(yflip, q[0], q[0])
-			store(q[0], y, cols, 16, true)
+			f.row(p, q, ms)
 		}
-		ADDQ(sumStep, sums)
-		ADDQ(yStep, y)
+		ADDQ(sumStep, p.sums)
+		ADDQ(yStep, p.y)
 		if residual {
-			ADDQ(x2Step, x2)
+			ADDQ(x2Step, p.x2)
 		}
 		DECQ(rows)
 		JNZ(LabelRef("row" + part))
-		advance(16 * vecs)
+		n := 16 * vecs
+		ADDQ(I32(4*n), sums0)
+		ADDQ(I32(4*n), mult)
+		ADDQ(I32(n), y0)
+		if residual {
+			ADDQ(I32(n), x20)
+		}
+		SUBQ(I32(n), cols)
 		JMP(LabelRef("columns"))
 	}
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// finisher512 is what finish512 keeps in registers.
+type finisher512 struct {
+	residual bool
+	cols     reg.GPVirtual // that are left
+
+	lo, hi, zero, yflip reg.VecVirtual
+	least, most         reg.VecVirtual // of bounded sums
+	order               reg.VecVirtual // undoes the order that packing leaves 4-byte pieces in
+
+	// Of a residual.
+	flip, zeroX2, pair, mult2, lo2, hi2, low, flip8 reg.VecVirtual
+	leastQ, mostQ, zeroX216                         reg.VecVirtual // where sums are bounded
+}
+
+// finishMasks are the masks of a step's vectors; the first is that of all its
+// columns where they are packed to one vector of bytes.
+var finishMasks = []reg.Register{reg.K1, reg.K2, reg.K3, reg.K4}
+
+func newFinisher512(a reg.Register, residual, bounded bool) *finisher512 {
+	f := &finisher512{residual: residual}
+	f.lo, f.hi = broadcast(a, finLo), broadcast(a, finHi)
+	last := finZero
+	if residual {
+		last = finZero2
+	}
+	f.zero, f.yflip = broadcast(a, last), ZMM()
+	VPBROADCASTB(field(a, finYFlip), f.yflip)
+	VPACKSSDW(f.zero, f.zero, f.zero) // as 16-bit lanes
+	if residual {
+		f.flip, f.zeroX2, f.pair = broadcast(a, finFlip), broadcast(a, finZeroX2), broadcast(a, finPair)
+		f.mult2, f.lo2, f.hi2 = broadcast(a, finMult2), broadcast(a, finLo2), broadcast(a, finHi2)
+		f.flip8 = ZMM()
+		VPBROADCASTB(field(a, finFlip), f.flip8)
+		f.low = ZMM()
+		VPTERNLOGD(Imm(255), f.low, f.low, f.low)
+		VPSRLD(Imm(16), f.low, f.low)
+	}
+	f.least, f.most = ZMM(), ZMM()
+	if bounded {
+		VPBROADCASTB(field(a, finLeast), f.least)
+		VPBROADCASTB(field(a, finMost), f.most)
+		if residual {
+			f.leastQ, f.mostQ, f.zeroX216 = ZMM(), ZMM(), ZMM()
+			VPBROADCASTW(field(a, finLeastQ), f.leastQ)
+			VPBROADCASTW(field(a, finMostQ), f.mostQ)
+			VPBROADCASTW(field(a, finZeroX2), f.zeroX216)
+		}
+	}
+	f.order = ZMM()
+	VMOVDQU32(orderData, f.order)
+	return f
+}
+
+// columnMasks makes the masks of the columns: all, then, where asked, those of
+// each vector.
+func (f *finisher512) columnMasks(vecs int, each bool) {
+	ones, n := GP64(), GP64()
+	MOVQ(I64(-1), ones)
+	MOVQ(U64(uint64(16*vecs)), n)
+	CMPQ(f.cols, n)
+	CMOVQLT(f.cols, n)
+	BZHIQ(n, ones, ones)
+	KMOVQ(ones, reg.K5)
+	KMOVQ(reg.K5, reg.K1)
+	for v := 1; v < vecs && each; v++ {
+		KSHIFTRQ(Imm(uint64(16*v)), reg.K5, finishMasks[v])
+	}
+}
+
+// lateRow finishes 64 or 32 bounded sums of a row, which are clamped as bytes.
+func (f *finisher512) lateRow(p finishAt, q, mult []reg.VecVirtual) {
+	vecs := len(q)
+	// Scaled and rounded, packed to 16 bits. (Of 32 columns the upper half is the
+	// lower one.)
+	packed := func(q []reg.VecVirtual, m func(v int) Op) (lo, hi reg.VecVirtual) {
+		scaleEach(q, m)
+		VPACKSSDW(q[1], q[0], q[0])
+		if len(q) == 2 {
+			return q[0], q[0]
+		}
+		VPACKSSDW(q[3], q[2], q[2])
+		return q[0], q[2]
+	}
+	a, b := packed(q, func(v int) Op { return mult[v] })
+	if f.residual {
+		r, none, r0, r1 := ZMM(), ZMM(), ZMM(), ZMM()
+		VMOVDQU8_Z(at(p.x2, 0), reg.K1, r)
+		VPXORD(none, none, none)
+		VPERMD(r, f.order, r) // as the packed pieces lie
+		VPXORD(f.flip8, r, r)
+		VPUNPCKLBW(none, r, r0)
+		VPUNPCKHBW(none, r, r1)
+		sums := zmmsOf(vecs)
+		for i, h := range [][2]reg.VecVirtual{{a, r0}, {b, r1}}[:vecs/2] {
+			VPMAXSW(f.leastQ, h[0], h[0])
+			VPMINSW(f.mostQ, h[0], h[0])
+			VPSUBW(f.zeroX216, h[1], h[1])
+			VPUNPCKLWD(h[1], h[0], sums[2*i])
+			VPUNPCKHWD(h[1], h[0], sums[2*i+1])
+		}
+		for _, s := range sums {
+			VPMADDWD(f.pair, s, s)
+		}
+		a, b = packed(sums, func(int) Op { return f.mult2 })
+	}
+	VPADDSW(f.zero, a, a)
+	if vecs == 4 {
+		VPADDSW(f.zero, b, b)
+	}
+	VPACKUSWB(b, a, a)
+	VPERMD(a, f.order, a)
+	VPMAXUB(f.least, a, a)
+	VPMINUB(f.most, a, a)
+	VPXORD(f.yflip, a, a)
+	if vecs == 4 {
+		store(a, p.y, f.cols, 64, false)
+	} else {
+		VMOVDQU8(a, reg.K1, at(p.y, 0))
+	}
+}
+
+// row finishes any 64 or 16 sums of a row.
+func (f *finisher512) row(p finishAt, q, mult []reg.VecVirtual) {
+	scale := func(m func(v int) Op, lo, hi Op) {
+		for v := range q {
+			VCVTDQ2PS(q[v], q[v])
+		}
+		for v := range q {
+			VMULPS(m(v), q[v], q[v])
+		}
+		for v := range q {
+			VMAXPS(lo, q[v], q[v])
+		}
+		for v := range q {
+			VMINPS(hi, q[v], q[v])
+		}
+		for v := range q {
+			VCVTPS2DQ(q[v], q[v])
+		}
+	}
+	scale(func(v int) Op { return mult[v] }, f.lo, f.hi)
+	if f.residual {
+		for v := range q {
+			r := ZMM()
+			VPMOVZXBD_Z(at(p.x2, 16*v), finishMasks[v], r)
+			VPXORD(f.flip, r, r)
+			VPSUBD(f.zeroX2, r, r)
+			VPSLLD(Imm(16), r, r)
+			VPTERNLOGD(Imm(0xF8), f.low, q[v], r) // r | q&low
+			VPMADDWD(f.pair, r, q[v])
+		}
+		scale(func(int) Op { return f.mult2 }, f.lo2, f.hi2)
+	}
+	if len(q) == 4 {
+		VPACKSSDW(q[1], q[0], q[0])
+		VPACKSSDW(q[3], q[2], q[2])
+		VPADDW(f.zero, q[0], q[0])
+		VPADDW(f.zero, q[2], q[2])
+		VPACKUSWB(q[2], q[0], q[0])
+		VPERMD(q[0], f.order, q[0])
+		VPXORD(f.yflip, q[0], q[0])
+		store(q[0], p.y, f.cols, 64, false)
+	} else {
+		VPADDW(f.zero, q[0], q[0])
+		VPXORD(f.yflip, q[0], q[0])
+		store(q[0], p.y, f.cols, 16, true)
+	}
 }
 
 // addRow reads a row's sums and adds what its row has, if add is not nil.

@@ -139,13 +139,6 @@ func norm512(name string, rows int) {
 			VADDPS(v, acc, acc)
 		}
 	}
-	vectors := func() []reg.VecVirtual {
-		v := make([]reg.VecVirtual, rows)
-		for i := range v {
-			v[i] = ZMM()
-		}
-		return v
-	}
 	clear := func(vs []reg.VecVirtual) {
 		for _, v := range vs {
 			VPXORD(v, v, v)
@@ -165,7 +158,7 @@ func norm512(name string, rows int) {
 		VPBROADCASTB(field(a, normYFlip), yflip)
 		VMOVDQU32(orderData, order)
 	}
-	mean, rstd := vectors(), vectors()
+	mean, rstd := zmmsOf(rows), zmmsOf(rows)
 	Label("rows")
 
 	// What is normalized, and its sum.
