@@ -116,12 +116,7 @@ func constant(x float32) reg.VecVirtual {
 func (t *attention) write(name, doc string) {
 	t.a = text(name, "attentionArgs", doc)
 	t.n = load(t.a, attN)
-	mask, tail := GP64(), GP64()
-	MOVQ(I64(-1), mask)
-	MOVQ(t.n, tail)
-	ANDQ(Imm(15), tail)
-	BZHIQ(tail, mask, mask)
-	KMOVQ(mask, reg.K1) // of the last columns, none where all are whole
+	restMask(t.n)
 	t.tmp = load(t.a, attTmp)
 	if t.biased {
 		t.scores()
@@ -363,16 +358,10 @@ func (t *attention) quantize() {
 	})
 }
 
-// pack rounds weights that packing saturates to 0 and 255, four vectors at a time;
-// what is no number becomes the least integer, so 0. Their sum is a product with ones.
+// pack packs rows of weights, and sums them up.
 func (t *attention) pack() {
 	y, yStep, total, base, sumStep := load(t.a, attY), load(t.a, attYStep), load(t.a, attTotal), load(t.a, attSums), load(t.a, attSumStep)
-	inv, order, ones, r32 := broadcast(t.a, attInv), ZMM(), ZMM(), GP32()
-	MOVL(U32(0x01010101), r32)
-	VPBROADCASTD(r32, ones)
-	p := GP64()
-	MOVQ(load(t.a, attOrder), p)
-	VMOVDQU32(Mem{Base: p}, order)
+	weights := newWeightPacker(t.a, attInv, attOrder)
 	row, rows, lines := GP64(), load(t.a, attRows), GP64()
 	XORQ(row, row)
 	MOVQ(t.n, lines)
@@ -386,19 +375,7 @@ func (t *attention) pack() {
 	MOVQ(y, out)
 	MOVQ(lines, left)
 	Label("packLoop")
-	var v [4]reg.VecVirtual
-	for i := range v {
-		v[i] = ZMM()
-		VMULPS(Mem{Base: at, Disp: 64 * i}, r, v[i])
-		VMULPS(inv, v[i], v[i])
-		VCVTPS2DQ(v[i], v[i])
-	}
-	VPACKUSDW(v[1], v[0], v[0])
-	VPACKUSDW(v[3], v[2], v[2])
-	VPACKUSWB(v[2], v[0], v[0])
-	VPERMD(v[0], order, v[0])
-	VMOVDQU32(v[0], Mem{Base: out})
-	VPDPBUSD(ones, v[0], acc)
+	weights.pack(at, 64, r, out, acc)
 	ADDQ(I32(256), at)
 	ADDQ(Imm(64), out)
 	DECQ(left)
@@ -410,6 +387,42 @@ func (t *attention) pack() {
 	INCQ(row)
 	CMPQ(row, rows)
 	JLT(LabelRef("pack"))
+}
+
+// weightPacker rounds weights that packing saturates to 0 and 255, four vectors at a
+// time; what is no number becomes the least integer, so 0. Their sum is a product
+// with ones.
+type weightPacker struct{ inv, order, ones reg.VecVirtual }
+
+func newWeightPacker(a reg.Register, inv, order int) weightPacker {
+	p := weightPacker{inv: broadcast(a, inv), order: ZMM(), ones: ones8()}
+	VMOVDQU32(Mem{Base: load(a, order)}, p.order)
+	return p
+}
+
+// pack takes four vectors of exponentials, so far apart, times r, writes them to out
+// and adds them to acc.
+func (p weightPacker) pack(from reg.Register, apart int, r reg.VecVirtual, out reg.Register, acc reg.VecVirtual) {
+	v := zmmsOf(4)
+	for i := range v {
+		VMULPS(Mem{Base: from, Disp: apart * i}, r, v[i])
+		VMULPS(p.inv, v[i], v[i])
+		VCVTPS2DQ(v[i], v[i])
+	}
+	VPACKUSDW(v[1], v[0], v[0])
+	VPACKUSDW(v[3], v[2], v[2])
+	VPACKUSWB(v[2], v[0], v[0])
+	VPERMD(v[0], p.order, v[0])
+	VMOVDQU32(v[0], Mem{Base: out})
+	VPDPBUSD(p.ones, v[0], acc)
+}
+
+// ones8 is a register of bytes that are 1.
+func ones8() reg.VecVirtual {
+	r, z := GP32(), ZMM()
+	MOVL(U32(0x01010101), r)
+	VPBROADCASTD(r, z)
+	return z
 }
 
 // fold brings op of all lanes to every lane, in the order of fmath.Tree.

@@ -443,14 +443,9 @@ func (t *attentionTiles) exponentials() {
 	VMOVUPS(one, Mem{Base: tmp})
 }
 
-// pack rounds weights that packing saturates to 0 and 255, four vectors at a time,
-// as attention.pack does.
+// pack packs rows of weights, as attention.pack does.
 func (t *attentionTiles) pack() {
-	inv, order, ones, r32, p := broadcast(t.a, tileInv), ZMM(), ZMM(), GP32(), GP64()
-	MOVL(U32(0x01010101), r32)
-	VPBROADCASTD(r32, ones)
-	MOVQ(field(t.a, tileOrder), p)
-	VMOVDQU32(Mem{Base: p}, order)
+	weights := newWeightPacker(t.a, tileInv, tileOrder)
 	tmp, out, scores := load(t.a, tileTmp), load(t.a, tileWeights), load(t.a, tileScores)
 	row := GP64()
 	XORQ(row, row)
@@ -463,19 +458,7 @@ func (t *attentionTiles) pack() {
 	MOVQ(scores, at)
 	MOVQ(out, to)
 	Label("packLoop")
-	var v [4]reg.VecVirtual
-	for i := range v {
-		v[i] = ZMM()
-		VMULPS(Mem{Base: at, Disp: scoreBytes * i}, r, v[i])
-		VMULPS(inv, v[i], v[i])
-		VCVTPS2DQ(v[i], v[i])
-	}
-	VPACKUSDW(v[1], v[0], v[0])
-	VPACKUSDW(v[3], v[2], v[2])
-	VPACKUSWB(v[2], v[0], v[0])
-	VPERMD(v[0], order, v[0])
-	VMOVDQU32(v[0], Mem{Base: to})
-	VPDPBUSD(ones, v[0], acc)
+	weights.pack(at, scoreBytes, r, to, acc)
 	ADDQ(I32(4*scoreBytes), at)
 	ADDQ(Imm(64), to)
 	SUBQ(Imm(4), left)
@@ -524,9 +507,7 @@ func fold16(z [16]reg.VecVirtual, op func(...Op)) reg.VecVirtual {
 func columnStarts() {
 	a := text("columnStartsVNNI", "startArgs", "sets n vectors of sums to base less zero times the sums of the columns of packed weights, a tile register of columns at a time.")
 	w, init, n := load(a, startW), load(a, startInit), load(a, startN)
-	zero, from, ones, r := broadcast(a, startZero), broadcast(a, startBase), ZMM(), GP32()
-	MOVL(U32(0x01010101), r)
-	VPBROADCASTD(r, ones)
+	zero, from, ones := broadcast(a, startZero), broadcast(a, startBase), ones8()
 	Label("column")
 	acc, left := ZMM(), load(a, startQuads)
 	VPXORD(acc, acc, acc)

@@ -18,14 +18,27 @@ func elementwiseVNNI() {
 }
 
 // tailMask puts the mask of the next elements, at most per, in K1.
-func tailMask(left reg.GPVirtual, per int) {
+func tailMask(left reg.GPVirtual, per int) { tailMaskIn(reg.K1, left, per) }
+
+func tailMaskIn(k reg.Register, left reg.GPVirtual, per int) {
 	ones, n := GP64(), GP64()
 	MOVQ(I64(-1), ones)
 	MOVQ(U64(uint64(per)), n)
 	CMPQ(left, n)
 	CMOVQLT(left, n)
 	BZHIQ(n, ones, ones)
-	KMOVQ(ones, reg.K1)
+	KMOVQ(ones, k)
+}
+
+// restMask puts the mask of the last of n columns, those that are no whole vector of
+// 16, in K1: none where all are whole.
+func restMask(n reg.GPVirtual) {
+	mask, tail := GP64(), GP64()
+	MOVQ(I64(-1), mask)
+	MOVQ(n, tail)
+	ANDQ(Imm(15), tail)
+	BZHIQ(tail, mask, mask)
+	KMOVQ(mask, reg.K1)
 }
 
 // masked runs body for each vector of per elements, with a mask of those that are

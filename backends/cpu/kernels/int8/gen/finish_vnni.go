@@ -160,13 +160,7 @@ func newFinisher512(a reg.Register, residual, bounded bool) *finisher512 {
 // columnMasks makes the masks of the columns: all, then, where asked, those of
 // each vector.
 func (f *finisher512) columnMasks(vecs int, each bool) {
-	ones, n := GP64(), GP64()
-	MOVQ(I64(-1), ones)
-	MOVQ(U64(uint64(16*vecs)), n)
-	CMPQ(f.cols, n)
-	CMOVQLT(f.cols, n)
-	BZHIQ(n, ones, ones)
-	KMOVQ(ones, reg.K5)
+	tailMaskIn(reg.K5, f.cols, 16*vecs)
 	KMOVQ(reg.K5, reg.K1)
 	for v := 1; v < vecs && each; v++ {
 		KSHIFTRQ(Imm(uint64(16*v)), reg.K5, finishMasks[v])

@@ -77,12 +77,7 @@ func (l normLines) at(row int) Mem {
 func norm512(name string, rows int) {
 	a := text(name, "normArgs", map[int]string{1: "normalizes rows.", 4: "normalizes rows, four at a time."}[rows])
 	n := load(a, normN)
-	mask, tail := GP64(), GP64()
-	MOVQ(I64(-1), mask)
-	MOVQ(n, tail)
-	ANDQ(Imm(15), tail)
-	BZHIQ(tail, mask, mask)
-	KMOVQ(mask, reg.K1) // of the last columns, none where all are whole
+	restMask(n)
 	step, step3, n3 := GP64(), GP64(), GP64()
 	MOVQ(n, step)
 	SHLQ(Imm(2), step)
