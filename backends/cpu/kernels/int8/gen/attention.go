@@ -462,10 +462,10 @@ func unpack4(r [4]reg.VecVirtual, bytes bool) [4]reg.VecVirtual {
 }
 
 // rows4 loads 16 bytes of four rows, their top bits flipped.
-func rows4(x, step, step3 reg.GPVirtual, flip reg.VecVirtual) (r [4]reg.VecVirtual) {
-	for i, m := range []Mem{{Base: x}, {Base: x, Index: step, Scale: 1}, {Base: x, Index: step, Scale: 2}, {Base: x, Index: step3, Scale: 1}} {
+func rows4(from lines, flip reg.VecVirtual) (r [4]reg.VecVirtual) {
+	for i := range r {
 		r[i] = XMM()
-		VPXOR(m, flip, r[i])
+		VPXOR(from.at(i), flip, r[i])
 	}
 	return r
 }
@@ -488,9 +488,9 @@ func packKeys() {
 	MOVQ(x, from)
 	MOVQ(w, to)
 	Label("depth")
-	out := unpack4(rows4(from, step, step3, flip), false)
-	for i, m := range []Mem{{Base: to}, {Base: to, Index: wStep, Scale: 1}, {Base: to, Index: wStep, Scale: 2}, {Base: to, Index: w3, Scale: 1}} {
-		VMOVDQU(out[i], m)
+	out := unpack4(rows4(lines{from, step, step3}, flip), false)
+	for i, v := range out {
+		VMOVDQU(v, lines{to, wStep, w3}.at(i))
 	}
 	ADDQ(Imm(16), from)
 	LEAQ(Mem{Base: to, Index: wStep, Scale: 4}, to)
@@ -512,7 +512,7 @@ func packValues() {
 	MOVQ(x, from)
 	MOVQ(w, to)
 	Label("depth")
-	out := unpack4(rows4(from, step, step3, flip), true)
+	out := unpack4(rows4(lines{from, step, step3}, flip), true)
 	for i, v := range out {
 		VMOVDQU(v, Mem{Base: to, Disp: 16 * i})
 	}

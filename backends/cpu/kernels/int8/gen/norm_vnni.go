@@ -58,19 +58,6 @@ func normVNNI() {
 	norm512("normRowsVNNI", 1)
 }
 
-// normLines addresses rows that lie one after the other.
-type normLines struct{ p, step, step3 reg.GPVirtual }
-
-func (l normLines) at(row int) Mem {
-	switch row {
-	case 0:
-		return Mem{Base: l.p}
-	case 3:
-		return Mem{Base: l.p, Index: l.step3, Scale: 1}
-	}
-	return Mem{Base: l.p, Index: l.step, Scale: uint8(row)}
-}
-
 // norm512 goes through the rows three times: what is normalized and its sum; the
 // sum of the squared differences; the results. All but the first read what the
 // first one wrote, or x, in the first level cache.
@@ -85,12 +72,12 @@ func norm512(name string, rows int) {
 		LEAQ(Mem{Base: step, Index: step, Scale: 2}, step3)
 		LEAQ(Mem{Base: n, Index: n, Scale: 2}, n3)
 	}
-	floats := func(pointer, at int) normLines {
+	floats := func(pointer, at int) lines {
 		p := load(a, pointer)
 		ADDQ(field(a, at), p)
-		return normLines{p, step, step3}
+		return lines{p, step, step3}
 	}
-	bytes := func(pointer, at int) normLines {
+	bytes := func(pointer, at int) lines {
 		l := floats(pointer, at)
 		l.step, l.step3 = n, n3
 		return l
@@ -189,7 +176,7 @@ func norm512(name string, rows int) {
 			storeFloats(v, to.at(r), masked)
 			sumUp(mean[r], v, masked)
 		}
-		for _, l := range []normLines{x, x2, to} {
+		for _, l := range []lines{x, x2, to} {
 			ADDQ(Imm(64), l.p)
 		}
 	})
