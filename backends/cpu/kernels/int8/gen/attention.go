@@ -1,14 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
-
-	"github.com/nasc-dev/nasc/internal/fmath"
 )
 
 // Offsets of the argument blocks of attend.go; TestAttendLayouts of package
@@ -38,14 +35,6 @@ const (
 	colWStep = 40
 	colFlip  = 48
 )
-
-var labels int
-
-// label gives a label of its own.
-func label(name string) string {
-	labels++
-	return fmt.Sprintf("%s%d", name, labels)
-}
 
 // attentionVNNI writes what an attention does between its products.
 func attentionVNNI() {
@@ -105,13 +94,6 @@ func (t *attention) pass(name string, begin func(row reg.GPVirtual), body func(a
 
 func (t *attention) scalar(row reg.GPVirtual) Mem { return Mem{Base: t.tmp, Index: row, Scale: 4} }
 
-func constant(x float32) reg.VecVirtual {
-	r, z := GP32(), ZMM()
-	MOVL(U32(math.Float32bits(x)), r)
-	VPBROADCASTD(r, z)
-	return z
-}
-
 // write writes the kernel.
 func (t *attention) write(name, doc string) {
 	t.a = text(name, "attentionArgs", doc)
@@ -131,69 +113,6 @@ func (t *attention) write(name, doc string) {
 	}
 	VZEROUPPER()
 	RET()
-}
-
-// expKernel holds the constants of fmath.Exp.
-type expKernel struct {
-	log2e, magic, hi, lo, one, least reg.VecVirtual
-	poly                             [len(fmath.ExpPoly)]reg.VecVirtual
-}
-
-func newExpKernel() *expKernel {
-	e := &expKernel{
-		log2e: constant(fmath.Log2E), magic: constant(fmath.RoundMagic), hi: constant(fmath.Ln2Hi), lo: constant(fmath.Ln2Lo),
-		one: constant(1), least: constant(fmath.SoftExpLo),
-	}
-	for i, c := range fmath.ExpPoly {
-		e.poly[i] = constant(c)
-	}
-	return e
-}
-
-// of replaces values that are never above 0 (or no numbers) with their fmath.SoftExp, a
-// step of all after the other: so they wait less for each other's. Lanes outside of
-// K1 become 0 where it is masked.
-func (e *expKernel) of(x []reg.VecVirtual, masked bool) {
-	n, r, p, k := zmmsOf(len(x)), zmmsOf(len(x)), zmmsOf(len(x)), make([]reg.OpmaskVirtual, len(x))
-	each := func(f func(i int)) {
-		for i := range x {
-			f(i)
-		}
-	}
-	each(func(i int) { VMOVAPS(e.log2e, n[i]) })
-	each(func(i int) { VFMADD213PS(e.magic, x[i], n[i]) })
-	each(func(i int) { VSUBPS(e.magic, n[i], n[i]) })
-	each(func(i int) {
-		k[i] = K()
-		if masked {
-			VCMPPS(Imm(0x16), e.least, x[i], reg.K1, k[i]) // above, or unordered
-		} else {
-			VCMPPS(Imm(0x16), e.least, x[i], k[i])
-		}
-	})
-	copy(r, x)
-	each(func(i int) { VFNMADD231PS(e.hi, n[i], r[i]) })
-	each(func(i int) { VFNMADD231PS(e.lo, n[i], r[i]) })
-	top := len(e.poly) - 1
-	each(func(i int) { VMOVAPS(e.poly[top], p[i]) })
-	for c := top - 1; c >= 0; c-- {
-		each(func(i int) { VFMADD213PS(e.poly[c], r[i], p[i]) })
-	}
-	each(func(i int) {
-		r2 := ZMM()
-		VMULPS(r[i], r[i], r2)
-		VFMADD213PS(r[i], r2, p[i])
-	})
-	each(func(i int) { VADDPS(e.one, p[i], p[i]) })
-	each(func(i int) { VSCALEFPS_Z(n[i], p[i], k[i], x[i]) })
-}
-
-func zmmsOf(n int) []reg.VecVirtual {
-	z := make([]reg.VecVirtual, n)
-	for i := range z {
-		z[i] = ZMM()
-	}
-	return z
 }
 
 // rowAdd loads what is added to a row's sums.
@@ -387,142 +306,4 @@ func (t *attention) pack() {
 	INCQ(row)
 	CMPQ(row, rows)
 	JLT(LabelRef("pack"))
-}
-
-// weightPacker rounds weights that packing saturates to 0 and 255, four vectors at a
-// time; what is no number becomes the least integer, so 0. Their sum is a product
-// with ones.
-type weightPacker struct{ inv, order, ones reg.VecVirtual }
-
-func newWeightPacker(a reg.Register, inv, order int) weightPacker {
-	p := weightPacker{inv: broadcast(a, inv), order: ZMM(), ones: ones8()}
-	VMOVDQU32(Mem{Base: load(a, order)}, p.order)
-	return p
-}
-
-// pack takes four vectors of exponentials, so far apart, times r, writes them to out
-// and adds them to acc.
-func (p weightPacker) pack(from reg.Register, apart int, r reg.VecVirtual, out reg.Register, acc reg.VecVirtual) {
-	v := zmmsOf(4)
-	for i := range v {
-		VMULPS(Mem{Base: from, Disp: apart * i}, r, v[i])
-		VMULPS(p.inv, v[i], v[i])
-		VCVTPS2DQ(v[i], v[i])
-	}
-	VPACKUSDW(v[1], v[0], v[0])
-	VPACKUSDW(v[3], v[2], v[2])
-	VPACKUSWB(v[2], v[0], v[0])
-	VPERMD(v[0], p.order, v[0])
-	VMOVDQU32(v[0], Mem{Base: out})
-	VPDPBUSD(p.ones, v[0], acc)
-}
-
-// ones8 is a register of bytes that are 1.
-func ones8() reg.VecVirtual {
-	r, z := GP32(), ZMM()
-	MOVL(U32(0x01010101), r)
-	VPBROADCASTD(r, z)
-	return z
-}
-
-// fold brings op of all lanes to every lane, in the order of fmath.Tree.
-func fold(z reg.VecVirtual, op func(...Op)) {
-	t := ZMM()
-	VSHUFF32X4(Imm(0x4e), z, z, t)
-	op(t, z, z)
-	VSHUFF32X4(Imm(0xb1), z, z, t)
-	op(t, z, z)
-	for _, swap := range []uint64{0x4e, 0xb1} {
-		VPERMILPS(Imm(swap), z, t)
-		op(t, z, z)
-	}
-}
-
-// unpack4 interleaves lanes of rows of 16 bytes: bytes, so that a group of four
-// holds a byte of each row; or groups of four bytes, so that 16 bytes hold a group
-// of each.
-func unpack4(r [4]reg.VecVirtual, bytes bool) [4]reg.VecVirtual {
-	lo, hi, lo2, hi2 := VPUNPCKLDQ, VPUNPCKHDQ, VPUNPCKLQDQ, VPUNPCKHQDQ
-	if bytes {
-		lo, hi, lo2, hi2 = VPUNPCKLBW, VPUNPCKHBW, VPUNPCKLWD, VPUNPCKHWD
-	}
-	var t, out [4]reg.VecVirtual
-	for i := range t {
-		t[i], out[i] = XMM(), XMM()
-	}
-	lo(r[1], r[0], t[0])
-	hi(r[1], r[0], t[1])
-	lo(r[3], r[2], t[2])
-	hi(r[3], r[2], t[3])
-	lo2(t[2], t[0], out[0])
-	hi2(t[2], t[0], out[1])
-	lo2(t[3], t[1], out[2])
-	hi2(t[3], t[1], out[3])
-	return out
-}
-
-// rows4 loads 16 bytes of four rows, their top bits flipped.
-func rows4(from lines, flip reg.VecVirtual) (r [4]reg.VecVirtual) {
-	for i := range r {
-		r[i] = XMM()
-		VPXOR(from.at(i), flip, r[i])
-	}
-	return r
-}
-
-func columnArgs(a reg.Register) (x, step, step3, w, wStep reg.GPVirtual, flip reg.VecVirtual) {
-	x, step, step3, w, wStep, flip = load(a, colX), load(a, colXStep), GP64(), load(a, colW), load(a, colWStep), XMM()
-	LEAQ(Mem{Base: step, Index: step, Scale: 2}, step3)
-	VPBROADCASTD(field(a, colFlip), flip)
-	return
-}
-
-// packKeys: a key is a column of the weights; 16 bytes of it are four groups.
-func packKeys() {
-	a := text("packKeysAVX2", "columnArgs", "packs rows of x, four at a time, as columns of a matrix kernel's weights.")
-	x, step, step3, w, wStep, flip := columnArgs(a)
-	w3 := GP64()
-	LEAQ(Mem{Base: wStep, Index: wStep, Scale: 2}, w3)
-	Label("rows")
-	from, to, depth := GP64(), GP64(), load(a, colDepth)
-	MOVQ(x, from)
-	MOVQ(w, to)
-	Label("depth")
-	out := unpack4(rows4(lines{from, step, step3}, flip), false)
-	for i, v := range out {
-		VMOVDQU(v, lines{to, wStep, w3}.at(i))
-	}
-	ADDQ(Imm(16), from)
-	LEAQ(Mem{Base: to, Index: wStep, Scale: 4}, to)
-	DECQ(depth)
-	JNZ(LabelRef("depth"))
-	LEAQ(Mem{Base: x, Index: step, Scale: 4}, x)
-	ADDQ(Imm(16), w)
-	DECQ(field(a, colN))
-	JNZ(LabelRef("rows"))
-	RET()
-}
-
-// packValues: a group holds a byte of each of four values.
-func packValues() {
-	a := text("packValuesAVX2", "columnArgs", "packs rows of x, four at a time, as groups of a matrix kernel's weights.")
-	x, step, step3, w, wStep, flip := columnArgs(a)
-	Label("rows")
-	from, to, depth := GP64(), GP64(), load(a, colDepth)
-	MOVQ(x, from)
-	MOVQ(w, to)
-	Label("depth")
-	out := unpack4(rows4(lines{from, step, step3}, flip), true)
-	for i, v := range out {
-		VMOVDQU(v, Mem{Base: to, Disp: 16 * i})
-	}
-	ADDQ(Imm(16), from)
-	ADDQ(Imm(64), to)
-	DECQ(depth)
-	JNZ(LabelRef("depth"))
-	LEAQ(Mem{Base: x, Index: step, Scale: 4}, x)
-	ADDQ(wStep, w)
-	DECQ(field(a, colN))
-	JNZ(LabelRef("rows"))
-	RET()
 }

@@ -476,33 +476,6 @@ func (t *attentionTiles) pack() {
 	MOVQ(total, field(t.a, tileTotal))
 }
 
-// fold16 folds the lanes of 16 vectors with op, each in the order of fmath.Tree,
-// into one, in the order of rowOrder of package int8.
-func fold16(z [16]reg.VecVirtual, op func(...Op)) reg.VecVirtual {
-	// pairs halves the number of vectors: low and high take the lanes that are
-	// folded from two of them.
-	pairs := func(z []reg.VecVirtual, low, high func(a, b, to reg.VecVirtual)) []reg.VecVirtual {
-		n := len(z) / 2
-		for i := range n {
-			t := ZMM()
-			low(z[i], z[i+n], t)
-			high(z[i], z[i+n], z[i])
-			op(t, z[i], z[i])
-		}
-		return z[:n]
-	}
-	blocks := func(imm uint64) func(a, b, to reg.VecVirtual) {
-		return func(a, b, to reg.VecVirtual) { VSHUFF32X4(Imm(imm), b, a, to) }
-	}
-	v := pairs(z[:], blocks(0x44), blocks(0xee))
-	v = pairs(v, blocks(0x88), blocks(0xdd))
-	v = pairs(v, func(a, b, to reg.VecVirtual) { VUNPCKLPD(b, a, to) }, func(a, b, to reg.VecVirtual) { VUNPCKHPD(b, a, to) })
-	lanes := func(imm uint64) func(a, b, to reg.VecVirtual) {
-		return func(a, b, to reg.VecVirtual) { VSHUFPS(Imm(imm), b, a, to) }
-	}
-	return pairs(v, lanes(0x88), lanes(0xdd))[0]
-}
-
 // columnStarts finds what sums of columns begin with.
 func columnStarts() {
 	a := text("columnStartsVNNI", "startArgs", "sets n vectors of sums to base less zero times the sums of the columns of packed weights, a tile register of columns at a time.")

@@ -87,18 +87,13 @@ func load(a reg.Register, offset int) reg.GPVirtual {
 	return r
 }
 
-// lines addresses up to four rows that lie step apart.
-type lines struct{ p, step, step3 reg.GPVirtual }
-
-func (l lines) at(row int) Mem {
-	switch row {
-	case 0:
-		return Mem{Base: l.p}
-	case 3:
-		return Mem{Base: l.p, Index: l.step3, Scale: 1}
-	}
-	return Mem{Base: l.p, Index: l.step, Scale: uint8(row)}
-}
-
 // at addresses memory at a register plus displacement.
 func at(r reg.Register, disp int) Mem { return Mem{Base: r, Disp: disp} }
+
+var labels int
+
+// label gives a label of its own.
+func label(name string) string {
+	labels++
+	return fmt.Sprintf("%s%d", name, labels)
+}
