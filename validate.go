@@ -8,9 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"time"
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/frontend/arch"
@@ -18,217 +16,7 @@ import (
 	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/latency"
-	"github.com/nasc-dev/nasc/passes"
 )
-
-// Measured is what one process measured of a network: the median of whole runs
-// and of each step, in ms.
-type Measured struct {
-	Median float64   `json:"median_ms"`
-	Paced  float64   `json:"paced,omitempty"` // of targets by blocks: ms for each µs that the anchor took beside it
-	Runs   int       `json:"runs"`
-	Broken int       `json:"broken"` // more runs, not used: the system gave the CPU to others meanwhile
-	Steps  []float64 `json:"steps_ms"`
-}
-
-// MeasureNet runs a network for about the time given, after a tenth of a second
-// to warm up.
-func MeasureNet(ctx context.Context, e backends.Executable, g *ir.Graph, threads int, d time.Duration) (*Measured, error) {
-	in, out := passes.RandomInputs(g, 1), backends.NewOutputs(g)
-	p, planned := e.(backends.Planned)
-	var steps [][]float64
-	if planned {
-		steps = make([][]float64, len(p.Steps()))
-	}
-	took := make([]time.Duration, len(steps))
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var whole, broken []float64
-	for begun, n := time.Now(), 0; n < 13 || time.Since(begun) < d || len(whole) < enoughClean && time.Since(begun) < 4*d; n++ {
-		ms, clean, err := timedRun(ctx, e, in, out, threads, planned)
-		if err != nil {
-			return nil, err
-		}
-		if n < 2 || time.Since(begun) < 100*time.Millisecond && n < 100 {
-			continue
-		}
-		if clean {
-			whole = append(whole, ms)
-		} else {
-			broken = append(broken, ms)
-		}
-		if n%4 != 0 || !planned {
-			continue
-		}
-		clear(took)
-		if err := p.RunTimed(ctx, in, out, took); err != nil {
-			return nil, err
-		}
-		for i, t := range took {
-			steps[i] = append(steps[i], float64(t.Nanoseconds())/1e6)
-		}
-	}
-	m := &Measured{Median: medianOf(whole), Runs: len(whole), Broken: len(broken)}
-	if len(whole) < leastClean {
-		m.Median, m.Runs, m.Broken = medianOf(slices.Concat(whole, broken)), len(whole)+len(broken), 0
-	}
-	for _, s := range steps {
-		m.Steps = append(m.Steps, medianOf(s))
-	}
-	return m, nil
-}
-
-// Runnable is a network that is ready to run.
-type Runnable struct {
-	Exec  backends.Executable
-	Graph *ir.Graph
-}
-
-// visits is how often a process comes back to each of its networks: a
-// neighbour's burst of work lasts about a second and spoils one visit, not the
-// middle of them.
-const visits = 5
-
-// MeasureNets runs networks in turns, each for about the time d in all, and
-// gives each the median of its visits' medians. Beside those that show no steps
-// the anchor is timed.
-func MeasureNets(ctx context.Context, list []Runnable, threads int, d time.Duration) ([]*Measured, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	type state struct {
-		in, out []*ir.Tensor
-		took    []time.Duration
-		steps   [][]float64
-		medians []float64
-		paced   []float64
-		m       Measured
-	}
-	nets := make([]state, len(list))
-	var pace *latency.Pace
-	if slices.ContainsFunc(list, func(r Runnable) bool { _, planned := r.Exec.(backends.Planned); return !planned }) {
-		var err error
-		if pace, err = latency.NewPace(); err != nil {
-			return nil, err
-		}
-		defer pace.Close()
-	}
-	for visit := range visits {
-		for i, r := range list {
-			s := &nets[i]
-			if visit == 0 {
-				s.in, s.out = passes.RandomInputs(r.Graph, 1), backends.NewOutputs(r.Graph)
-			}
-			p, planned := r.Exec.(backends.Planned)
-			if planned && visit == 0 {
-				s.took = make([]time.Duration, len(p.Steps()))
-				s.steps = make([][]float64, len(p.Steps()))
-			}
-			warm := visitWarm
-			if visit == 0 {
-				warm *= 3
-			}
-			for begun, n := time.Now(), 0; n < 1 || visit == 0 && n < 2 || time.Since(begun) < warm; n++ {
-				if err := r.Exec.Run(ctx, s.in, s.out); err != nil {
-					return nil, err
-				}
-			}
-			before := 0.0
-			if !planned {
-				var err error
-				if before, err = pace.Now(ctx); err != nil {
-					return nil, err
-				}
-			}
-			var whole, broken, paced []float64
-			least := visitRuns
-			for begun := time.Now(); len(whole) < least && time.Since(begun) < 4*d/visits || len(whole)+len(broken) < least || time.Since(begun) < d/visits; {
-				ms, clean, err := timedRun(ctx, r.Exec, s.in, s.out, threads, planned)
-				if err != nil {
-					return nil, err
-				}
-				if run := time.Duration(ms * 1e6); run > d/visits { // long runs are fewer
-					least = 1 + min(1, int(2*d/visits/run))
-				}
-				if clean {
-					whole = append(whole, ms)
-				} else {
-					broken = append(broken, ms)
-				}
-				if !planned {
-					after, err := pace.Now(ctx)
-					if err != nil {
-						return nil, err
-					}
-					paced, before = append(paced, ms/((before+after)/2)), after
-				}
-			}
-			if len(whole) < least {
-				whole, broken = append(whole, broken...), nil
-			}
-			s.medians = append(s.medians, medianOf(whole))
-			s.m.Runs, s.m.Broken = s.m.Runs+len(whole), s.m.Broken+len(broken)
-			if !planned {
-				s.paced = append(s.paced, medianOf(paced))
-				continue
-			}
-			clear(s.took)
-			if err := p.RunTimed(ctx, s.in, s.out, s.took); err != nil {
-				return nil, err
-			}
-			for k, t := range s.took {
-				s.steps[k] = append(s.steps[k], float64(t.Nanoseconds())/1e6)
-			}
-		}
-	}
-	var out []*Measured
-	for i := range nets {
-		s := &nets[i]
-		s.m.Median, s.m.Paced = medianOf(s.medians), medianOf(s.paced)
-		for _, t := range s.steps {
-			s.m.Steps = append(s.m.Steps, medianOf(t))
-		}
-		out = append(out, &s.m)
-	}
-	return out, nil
-}
-
-// Of a visit: how long it warms up, and runs at least, unless they are long.
-const visitWarm, visitRuns = 2 * time.Millisecond, 3
-
-// timedRun is one run in ms; clean says that the system gave the CPU to nobody
-// else meanwhile. A run of one thread that was not takes its own time; what
-// shows no steps computes on threads that are not this one, all of the process.
-func timedRun(ctx context.Context, e backends.Executable, in, out []*ir.Tensor, threads int, planned bool) (ms float64, clean bool, err error) {
-	taken, own := latency.Switches(threads), latency.CPUTime
-	if !planned {
-		own = latency.ProcessTime
-	}
-	cpu, known := own()
-	start := time.Now()
-	err = e.Run(ctx, in, out)
-	ms = float64(time.Since(start).Nanoseconds()) / 1e6
-	clean = latency.Switches(threads) == taken
-	if threads > 1 || clean && planned || !known {
-		return ms, clean, err
-	}
-	if now, ok := own(); ok {
-		ms = min(ms, float64((now-cpu).Nanoseconds())/1e6)
-	}
-	return ms, clean || !planned, err
-}
-
-// Undisturbed runs: enoughClean are waited for, leastClean make a median; with
-// fewer all runs count, the disturbed ones by the thread's own time.
-const enoughClean, leastClean = 15, 5
-
-func medianOf(x []float64) float64 {
-	if len(x) == 0 {
-		return 0
-	}
-	x = slices.Clone(x)
-	slices.Sort(x)
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
-}
 
 // ValidateOptions steer Validate.
 type ValidateOptions struct {
@@ -267,6 +55,10 @@ type ValidNet struct {
 	Measured  float64 `json:"measured_ms"`
 	Again     float64 `json:"again_ms"` // a second measurement; 0: none
 	Hits      float64 `json:"hits"`     // share of steps whose kernel has a row
+	// All and AllAgain are the two measurements by all runs, where Measured and
+	// Again are those of the quiet ones (Measured.Median); 0: not told.
+	All      float64 `json:"all_ms,omitempty"`
+	AllAgain float64 `json:"all_again_ms,omitempty"`
 	// Paced and PacedAgain are the two measurements in ms for each µs that the
 	// anchor took beside them, of targets by blocks.
 	Paced      float64 `json:"paced,omitempty"`
@@ -278,22 +70,25 @@ type ValidNet struct {
 // Validation is how well a table predicts networks that it has not seen.
 type Validation struct {
 	latency.Accuracy
-	Coverage      float64       `json:"coverage"`          // share of networks within their interval
-	NoiseWithin5  float64       `json:"noise_within_5pct"` // of no second measurement all three are 0
-	NoiseWithin10 float64       `json:"noise_within_10pct"`
-	NoiseSpearman float64       `json:"noise_spearman"`
-	Steady        *ValidSteady  `json:"steady,omitempty"`
-	Groups        []ValidGroup  `json:"groups"`
-	Families      []ValidFamily `json:"families"`
-	Networks      []ValidNet    `json:"networks"`
-	Target        string        `json:"target"`
-	Threads       int           `json:"threads"`
+	Coverage      float64 `json:"coverage"`          // share of networks within their interval
+	NoiseWithin5  float64 `json:"noise_within_5pct"` // of no second measurement all three are 0
+	NoiseWithin10 float64 `json:"noise_within_10pct"`
+	NoiseSpearman float64 `json:"noise_spearman"`
+	// AllRuns compares with the times of all runs, those beside a busy neighbour,
+	// too. Steady compares times of targets that are predicted by blocks once more,
+	// as if the machine had had the speed at which the table's networks met it: by
+	// the anchor that was timed beside them.
+	AllRuns  *ValidAgainst `json:"all_runs,omitempty"`
+	Steady   *ValidAgainst `json:"steady,omitempty"`
+	Groups   []ValidGroup  `json:"groups"`
+	Families []ValidFamily `json:"families"`
+	Networks []ValidNet    `json:"networks"`
+	Target   string        `json:"target"`
+	Threads  int           `json:"threads"`
 }
 
-// ValidSteady compares times of targets that are predicted by blocks once more,
-// as if the machine had had the speed at which the table's networks met it: by
-// the anchor that was timed beside them.
-type ValidSteady struct {
+// ValidAgainst is how well networks are predicted by another time of theirs.
+type ValidAgainst struct {
 	latency.Accuracy
 	Coverage      float64 `json:"coverage"`
 	NoiseWithin5  float64 `json:"noise_within_5pct"`
@@ -454,7 +249,7 @@ func (t *turns) compare(c candidate, k *ValidNet) error {
 	if err != nil {
 		return err
 	}
-	n.Measured, n.Again, n.Paced, n.PacedAgain = k.Measured, k.Again, k.Paced, k.PacedAgain
+	n.Measured, n.Again, n.All, n.AllAgain, n.Paced, n.PacedAgain = k.Measured, k.Again, k.All, k.AllAgain, k.Paced, k.PacedAgain
 	t.v.Networks = append(t.v.Networks, n)
 	t.done += 2 * t.o.Rounds
 	t.step()
@@ -518,7 +313,7 @@ func (t *turns) file(name string, w latency.Work) error {
 // measure gives the networks their rounds, a fresh process each: those of the
 // time and those of the second measurement alternate.
 func (t *turns) measure(ctx context.Context) error {
-	times, paced := make([][2][]float64, len(t.nets)), make([][2][]float64, len(t.nets))
+	times, all, paced := make([][2][]float64, len(t.nets)), make([][2][]float64, len(t.nets)), make([][2][]float64, len(t.nets))
 	every, rounds := 2, 2*t.o.Rounds
 	if t.o.Once {
 		every, rounds = 1, t.o.Rounds
@@ -551,6 +346,7 @@ func (t *turns) measure(ctx context.Context) error {
 			net := &t.v.Networks[n.net]
 			m := t.log.find(net.Name, r)
 			times[i][r%every] = append(times[i][r%every], m.Median)
+			all[i][r%every] = append(all[i][r%every], m.All)
 			paced[i][r%every] = append(paced[i][r%every], m.Paced)
 			for k, s := range n.steps {
 				if r == 0 && k < len(m.Steps) {
@@ -566,6 +362,9 @@ func (t *turns) measure(ctx context.Context) error {
 		net := &t.v.Networks[n.net]
 		net.Measured, net.Again = medianOf(times[i][0]), medianOf(times[i][1])
 		net.Paced, net.PacedAgain = medianOf(paced[i][0]), medianOf(paced[i][1])
+		if net.Paced == 0 { // of the others all runs count as they are
+			net.All, net.AllAgain = medianOf(all[i][0]), medianOf(all[i][1])
+		}
 		if t.o.Until == 0 {
 			// Networks that are alike share a file.
 			if err := os.Remove(n.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -586,19 +385,20 @@ func (o *ValidateOptions) predict(g *ir.Graph) ([]backends.Step, *latency.Predic
 	return steps, p, err
 }
 
-// steady compares the times that were measured beside an anchor, brought to
-// where it takes pace; nil where there are none.
-func (v *Validation) steady(pace float64) *ValidSteady {
+// against compares the predictions with other times of the networks, in ms, and
+// those with second ones; nil where no network has one.
+func (v *Validation) against(times func(*ValidNet) (ms, again float64)) *ValidAgainst {
 	var p, m, again []float64
-	s := &ValidSteady{}
-	for _, n := range v.Networks {
-		if ms := n.Paced * pace; ms > 0 {
+	s := &ValidAgainst{}
+	for i := range v.Networks {
+		n := &v.Networks[i]
+		if ms, second := times(n); ms > 0 {
 			p, m = append(p, n.Predicted), append(m, ms)
 			if n.Lo <= ms && ms <= n.Hi {
 				s.Coverage++
 			}
-			if n.PacedAgain > 0 {
-				again = append(again, n.PacedAgain*pace)
+			if second > 0 {
+				again = append(again, second)
 			}
 		}
 	}
@@ -628,7 +428,8 @@ func (v *Validation) sum(pace float64) {
 		}
 		return latency.Compare(p, m), latency.Compare(again, m), coverage / float64(max(len(p), 1))
 	}
-	v.Steady = v.steady(pace)
+	v.AllRuns = v.against(func(n *ValidNet) (ms, again float64) { return n.All, n.AllAgain })
+	v.Steady = v.against(func(n *ValidNet) (ms, again float64) { return n.Paced * pace, n.PacedAgain * pace })
 	a, noise, coverage := figures(func(*ValidNet) bool { return true })
 	v.Accuracy, v.Coverage, v.NoiseWithin5, v.NoiseWithin10, v.NoiseSpearman = a, coverage, noise.Within5, noise.Within10, noise.Spearman
 	families := map[string]*ValidFamily{}

@@ -165,6 +165,18 @@ func TestValidationSteady(t *testing.T) {
 	}
 }
 
+// Beside the times in quiet stand those of all runs.
+func TestValidationAllRuns(t *testing.T) {
+	v := &Validation{Networks: []ValidNet{
+		{Predicted: 10, Lo: 9, Hi: 11, Measured: 10, Again: 10, All: 20, AllAgain: 21.5},
+		{Predicted: 5, Lo: 4.9, Hi: 5.1, Measured: 5, Again: 5, All: 5, AllAgain: 5},
+	}}
+	v.sum(0)
+	if a := v.AllRuns; v.Within5 != 1 || a == nil || a.N != 2 || a.Within10 != 0.5 || a.Coverage != 0.5 || a.NoiseWithin5 != 0.5 || a.NoiseWithin10 != 1 {
+		t.Errorf("%+v, all runs %+v", v, v.AllRuns)
+	}
+}
+
 // Networks that show no steps are measured beside the anchor.
 func TestMeasurePaced(t *testing.T) {
 	g := graphgen.New(graphgen.Config{Seed: 1, Nodes: 4, Batch: 1})
@@ -176,11 +188,11 @@ func TestMeasurePaced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ms, err := MeasureNets(t.Context(), []Runnable{{e, static}}, 1, time.Millisecond)
+		ms, err := MeasureNets(t.Context(), []Runnable{{e, static}}, 1, time.Millisecond, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := ms[0]; !(m.Median > 0) || m.Runs == 0 || m.Paced > 0 != c.paced {
+		if m := ms[0]; !(m.Median > 0) || !(m.All > 0) || m.Quiet < 0 || m.Quiet > 1 || m.Quiet == 0 && m.Median != m.All || m.Runs == 0 || m.Paced > 0 != c.paced {
 			t.Errorf("%s: %+v", c.target, m)
 		}
 		if err := e.Close(); err != nil {

@@ -91,7 +91,8 @@ func (a *app) latencyValidate() *cobra.Command {
 		Use: "validate --table F --space S --n 100", Short: "predict networks that the table has not seen, measure them, compare", Args: cobra.NoArgs,
 		Long: `validate draws networks of the spaces that were not measured into the table as a whole, predicts
 them, and measures them in fresh processes, in which they take turns: the median of the processes is
-what is compared with. As many processes again, between those, give a second measurement: how far that
+what is compared with. Of cpu-int8 and cpu-f32 the runs count that met the machine in quiet, by an anchor beside
+them, as the table's did; how all runs compare is told, too. As many processes again, between those, give a second measurement: how far that
 is from the first is the noise that no prediction can be better than. What was measured is kept beside the table until
 all is: after an interruption the same command goes on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -118,7 +119,7 @@ all is: after an interruption the same command goes on.`,
 					return err
 				}
 			}
-			o := nasc.ValidateOptions{Table: table, N: n, Until: until, Once: once, Seed: seed, Target: t.target, Threads: t.threads, Batch: t.batch, Rounds: rounds, Measure: t.elsewhere(took)}
+			o := nasc.ValidateOptions{Table: table, N: n, Until: until, Once: once, Seed: seed, Target: t.target, Threads: t.threads, Batch: t.batch, Rounds: rounds, Measure: t.elsewhere(took, table.Pace())}
 			if known != "" {
 				if o.Known, err = knownNets(known, t.target, t.threads); err != nil {
 					return err
@@ -225,13 +226,13 @@ func netName(path string, g *ir.Graph) string {
 }
 
 // elsewhere measures files in a process of their own.
-func (t *tableFlags) elsewhere(took time.Duration) func(ctx context.Context, files []string) ([]*nasc.Measured, error) {
+func (t *tableFlags) elsewhere(took time.Duration, pace float64) func(ctx context.Context, files []string) ([]*nasc.Measured, error) {
 	return func(ctx context.Context, files []string) ([]*nasc.Measured, error) {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, self, append([]string{"latency", "measure", "--json", "--target", t.target, "--threads", fmt.Sprint(t.threads), "--batch", fmt.Sprint(t.batch), "--time", took.String()}, files...)...)
+		cmd := exec.CommandContext(ctx, self, append([]string{"latency", "measure", "--json", "--target", t.target, "--threads", fmt.Sprint(t.threads), "--batch", fmt.Sprint(t.batch), "--time", took.String(), "--pace", fmt.Sprint(pace)}, files...)...)
 		cmd.Args[0] = os.Args[0]
 		out, err := cmd.Output()
 		if ctx.Err() != nil {
@@ -260,6 +261,7 @@ func (a *app) latencyMeasure() *cobra.Command {
 		target         string
 		threads, batch int
 		took           time.Duration
+		pace           float64
 	)
 	c := &cobra.Command{
 		Use: "measure FILE...", Short: "the median time of runs, and of each step, of networks that take turns", Args: cobra.MinimumNArgs(1), Hidden: true,
@@ -288,7 +290,7 @@ func (a *app) latencyMeasure() *cobra.Command {
 				defer e.Close()
 				list = append(list, nasc.Runnable{Exec: e, Graph: g})
 			}
-			r, err := nasc.MeasureNets(cmd.Context(), list, threads, took)
+			r, err := nasc.MeasureNets(cmd.Context(), list, threads, took, pace)
 			if err != nil {
 				return err
 			}
@@ -304,6 +306,7 @@ func (a *app) latencyMeasure() *cobra.Command {
 	f.IntVar(&threads, "threads", 1, "threads of one run")
 	f.IntVar(&batch, "batch", 1, "samples in one run")
 	f.DurationVar(&took, "time", 300*time.Millisecond, "time of the runs")
+	f.Float64Var(&pace, "pace", 0, "what the anchor is known to take in quiet, in µs (0: not known)")
 	return c
 }
 
@@ -324,13 +327,18 @@ func validationText(w io.Writer, v *nasc.Validation) {
 	} else {
 		fmt.Fprintln(w, "noise: not known, there was no second measurement")
 	}
-	if s := v.Steady; s != nil {
-		fmt.Fprintf(w, "at the table's speed of the machine, by an anchor beside each time: within ±5 %% %s, within ±10 %% %s, MAPE %s, Spearman %.4f, coverage %s", pct(s.Within5), pct(s.Within10), pct(s.MAPE), s.Spearman, pct(s.Coverage))
+	against := func(what string, s *nasc.ValidAgainst) {
+		if s == nil {
+			return
+		}
+		fmt.Fprintf(w, "%s: within ±5 %% %s, within ±10 %% %s, MAPE %s, Spearman %.4f, coverage %s", what, pct(s.Within5), pct(s.Within10), pct(s.MAPE), s.Spearman, pct(s.Coverage))
 		if s.NoiseWithin10 > 0 {
 			fmt.Fprintf(w, "; noise: %s, %s", pct(s.NoiseWithin5), pct(s.NoiseWithin10))
 		}
 		fmt.Fprintln(w)
 	}
+	against("by all runs, those beside a busy neighbour, too", v.AllRuns)
+	against("at the table's speed of the machine, by an anchor beside each time", v.Steady)
 	for _, f := range v.Families {
 		if f.Measured == 0 { // the target shows no steps
 			fmt.Fprintf(w, "  %-24s %9.3f ms predicted\n", f.Name, f.Predicted)

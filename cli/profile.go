@@ -35,7 +35,9 @@ func (a *app) profile() *cobra.Command {
 		Long: `profile times every kernel of networks inside runs of the networks and writes a row a kernel: of
 the models given, of networks that cover the search spaces given, or, where neither is given, of a
 sweep over sizes of every family of kernels. It goes on from DEVICE.csv and, after an interruption,
-from DEVICE.csv.partial.`,
+from DEVICE.csv.partial. Where a neighbour on the same machine takes part of the core, by an anchor
+kernel timed every few milliseconds, it waits for quiet; what met none is marked, and measured again
+when all the rest is, by this run or by the same command later.`,
 		Example: "  nasc profile --target cpu-int8 --models net.nasc -o device.csv --budget 60s\n  nasc profile --target cpu-f32 --space zoo/spaces/mobilenetv3.toml -o device.csv",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {

@@ -77,8 +77,8 @@ func (a *app) profileShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			by := map[string]*familySum{}
-			for _, r := range t.Rows {
+			by, noisy := map[string]*familySum{}, t.Unquiet()
+			for i, r := range t.Rows {
 				f := latency.KeyFamily(r.Key)
 				s := by[f]
 				if s == nil {
@@ -87,7 +87,7 @@ func (a *app) profileShow() *cobra.Command {
 				}
 				s.Rows++
 				s.Least, s.Most = min(s.Least, r.Median), max(s.Most, r.Median)
-				if r.Noisy {
+				if noisy[i] {
 					s.Noisy++
 				}
 				if r.Interval > 0.03 {

@@ -33,17 +33,18 @@ func (t *Table) Compare(b *Table) *Diff {
 	d := &Diff{Rows: []DiffRow{}, Facts: []string{}}
 	var ratios, off []float64
 	mine, theirs := t.learned().rows, b.learned().rows
+	noisy, others := t.Unquiet(), b.Unquiet()
 	for i, r := range t.Rows {
 		k, ok := b.index[r.Key]
 		if !ok {
 			d.OnlyA++
 			continue
 		}
-		x, y, o := mine[i].t, theirs[k].t, b.Rows[k]
+		x, y := mine[i].t, theirs[k].t
 		if x <= 0 || y <= 0 {
 			continue
 		}
-		row := DiffRow{Key: r.Key, A: x, B: y, Ratio: y / x, Noisy: r.Noisy || o.Noisy}
+		row := DiffRow{Key: r.Key, A: x, B: y, Ratio: y / x, Noisy: noisy[i] || others[k]}
 		d.Both++
 		if row.Noisy {
 			d.Noisy++

@@ -75,6 +75,8 @@ type anchor struct {
 	out  []*ir.Tensor
 	took []time.Duration
 	past []float64 // sorted
+	// known is its time in quiet as others saw it; 0: not known.
+	known float64
 }
 
 func newAnchor(t backends.Target, o backends.Options) (*anchor, error) {
@@ -117,14 +119,41 @@ func (a *anchor) time(ctx context.Context) (float64, error) {
 	return x[2], nil
 }
 
-// usual is the anchor's time while the machine is quiet, as it is for most of
-// the time or the least that is seen of it: the middle of those times that are
-// near the low ones. To the lowest rows are not brought: no run of a network
-// meets the machine in its best moments alone.
+// usual is the anchor's time in quiet, which it sees the least of where a
+// neighbour has the other half of the core: the middle of those times that are
+// near the lowest, but for a few. To the lowest rows are not brought: no run of a
+// network meets the machine in its best moments alone.
 func (a *anchor) usual() float64 {
-	low := quantile(a.past, 0.2)
+	low := a.past[min(max(lowest, len(a.past)/50), len(a.past)-1)]
 	n, _ := slices.BinarySearch(a.past, quietFactor*low)
-	return quantile(a.past[:max(n, 1)], 0.5)
+	t := quantile(a.past[:max(n, 1)], 0.5)
+	if a.known > 0 && t > quietFactor*a.known && t < otherFactor*a.known { // this process has seen no quiet yet
+		return a.known
+	}
+	return t
 }
+
+// lowest is how many times are below those that count as low, at least.
+const lowest = 2
+
+// otherFactor is how much slower than known the anchor is only on another
+// machine, or at another clock: what is known says nothing then.
+const otherFactor = 2
+
+// wait looks until the machine is quiet, for a while: a neighbour on the other
+// half of a core comes and goes within milliseconds. look is the last one.
+func (a *anchor) wait(ctx context.Context, look float64) (float64, error) {
+	for start := time.Now(); look > quietFactor*a.usual() && time.Since(start) < waitTime; {
+		time.Sleep(waitStep)
+		var err error
+		if look, err = a.time(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return look, nil
+}
+
+// waitTime is how long a look waits for quiet, and waitStep between two.
+const waitTime, waitStep = 30 * time.Millisecond, 200 * time.Microsecond
 
 func (a *anchor) close() { _ = a.p.Close() }

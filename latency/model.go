@@ -390,9 +390,9 @@ const driftNets = 8
 func newCorrection(t *Table, rows []settled) correction {
 	var x, others [][]float64 // others: with each kernel's time as the other networks tell it
 	var y, w []float64
-	quiet := 0
-	for _, n := range t.Nets {
-		if !n.Noisy {
+	quiet, still := 0, t.still()
+	for _, s := range still {
+		if s {
 			quiet++
 		}
 	}
@@ -403,7 +403,7 @@ func newCorrection(t *Table, rows []settled) correction {
 			held += rows[u.Row].without(i, t.Rows[u.Row].Median) * float64(u.N)
 			steps += u.N
 		}
-		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && (!n.Noisy || quiet < folds) {
+		if n.Median > 0 && sum > 0 && n.Runs >= minRuns && (still[i] || quiet < folds) {
 			x = append(x, []float64{1 / n.Median, sum / n.Median, float64(steps) / n.Median})
 			others = append(others, []float64{1 / n.Median, held / n.Median, float64(steps) / n.Median})
 			y, w = append(y, 1), append(w, 1)
@@ -432,6 +432,6 @@ func newCorrection(t *Table, rows []settled) correction {
 		b := fit(x, y, v)
 		off = append(off, math.Abs(math.Log(max(b[0]*o[0]+b[1]*o[1]+b[2]*o[2], 1e-9))))
 	}
-	c.off = max(leastOff, math.Hypot(conformal(off, 0.9), drift(t.Nets)))
+	c.off = max(leastOff, math.Hypot(conformal(off, 0.9), drift(t.quiet())))
 	return c
 }

@@ -60,7 +60,7 @@ type Result struct {
 	Rows     int `json:"rows"`     // in the table now
 	Networks int `json:"networks"` // in the table now
 	Measured int `json:"measured"` // rows by this run
-	Noisy    int `json:"noisy"`    // of the table's: measured without quiet
+	Noisy    int `json:"noisy"`    // of the table's rows: measured without quiet alone
 	Wide     int `json:"wide"`     // of this run's: the interval wanted was not met
 	Left     int `json:"left"`     // networks that the budget left out
 	Outliers int `json:"outliers"` // of this run's samples
@@ -72,7 +72,7 @@ const (
 	maxRuns     = 3000                   // samples kept of a kernel
 	netBudget   = 10 * time.Second       // where no budget is given
 	leastBudget = 150 * time.Millisecond // where one is: enough for a short network
-	roundTime   = 20 * time.Millisecond  // between two looks at the anchor
+	roundTime   = 3 * time.Millisecond   // between two looks at the anchor
 	warmTime    = 50 * time.Millisecond  // before the first sample
 	patience    = 2 * time.Second        // waited for quiet
 	quietFactor = 1.10                   // of the anchor's usual time: above it the machine is busy
@@ -94,8 +94,8 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 		return nil, err
 	}
 	res = &Result{}
-	defer Pin(o.Compile.Threads)()
 	crowd := newCrowd(runtime.NumCPU(), max(1, o.Compile.Threads))
+	defer Pin(o.Compile.Threads)()
 	still := o.Target
 	if isolated(still) { // whose own runs vary more than the clock does
 		still = cpu.F32()
@@ -105,6 +105,7 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 		return nil, errors.Join(err, j.stop())
 	}
 	defer anchor.close()
+	anchor.known = j.table.Pace() // legs of a table are measured at one speed
 	begun := time.Now()
 	clock := newClock()
 	hold := newPending(j, res, o.CI, src.Len())
@@ -131,12 +132,12 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	if err := hold.flush(); err != nil {
 		return nil, errors.Join(err, j.stop())
 	}
-	for _, r := range j.table.Rows {
-		if r.Noisy {
+	for _, noisy := range j.table.Unquiet() {
+		if noisy {
 			res.Noisy++
 		}
 	}
-	res.Rows, res.Networks = len(j.table.Rows), len(j.table.Nets)
+	res.Rows, res.Networks = len(j.table.Rows), len(j.table.whole)
 	return res, j.finish()
 }
 
@@ -163,6 +164,7 @@ type measure struct {
 	j        *journal
 	hold     *pending
 	progress func(done float64) // networks
+	again    bool               // the networks met no quiet before
 	order    *order
 
 	// Of targets that are measured by blocks:
@@ -185,19 +187,37 @@ const (
 )
 
 func (m *measure) inTurns(ctx context.Context, src Source, begun time.Time) error {
+	left, err := m.all(ctx, src, begun)
+	if err != nil {
+		return err
+	}
+	m.hold.res.Left = left
+	if left > 0 || isolated(m.o.Target) {
+		return nil
+	}
+	if err := m.hold.flush(); err != nil {
+		return err
+	}
+	m.again = true
+	_, err = m.all(ctx, m.j.table.loud(src), begun)
+	return err
+}
+
+// all measures the networks of a source until the budget ends; left is how many
+// it leaves out.
+func (m *measure) all(ctx context.Context, src Source, begun time.Time) (left int, err error) {
 	m.order = newOrder(src, isolated(m.o.Target) && m.o.Budget > 0)
 	for i := 0; i < src.Len(); {
 		if m.o.Budget > 0 && time.Since(begun) > m.o.Budget {
-			m.hold.res.Left = src.Len() - i
-			return nil
+			return src.Len() - i, nil
 		}
 		next, err := m.turn(ctx, src, i, begun)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		i = next
 	}
-	return nil
+	return 0, nil
 }
 
 // turn measures some networks from the given one on; next is the one after them.
@@ -226,7 +246,7 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 			break
 		}
 		k := m.order.next()
-		if m.j.table.whole[src.Name(k)] || m.hold.has(src.Name(k)) {
+		if m.j.table.whole[src.Name(k)] && !m.again || m.hold.has(src.Name(k)) {
 			continue // with all its kernels
 		}
 		making := time.Now()
@@ -378,23 +398,23 @@ func (s *session) whole(ctx context.Context) (map[string]float64, error) {
 	return map[string]float64{wholeRun: float64((d - s.clock.cost).Nanoseconds()) / 1000}, err
 }
 
-// round is some runs between two looks at the anchor; quiet says that neither
-// the clock nor the neighbours were seen to change.
-func (s *session) round(ctx context.Context, least int) (quiet bool, err error) {
-	before, err := s.anchor.time(ctx)
+// round is some runs between two looks at the anchor, after a look before; quiet
+// says that neither the clock nor the neighbours were seen to change.
+func (s *session) round(ctx context.Context, before float64) (after float64, runs int, quiet bool, err error) {
+	before, err = s.anchor.wait(ctx, before)
 	if err != nil {
-		return false, err
+		return 0, 0, false, err
 	}
 	var round, broken []map[string]float64 // broken: the system gave the CPU to others meanwhile
-	for start, n := time.Now(), 0; n < least || time.Since(start) < roundTime; n++ {
+	for start := time.Now(); runs == 0 || time.Since(start) < roundTime; runs++ {
 		f := s.timed
-		if (n+s.rounds)%2 == 1 {
+		if (runs+s.rounds)%2 == 1 {
 			f = s.whole
 		}
 		taken := Switches(s.o.Compile.Threads)
 		one, err := f(ctx)
 		if err != nil {
-			return false, err
+			return 0, 0, false, err
 		}
 		if Switches(s.o.Compile.Threads) == taken {
 			round = append(round, one)
@@ -403,9 +423,9 @@ func (s *session) round(ctx context.Context, least int) (quiet bool, err error) 
 		}
 	}
 	s.rounds++
-	after, err := s.anchor.time(ctx)
+	after, err = s.anchor.time(ctx)
 	if err != nil {
-		return false, err
+		return 0, 0, false, err
 	}
 	usual := s.anchor.usual()
 	quiet = max(before, after) <= quietFactor*usual && !s.crowd.crowded()
@@ -413,9 +433,13 @@ func (s *session) round(ctx context.Context, least int) (quiet bool, err error) 
 		h.add(round, k, quiet, usual/((before+after)/2))
 		// One step of a broken run is longer, which a median bears; the run is.
 		h.add(broken, k, quiet && k != wholeRun, usual/((before+after)/2))
-		h.anchors = append(h.anchors, before, after)
+		if quiet {
+			h.anchors = append(h.anchors, before, after)
+		} else {
+			h.busy = append(h.busy, before, after)
+		}
 	}
-	return quiet, nil
+	return after, runs, quiet, nil
 }
 
 // visit measures for a share of the limit; the last visit goes on until each
@@ -429,14 +453,22 @@ func (s *session) visit(ctx context.Context, limit time.Duration, visits int, la
 			return err
 		}
 	}
-	lastQuiet := time.Now()
+	look, err := s.anchor.time(ctx)
+	if err != nil {
+		return err
+	}
+	lastQuiet, runs := time.Now(), 0
 	for begun := time.Now(); s.open > 0; {
-		quiet, err := s.round(ctx, least)
+		after, n, quiet, err := s.round(ctx, look)
 		if err != nil {
 			return err
 		}
+		look, runs = after, runs+n
 		if quiet {
 			lastQuiet = time.Now()
+		}
+		if runs < least {
+			continue
 		}
 		over := time.Since(begun) >= share
 		if !last {
@@ -490,6 +522,9 @@ func (s *session) salvage() error {
 
 // network hands on a network's row, and what each of its kernels took in it.
 func (m *measure) network(r Row, name string, order []string, byKey map[string][]int, have map[string]*samples) error {
+	if m.again && r.Noisy {
+		return nil // the row that is there is as good
+	}
 	n := pendingNet{row: r, name: name}
 	for _, k := range order {
 		n.kernels = append(n.kernels, pendingUse{k, Use{N: len(byKey[k]), Time: have[k].row(k, m.clock).Median}})
@@ -500,7 +535,8 @@ func (m *measure) network(r Row, name string, order []string, byKey map[string][
 // samples of one key in µs: a run's mean over the key's steps.
 type samples struct {
 	quiet, noisy []float64
-	anchors      []float64
+	anchors      []float64 // beside the quiet ones; of blocks beside all
+	busy         []float64 // beside the others
 	macs, bytes  int64
 	done         bool
 }
@@ -522,16 +558,15 @@ func (s *samples) add(round []map[string]float64, key string, quiet bool, drift 
 
 // row sums up the samples: the quiet ones where there are enough, else all.
 func (s *samples) row(key string, c clock) Row {
-	x, noisy := slices.Clone(s.quiet), false
+	x, a, noisy := slices.Clone(s.quiet), slices.Clone(s.anchors), false
 	if len(x) < minRuns {
-		x, noisy = append(x, s.noisy...), true
+		x, noisy, a = append(x, s.noisy...), true, append(a, s.busy...)
 	}
 	r := Row{Key: key, Runs: len(x), MACs: s.macs, Bytes: s.bytes, Noisy: noisy, Time: time.Now()}
 	if len(x) == 0 {
 		return r
 	}
 	slices.Sort(x)
-	a := slices.Clone(s.anchors)
 	slices.Sort(a)
 	r.Median, r.P10, r.P90, r.Anchor = quantile(x, 0.5), quantile(x, 0.1), quantile(x, 0.9), quantile(a, 0.5)
 	q1, q3 := quantile(x, 0.25), quantile(x, 0.75)

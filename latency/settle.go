@@ -18,11 +18,11 @@ type settled struct {
 
 // settle takes each kernel's time from all networks that have it.
 func (t *Table) settle() []settled {
-	out := make([]settled, len(t.Rows))
+	out, still := make([]settled, len(t.Rows)), t.still()
 	for _, noisy := range []bool{false, true} { // the noisy ones where there are no others
 		for i, n := range t.Nets {
 			for _, u := range n.Uses {
-				if s := &out[u.Row]; u.Time > 0 && n.Noisy == noisy && (!noisy || s.quiet < enough) {
+				if s := &out[u.Row]; u.Time > 0 && still[i] != noisy && (!noisy || s.quiet < enough) {
 					s.nets, s.seen = append(s.nets, i), append(s.seen, u.Time)
 					if !noisy {
 						s.quiet++
@@ -86,4 +86,14 @@ func conformal(off []float64, p float64) float64 {
 		return off[int(at)]
 	}
 	return off[len(off)-1] * (1 + 2/n)
+}
+
+// Unquiet says of each row whether no network that was measured in quiet has
+// its kernel.
+func (t *Table) Unquiet() []bool {
+	out := make([]bool, len(t.Rows))
+	for i, s := range t.settle() {
+		out[i] = t.Rows[i].Noisy && s.quiet == 0
+	}
+	return out
 }

@@ -408,11 +408,43 @@ func (j *journal) finish() error {
 	if err := errors.Join(j.f.Sync(), j.closeFiles()); err != nil {
 		return errors.Join(diag.At(j.path, err), j.free())
 	}
-	err := os.Rename(j.path+".partial", filepath.Clean(j.path))
+	err := j.compact()
+	if err == nil {
+		err = os.Rename(j.path+".partial", filepath.Clean(j.path))
+	}
 	if err == nil {
 		err = os.Remove(j.path + waitingSuffix)
 	}
 	return errors.Join(diag.At(j.path, err), j.free())
+}
+
+// compact leaves out what was measured again.
+func (j *journal) compact() error {
+	gone := j.table.superseded()
+	if !slices.Contains(gone, true) {
+		return nil
+	}
+	text := header(j.table.Facts)
+	for _, r := range j.table.Rows {
+		text = append(text, r.line()...)
+	}
+	for i, n := range j.table.Nets { // after all rows that they name
+		if !gone[i] {
+			text = append(text, n.line()...)
+		}
+	}
+	part := j.path + ".partial"
+	f, err := os.Create(part + ".new")
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(part+".new", part)
 }
 
 // Keys lists the table's keys, sorted.

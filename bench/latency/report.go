@@ -82,6 +82,9 @@ func (b *bench) report(path string) error {
 
 A table holds kernels as networks drawn for it met them; networks that are judged are others (seed %s, none of the
 table's). A network's time is the median of three fresh processes, in each of which all networks take turns, five visits each.
+Of cpu-int8 and cpu-f32 the runs count that met the core in quiet: neighbours of a virtual machine on the other half of a core, which
+come and go within milliseconds, make a kernel up to 2.4 times as slow, and tables and times are both of the moments without them,
+by an anchor kernel timed before and after (where a visit meets too few, all its runs count). By all runs as they came is told below.
 A machine's mood lasts minutes: tables are made in %d legs, and legs and processes of the cpu targets take turns over half an
 hour. *Noise* is the same share for a second measurement of as many processes, between the first's: no prediction can be
 expected to do better. Where it is under a bar, the bar is the noise less 3 points. The intervals were set before by
@@ -127,6 +130,10 @@ expected to do better. Where it is under a bar, the bar is the noise less 3 poin
 		v, ok, err := load[nasc.Validation](b, "validate-"+c.id())
 		if err != nil {
 			return err
+		}
+		if y := v.AllRuns; ok && y != nil {
+			fmt.Fprintf(&s, "\n%s, %d threads, by all runs, those beside a neighbour, too: %s within ±5 %% (noise %s), %s within ±10 %% (%s), Spearman %.4f (%.4f).\n",
+				c.target, c.threads, pct(y.Within5), pct(y.NoiseWithin5), pct(y.Within10), pct(y.NoiseWithin10), y.Spearman, y.NoiseSpearman)
 		}
 		if y := v.Steady; ok && y != nil {
 			fmt.Fprintf(&s, "\n%s with each time brought to the speed of the machine that its table met, by an anchor beside it: %s within ±5 %% (noise %s), %s within ±10 %% (%s), Spearman %.4f (%.4f), %s in the interval. The bars are for times as they are.\n",
