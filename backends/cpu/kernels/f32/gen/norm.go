@@ -59,6 +59,43 @@ func (e emitter) all(p partials, op func(...Op)) vec {
 	return r
 }
 
+// firstOf begins partials with the value at x.
+func (e emitter) firstOf(x reg.Register) (p partials) {
+	for range 64 / e.v.bytes {
+		r := e.reg()
+		VBROADCASTSS(Mem{Base: x}, r)
+		p = append(p, r)
+	}
+	return p
+}
+
+// reciprocal sets every lane of s to 1 over its first.
+func (e emitter) reciprocal(s vec) {
+	one := XMM()
+	VMOVUPS(e.c(1), one)
+	VDIVPS(s.AsX(), one, one)
+	VBROADCASTSS(one, s)
+}
+
+// scaleAndBias takes rows times scale, plus bias, where these are not nil, and moves
+// them on.
+func (e emitter) scaleAndBias(rows []vec, scale, bias, mask reg.Register) {
+	for _, f := range []struct {
+		p  reg.Register
+		op func(...Op)
+	}{{scale, VMULPS}, {bias, VADDPS}} {
+		skip := label("skip")
+		TESTQ(f.p, f.p)
+		JZ(LabelRef(skip))
+		s := e.maskedLoad(Mem{Base: f.p}, mask)
+		ADDQ(Imm(uint64(e.v.bytes)), f.p)
+		for _, v := range rows {
+			f.op(s, v, v)
+		}
+		Label(skip)
+	}
+}
+
 // addTo sets acc += x in the lanes of the mask.
 func (e emitter) addTo(acc, x vec, mask reg.Register) {
 	switch {
@@ -108,10 +145,7 @@ func (e emitter) layerNorm(rows int) {
 			}
 			VADDPS(eps, s, s)
 			VSQRTPS(s.AsX(), s.AsX())
-			one := XMM()
-			VMOVUPS(e.c(1), one)
-			VDIVPS(s.AsX(), one, one)
-			VBROADCASTSS(one, s)
+			e.reciprocal(s)
 			rstd = append(rstd, s)
 		}
 	}
@@ -122,20 +156,7 @@ func (e emitter) layerNorm(rows int) {
 		for r := range v {
 			v[r] = e.mul(e.sub(e.maskedLoad(in.at(r), mask), mean[r]), rstd[r])
 		}
-		for _, f := range []struct {
-			p  reg.Register
-			op func(...Op)
-		}{{scale, VMULPS}, {bias, VADDPS}} {
-			skip := label("skip")
-			TESTQ(f.p, f.p)
-			JZ(LabelRef(skip))
-			s := e.maskedLoad(Mem{Base: f.p}, mask)
-			ADDQ(Imm(uint64(e.v.bytes)), f.p)
-			for r := range v {
-				f.op(s, v[r], v[r])
-			}
-			Label(skip)
-		}
+		e.scaleAndBias(v, scale, bias, mask)
 		for r := range v {
 			e.maskedStore(v[r], out.at(r), mask)
 		}
@@ -157,12 +178,7 @@ func (e emitter) softmax() {
 	step := Imm(uint64(e.v.bytes))
 
 	Label("row")
-	acc := partials{}
-	for range 64 / e.v.bytes {
-		r := e.reg()
-		VBROADCASTSS(Mem{Base: x}, r)
-		acc = append(acc, r)
-	}
+	acc := e.firstOf(x)
 	greater := func(i int, v vec, mask reg.Register) {
 		if mask != nil && e.v.is512() {
 			VMAXPS(v, acc[i], mask, acc[i])
@@ -216,10 +232,7 @@ func (e emitter) softmax() {
 		e.addTo(sum[i], v, mask)
 	})
 	s := e.all(sum, VADDPS)
-	one := XMM()
-	VMOVUPS(e.c(1), one)
-	VDIVPS(s.AsX(), one, one)
-	VBROADCASTSS(one, s)
+	e.reciprocal(s)
 	MOVQ(n, left)
 	MOVQ(y, at)
 	elementLoop(e, left, func(mask reg.Register) {

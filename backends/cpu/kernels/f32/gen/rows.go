@@ -186,12 +186,7 @@ func (e emitter) foldInto(p, x, n reg.Register, op func(...Op)) {
 // rowMax ignores the sign of zeros and where NaN stands: its one use subtracts
 // the result.
 func (e emitter) rowMax(x, n reg.Register) {
-	acc := partials{}
-	for range 64 / e.v.bytes {
-		r := e.reg()
-		VBROADCASTSS(Mem{Base: x}, r)
-		acc = append(acc, r)
-	}
+	acc := e.firstOf(x)
 	e.blocks16(x, n, func(i int, mask reg.Register) {
 		v := e.maskedLoad(Mem{Base: x}, mask)
 		ADDQ(Imm(uint64(e.v.bytes)), x)
@@ -208,18 +203,7 @@ func (e emitter) normRow() {
 	mean, rstd := e.param("mean"), e.param("rstd")
 	elementLoop(e, n, func(mask reg.Register) {
 		v := e.mul(e.sub(e.maskedLoad(Mem{Base: x}, mask), mean), rstd)
-		for _, f := range []struct {
-			p  reg.Register
-			op func(...Op)
-		}{{scale, VMULPS}, {bias, VADDPS}} {
-			skip := label("skip")
-			TESTQ(f.p, f.p)
-			JZ(LabelRef(skip))
-			s := e.maskedLoad(Mem{Base: f.p}, mask)
-			ADDQ(Imm(uint64(e.v.bytes)), f.p)
-			f.op(s, v, v)
-			Label(skip)
-		}
+		e.scaleAndBias([]vec{v}, scale, bias, mask)
 		e.maskedStore(v, Mem{Base: y}, mask)
 		ADDQ(Imm(uint64(e.v.bytes)), x)
 		ADDQ(Imm(uint64(e.v.bytes)), y)

@@ -91,32 +91,18 @@ func (e emitter) hi(x vec, c float32) vec {
 	return r
 }
 
-func (e emitter) and(x vec, m Mem) vec {
-	r := e.reg()
-	if e.v.is512() {
-		VPANDD(m, x, r)
-	} else {
-		VANDPS(m, x, r)
-	}
-	return r
-}
+func (e emitter) and(x vec, y Op) vec { return e.bitwise(x, y, VPANDD, VANDPS) }
+func (e emitter) or(x vec, y Op) vec  { return e.bitwise(x, y, VPORD, VORPS) }
+func (e emitter) xor(x vec, y Op) vec { return e.bitwise(x, y, VPXORD, VXORPS) }
 
-func (e emitter) or(x vec, y Op) vec {
+// bitwise takes the operation of 512 bits, which for floats needs another
+// extension, and that of 256.
+func (e emitter) bitwise(x vec, y Op, op512, op256 func(...Op)) vec {
 	r := e.reg()
 	if e.v.is512() {
-		VPORD(y, x, r)
+		op512(y, x, r)
 	} else {
-		VORPS(y, x, r)
-	}
-	return r
-}
-
-func (e emitter) xor(x vec, m Mem) vec {
-	r := e.reg()
-	if e.v.is512() {
-		VPXORD(m, x, r)
-	} else {
-		VXORPS(m, x, r)
+		op256(y, x, r)
 	}
 	return r
 }
@@ -224,17 +210,10 @@ func (e emitter) log(x vec) vec {
 	v := e.where(x, less, tiny, e.mul(x, e.c(0x1p23)), x)
 	e0 := e.where(x, less, tiny, e.set(-23), e.set(0))
 	k, m := e.reg(), e.reg()
-	if e.v.is512() {
-		VPSUBD(e.bits(fmath.SqrtHalfBits), v, k)
-		VPSRAD(Imm(23), k, k)
-		VPSLLD(Imm(23), k, m)
-		VPSUBD(m, v, m)
-	} else {
-		VPSUBD(e.bits(fmath.SqrtHalfBits), v, k)
-		VPSRAD(Imm(23), k, k)
-		VPSLLD(Imm(23), k, m)
-		VPSUBD(m, v, m)
-	}
+	VPSUBD(e.bits(fmath.SqrtHalfBits), v, k)
+	VPSRAD(Imm(23), k, k)
+	VPSLLD(Imm(23), k, m)
+	VPSUBD(m, v, m)
 	f := e.sub(m, e.c(1))
 	VCVTDQ2PS(k, k)
 	ex := e.add(k, e0)
