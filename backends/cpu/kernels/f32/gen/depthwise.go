@@ -26,11 +26,11 @@ type windowKernel struct {
 	op   string // dw, max, add
 	name string
 
-	t              reg.Register
-	s1, s3, s5, s7 reg.GPVirtual
-	co             reg.GPVirtual // byte offset of the channels
-	x, y           reg.GPVirtual
-	tail           tail
+	t reg.Register
+	strides
+	co   reg.GPVirtual // byte offset of the channels
+	x, y reg.GPVirtual
+	tail tail
 }
 
 func depthwise() {
@@ -118,28 +118,12 @@ func (w *windowKernel) channels(p int) {
 	Label("cend" + id)
 }
 
-func (w *windowKernel) strides(field int, p int) {
+// spread loads the distance of p pixels.
+func (w *windowKernel) spread(field int, p int) {
 	MOVQ(w.field(field), w.s1)
 	if p > 1 {
-		LEAQ(Mem{Base: w.s1, Index: w.s1, Scale: 2}, w.s3)
-		LEAQ(Mem{Base: w.s1, Index: w.s1, Scale: 4}, w.s5)
-		LEAQ(Mem{Base: w.s3, Index: w.s1, Scale: 4}, w.s7)
+		w.multiply()
 	}
-}
-
-func (w *windowKernel) pixel(base reg.Register, i int) Mem {
-	m := Mem{Base: base}
-	switch i {
-	case 1, 2, 4:
-		m.Index, m.Scale = w.s1, uint8(i)
-	case 3, 6:
-		m.Index, m.Scale = w.s3, uint8(i/3)
-	case 5:
-		m.Index, m.Scale = w.s5, 1
-	case 7:
-		m.Index, m.Scale = w.s7, 1
-	}
-	return m
 }
 
 // block computes one vector of channels of p pixels.
@@ -153,7 +137,7 @@ func (w *windowKernel) block(p int, masked bool, id string) {
 			VBROADCASTSS(w.field(dwHi), v.regs[i])
 		}
 	}
-	w.strides(dwXPix, p)
+	w.spread(dwXPix, p)
 	xk, wk, wr, kh, kw := GP64(), GP64(), GP64(), GP64(), GP64()
 	MOVQ(w.field(dwX), xk)
 	ADDQ(w.co, xk)
@@ -177,7 +161,7 @@ func (w *windowKernel) block(p int, masked bool, id string) {
 		VMOVUPS(Mem{Base: wr}, wreg)
 	}
 	for i := range p {
-		w.step(w.pixel(w.x, i), v.regs[i], wreg, tmp, masked)
+		w.step(w.from(w.x, i), v.regs[i], wreg, tmp, masked)
 	}
 	ADDQ(w.field(dwXKW), w.x)
 	if w.op == "dw" {
@@ -231,7 +215,7 @@ func (w *windowKernel) step(m Mem, acc, wreg, tmp reg.VecPhysical, masked bool) 
 func (w *windowKernel) finish(p int, masked bool, id string) {
 	v := w.v
 	c0, c1, tmp := v.regs[14], v.regs[13], v.regs[12]
-	w.strides(dwYPix, p)
+	w.spread(dwYPix, p)
 	MOVQ(w.field(dwY), w.y)
 	ADDQ(w.co, w.y)
 	switch w.op {
@@ -253,9 +237,9 @@ func (w *windowKernel) finish(p int, masked bool, id string) {
 		ADDQ(w.co, b)
 		for i := range p {
 			if masked {
-				w.tail.add(w.pixel(b, i), v.regs[i], tmp)
+				w.tail.add(w.from(b, i), v.regs[i], tmp)
 			} else {
-				VADDPS(w.pixel(b, i), v.regs[i], v.regs[i])
+				VADDPS(w.from(b, i), v.regs[i], v.regs[i])
 			}
 		}
 		Label("act" + id)
@@ -268,9 +252,9 @@ func (w *windowKernel) finish(p int, masked bool, id string) {
 	}
 	for i := range p {
 		if masked {
-			w.tail.store(v.regs[i], w.pixel(w.y, i))
+			w.tail.store(v.regs[i], w.from(w.y, i))
 		} else {
-			VMOVUPS(v.regs[i], w.pixel(w.y, i))
+			VMOVUPS(v.regs[i], w.from(w.y, i))
 		}
 	}
 }

@@ -20,10 +20,10 @@ type dwRow struct {
 	v          vecISA
 	kw, stride int
 
-	t              reg.Register
-	s1, s3, s5, s7 reg.GPVirtual // bytes of a pixel, and multiples
-	co             reg.GPVirtual // byte offset of the channels
-	x, x8, x16     reg.GPVirtual
+	t          reg.Register
+	strides                  // of pixels
+	co         reg.GPVirtual // byte offset of the channels
+	x, x8, x16 reg.GPVirtual
 }
 
 func dwRows() {
@@ -81,9 +81,7 @@ func (d *dwRow) emit() {
 	d.s1, d.s3, d.s5, d.s7 = GP64(), GP64(), GP64(), GP64()
 	d.co, d.x, d.x8, d.x16 = GP64(), GP64(), GP64(), GP64()
 	MOVQ(d.field(dwXKW), d.s1)
-	LEAQ(Mem{Base: d.s1, Index: d.s1, Scale: 2}, d.s3)
-	LEAQ(Mem{Base: d.s1, Index: d.s1, Scale: 4}, d.s5)
-	LEAQ(Mem{Base: d.s3, Index: d.s1, Scale: 4}, d.s7)
+	d.multiply()
 	n := GP64()
 	MOVQ(d.field(dwC), n)
 	ANDQ(Imm(uint64(d.v.lanes()-1)), n)
@@ -210,18 +208,7 @@ func (d *dwRow) group(p int) {
 
 // pixel addresses the i-th pixel from a base; b8 and b16 lie 8 and 16 behind it.
 func (d *dwRow) pixel(i int, base ...reg.GPVirtual) Mem {
-	m := Mem{Base: base[i/8]}
-	switch i % 8 {
-	case 1, 2, 4:
-		m.Index, m.Scale = d.s1, uint8(i%8)
-	case 3, 6:
-		m.Index, m.Scale = d.s3, uint8(i%8/3)
-	case 5:
-		m.Index, m.Scale = d.s5, 1
-	case 7:
-		m.Index, m.Scale = d.s7, 1
-	}
-	return m
+	return d.from(base[i/8], i%8)
 }
 
 // block computes one vector of channels of p pixels.

@@ -6,13 +6,6 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Predicates of VCMPPS, ordered and quiet.
-const (
-	cmpLess  = 17
-	cmpLeast = 29 // at least
-	cmpOrd   = 7
-)
-
 // fake writes fake_quantize and its gradient over whole vectors of channels.
 func fake() {
 	for _, v := range []vecISA{avx512, avx2} {
@@ -25,7 +18,7 @@ func fake() {
 			f := e.load(Mem{Base: chans})
 			e.down(rows, step, p, func() {
 				x := e.mul(e.load(Mem{Base: p[1]}), f)
-				x = e.only(x, x, cmpOrd, x)
+				x = e.only(x, x, ordered, x)
 				VMAXPS(lo, x, x)
 				VMINPS(hi, x, x)
 				x = e.round(x, 8)
@@ -44,10 +37,10 @@ func fake() {
 			e.down(rows, step, p, func() {
 				x, g := e.load(Mem{Base: p[1]}), e.load(Mem{Base: p[2]})
 				y := e.mul(x, f)
-				VSUBPS(e.only(g, hi, cmpLess, y), z, z)
-				VSUBPS(e.only(g, y, cmpLess, under), z, z)
-				in := e.only(g, y, cmpLeast, lo)
-				in = e.only(in, hi, cmpLeast, y)
+				VSUBPS(e.only(g, hi, less, y), z, z)
+				VSUBPS(e.only(g, y, less, under), z, z)
+				in := e.only(g, y, atLeast, lo)
+				in = e.only(in, hi, atLeast, y)
 				VFMADD231PS(in, x, q)
 				dx := e.mul(in, f)
 				VADDPS(zero, dx, dx)

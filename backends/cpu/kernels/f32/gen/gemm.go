@@ -40,14 +40,14 @@ func (v vecISA) is512() bool { return v.bytes == 64 }
 
 // rowSet addresses rows at a common stride: up to seven from each of two bases.
 type rowSet struct {
-	rows       int
-	a, b       reg.GPVirtual
-	s1, s3, s5 reg.GPVirtual
-	maxHalf    int
+	rows int
+	a, b reg.GPVirtual
+	strides
+	maxHalf int
 }
 
 func newRowSet(rows int) *rowSet {
-	r := &rowSet{rows: rows, a: GP64(), b: GP64(), s1: GP64(), maxHalf: (rows + 1) / 2}
+	r := &rowSet{rows: rows, a: GP64(), b: GP64(), strides: strides{s1: GP64()}, maxHalf: (rows + 1) / 2}
 	if r.maxHalf > 3 {
 		r.s3 = GP64()
 	}
@@ -60,12 +60,7 @@ func newRowSet(rows int) *rowSet {
 // load reads the stride from memory and makes its multiples.
 func (r *rowSet) load(stride Mem) {
 	MOVQ(stride, r.s1)
-	if r.s3 != nil {
-		LEAQ(Mem{Base: r.s1, Index: r.s1, Scale: 2}, r.s3)
-	}
-	if r.s5 != nil {
-		LEAQ(Mem{Base: r.s1, Index: r.s1, Scale: 4}, r.s5)
-	}
+	r.multiply()
 }
 
 func (r *rowSet) at(row, disp int) Mem {
@@ -73,16 +68,8 @@ func (r *rowSet) at(row, disp int) Mem {
 	if row >= r.maxHalf {
 		base, row = r.b, row-r.maxHalf
 	}
-	m := Mem{Base: base, Disp: disp}
-	switch row {
-	case 0:
-	case 1, 2, 4:
-		m.Index, m.Scale = r.s1, uint8(row)
-	case 3, 6:
-		m.Index, m.Scale = r.s3, uint8(row/3)
-	case 5:
-		m.Index, m.Scale = r.s5, 1
-	}
+	m := r.from(base, row)
+	m.Disp = disp
 	return m
 }
 
@@ -237,7 +224,7 @@ func gemmKernel(v vecISA, rows, vecs int) {
 	VBROADCASTSS(field(tileLo), lo)
 	VBROADCASTSS(field(tileHi), hi)
 	mask = tailMask(v, field(tileMask), b[1])
-	res := &rowSet{rows: rows, a: GP64(), b: GP64(), s1: rs.s1, s3: rs.s3, s5: rs.s5, maxHalf: rs.maxHalf}
+	res := &rowSet{rows: rows, a: GP64(), b: GP64(), strides: rs.strides, maxHalf: rs.maxHalf}
 	MOVQ(field(tileRes), res.a)
 	MOVQ(field(tileResB), res.b)
 	TESTQ(res.a, res.a)

@@ -73,7 +73,6 @@ func grad() {
 		elementLoop(e, n, func(mask reg.Register) {
 			a, g := e.maskedLoad(Mem{Base: x}, mask), e.maskedLoad(Mem{Base: dy}, mask)
 			r := e.reg()
-			const less = 17 // ordered, quiet
 			if v.is512() {
 				k := K()
 				VCMPPS(Imm(less), a, lo, k)

@@ -14,30 +14,23 @@ const normRows = 4
 
 // lines addresses up to four rows of n values, one after the other in memory.
 type lines struct {
-	p, step, step3 reg.GPVirtual
+	p reg.GPVirtual
+	strides
 }
 
 func newLines(p reg.Register, n reg.Register, rows int) lines {
-	l := lines{p: GP64(), step: GP64()}
+	l := lines{p: GP64(), strides: strides{s1: GP64()}}
 	MOVQ(p, l.p)
-	MOVQ(n, l.step)
-	SHLQ(Imm(2), l.step)
+	MOVQ(n, l.s1)
+	SHLQ(Imm(2), l.s1)
 	if rows > 3 {
-		l.step3 = GP64()
-		LEAQ(Mem{Base: l.step, Index: l.step, Scale: 2}, l.step3)
+		l.s3 = GP64()
 	}
+	l.multiply()
 	return l
 }
 
-func (l lines) at(row int) Mem {
-	switch row {
-	case 0:
-		return Mem{Base: l.p}
-	case 3:
-		return Mem{Base: l.p, Index: l.step3, Scale: 1}
-	}
-	return Mem{Base: l.p, Index: l.step, Scale: uint8(row)}
-}
+func (l lines) at(row int) Mem { return l.from(l.p, row) }
 
 // all folds the partials as fmath.Tree does, with the result in every lane.
 func (e emitter) all(p partials, op func(...Op)) vec {

@@ -222,28 +222,18 @@ func transpose8() {
 		LEAQ(Mem{Base: base, Index: step, Scale: 4}, r)
 		return r
 	}
-	s3, d3 := GP64(), GP64()
-	LEAQ(Mem{Base: ss, Index: ss, Scale: 2}, s3)
-	LEAQ(Mem{Base: ds, Index: ds, Scale: 2}, d3)
-	at := func(lo, hi, s1, s3 reg.Register, i int) Mem {
-		m := Mem{Base: lo}
-		if i >= 4 {
-			m.Base = hi
-		}
-		switch i % 4 {
-		case 1, 2:
-			m.Index, m.Scale = s1, uint8(i%4)
-		case 3:
-			m.Index, m.Scale = s3, 1
-		}
-		return m
+	from, to := strides{s1: ss, s3: GP64()}, strides{s1: ds, s3: GP64()}
+	from.multiply()
+	to.multiply()
+	at := func(s strides, lo, hi reg.Register, i int) Mem {
+		return s.from([]reg.Register{lo, hi}[i/4], i%4)
 	}
 	Label("block")
 	sh, dh := mid(src, ss), mid(dst, ds)
 	var r, t [8]reg.VecVirtual
 	for i := range r {
 		r[i] = YMM()
-		VMOVUPS(at(src, sh, ss, s3, i), r[i])
+		VMOVUPS(at(from, src, sh, i), r[i])
 	}
 	for i := 0; i < 8; i += 2 {
 		t[i], t[i+1] = YMM(), YMM()
@@ -261,8 +251,8 @@ func transpose8() {
 		lo, hi := YMM(), YMM()
 		VPERM2F128(Imm(0x20), r[i+4], r[i], lo)
 		VPERM2F128(Imm(0x31), r[i+4], r[i], hi)
-		VMOVUPS(lo, at(dst, dh, ds, d3, i))
-		VMOVUPS(hi, at(dst, dh, ds, d3, i+4))
+		VMOVUPS(lo, at(to, dst, dh, i))
+		VMOVUPS(hi, at(to, dst, dh, i+4))
 	}
 	ADDQ(Imm(32), src)
 	LEAQ(Mem{Base: dst, Index: ds, Scale: 8}, dst)

@@ -119,7 +119,9 @@ const (
 	less      = 0x11
 	lessEqual = 0x12
 	greater   = 0x1e
+	atLeast   = 0x1d
 	equal     = 0x00
+	ordered   = 0x07
 	isNaN     = 0x03
 	notAtMost = 0x16 // greater, or unordered
 )
