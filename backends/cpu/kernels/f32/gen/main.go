@@ -59,3 +59,11 @@ func text(name, params, doc string) {
 	build.Doc(name + " " + doc)
 	fmt.Fprintf(&stubs, "// %s %s\n//\n//go:noescape\nfunc %s%s\n\n", name, doc, name, params)
 }
+
+var labels int
+
+// label makes a name that is not used twice in a function.
+func label(name string) string {
+	labels++
+	return fmt.Sprintf("%s%d", name, labels)
+}
