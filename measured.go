@@ -51,7 +51,7 @@ const (
 	// lookTime is how long short runs are timed between two looks at the anchor.
 	lookTime = 2 * time.Millisecond
 	// A visit waits for quiet, for so many times the time that it has.
-	visitPatience = 12
+	visitPatience = 6
 	// stepTries is how often a run of timed steps is tried for quiet.
 	stepTries = 3
 )

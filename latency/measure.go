@@ -67,8 +67,9 @@ func newClock() clock {
 	return clock{cost: time.Duration(cost), tick: tick}
 }
 
-// anchor is a kernel of fixed work, timed between rounds: it shows when the
-// clock drifts or a neighbour takes the machine.
+// anchor is a kernel of fixed work for each thread, timed between rounds: it
+// shows when the clock drifts or a neighbour takes the machine, one core of it at
+// least.
 type anchor struct {
 	p    backends.Planned
 	in   []*ir.Tensor
@@ -85,16 +86,17 @@ func newAnchor(t backends.Target, o backends.Options) (*anchor, error) {
 	for i := range w.F32() {
 		w.F32()[i] = float32(i%7) / 8
 	}
-	x := b.Input("x", ir.T(ir.F32, 32, 256))
+	rows := 32 * max(1, o.Threads)
+	x := b.Input("x", ir.T(ir.F32, rows, 256))
 	g, err := b.Graph(b.Op("dot", nil, x, b.Const("w", w)))
 	if err != nil {
 		return nil, err
 	}
-	p, err := planned(g, Options{Target: t, Compile: backends.Options{Threads: 1, ISA: o.ISA}})
+	p, err := planned(g, Options{Target: t, Compile: backends.Options{Threads: max(1, o.Threads), ISA: o.ISA}})
 	if err != nil {
 		return nil, err
 	}
-	a := &anchor{p: p, in: []*ir.Tensor{ir.NewTensor(ir.F32, 32, 256)}, out: backends.NewOutputs(g), took: make([]time.Duration, len(p.Steps()))}
+	a := &anchor{p: p, in: []*ir.Tensor{ir.NewTensor(ir.F32, rows, 256)}, out: backends.NewOutputs(g), took: make([]time.Duration, len(p.Steps()))}
 	for start, n := time.Now(), 0; n < 20 || time.Since(start) < warmTime; n++ {
 		if _, err := a.time(context.Background()); err != nil {
 			return nil, err

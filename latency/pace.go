@@ -20,7 +20,7 @@ type Pace struct {
 // what it takes in quiet as a table tells (Table.Pace), in µs; 0: not known, and
 // the quickest times count that are seen.
 func NewPace(threads int, known float64) (*Pace, error) {
-	a, err := newAnchor(cpu.F32(), backends.Options{Threads: 1})
+	a, err := newAnchor(cpu.F32(), backends.Options{Threads: threads})
 	if err != nil {
 		return nil, err
 	}
