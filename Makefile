@@ -53,8 +53,8 @@ bench: ## this machine's kernels and networks
 peak: ## what this machine can do at most: int8 and f32 arithmetic, cache and memory
 	$(GO) run ./bench/peak
 
-bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peers)
-	bench/peers/run.sh
+bench-peers: ## nasc, onnxruntime and OpenVINO side by side (pip brings the peers); HIDE=amx: without tile registers
+	HIDE=$(HIDE) bench/peers/run.sh
 
 bench-latency: ## latency tables: predicted against measured, some 55 minutes with nothing else running (goes on where it was stopped)
 	$(GO) run ./bench/latency -within 50m -report bench/reports/latency-$$(date +%F).md -nasbench "$${NASC_SHARED:-../shared}/nasbench/nasbench201.csv.gz"

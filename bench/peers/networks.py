@@ -7,7 +7,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("NASC_SHARED", ROOT.parent / "shared"))
 CACHE = ROOT / ".cache"
-WORK = CACHE / "bench"
+HIDDEN = os.environ.get("NASC_BENCH_HIDDEN", "")  # of the processor, by bench/noamx
+WORK = CACHE / ("bench-no-" + HIDDEN if HIDDEN else "bench")
 
 
 class Network:

@@ -6,6 +6,7 @@ import platform
 import numpy as np
 
 from engines import ENGINES
+from networks import HIDDEN
 
 COSINE, SHARE = 0.97, 0.999
 COLOURS = {"nasc": "#3b6ea5", "onnxruntime": "#c9a227", "openvino": "#9a6fb0"}
@@ -23,7 +24,8 @@ def features():
     known = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "amx_bf16")
     for line in open("/proc/cpuinfo"):
         if line.startswith("flags"):
-            return " ".join(w for w in known if w in line.split())
+            seen = " ".join(w for w in known if w in line.split() and not (HIDDEN and w.startswith(HIDDEN)))
+            return f"{seen} ({HIDDEN} is there and hidden from all engines by bench/noamx)" if HIDDEN else seen
     return "unknown features"
 
 
