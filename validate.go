@@ -59,6 +59,9 @@ type ValidNet struct {
 	// Again are those of the quiet ones (Measured.Median); 0: not told.
 	All      float64 `json:"all_ms,omitempty"`
 	AllAgain float64 `json:"all_again_ms,omitempty"`
+	// Busy says that in none of the processes of one of the two measurements the
+	// network met quiet: that is a time of a busy machine.
+	Busy bool `json:"busy,omitempty"`
 	// Paced and PacedAgain are the two measurements in ms for each µs that the
 	// anchor took beside them, of targets by blocks.
 	Paced      float64 `json:"paced,omitempty"`
@@ -71,6 +74,7 @@ type ValidNet struct {
 type Validation struct {
 	latency.Accuracy
 	Coverage      float64 `json:"coverage"`          // share of networks within their interval
+	Busy          int     `json:"busy"`              // networks of ValidNet.Busy; of targets by blocks none
 	NoiseWithin5  float64 `json:"noise_within_5pct"` // of no second measurement all three are 0
 	NoiseWithin10 float64 `json:"noise_within_10pct"`
 	NoiseSpearman float64 `json:"noise_spearman"`
@@ -249,6 +253,7 @@ func (t *turns) compare(c candidate, k *ValidNet) error {
 	if err != nil {
 		return err
 	}
+	n.Busy = k.Busy
 	n.Measured, n.Again, n.All, n.AllAgain, n.Paced, n.PacedAgain = k.Measured, k.Again, k.All, k.AllAgain, k.Paced, k.PacedAgain
 	t.v.Networks = append(t.v.Networks, n)
 	t.done += 2 * t.o.Rounds
@@ -310,10 +315,32 @@ func (t *turns) file(name string, w latency.Work) error {
 	return nil
 }
 
+// roundTimes are a network's medians in several processes: of those that met
+// quiet, and of the others.
+type roundTimes struct{ quiet, noisy []float64 }
+
+func (t *roundTimes) add(m *Measured) {
+	if m.Quiet > 0 {
+		t.quiet = append(t.quiet, m.Median)
+	} else {
+		t.noisy = append(t.noisy, m.Median)
+	}
+}
+
+// median is that of the processes that met quiet, where there are some.
+func (t *roundTimes) median() float64 {
+	if len(t.quiet) > 0 {
+		return medianOf(t.quiet)
+	}
+	return medianOf(t.noisy)
+}
+
+func (t *roundTimes) busy() bool { return len(t.quiet) == 0 && len(t.noisy) > 0 }
+
 // measure gives the networks their rounds, a fresh process each: those of the
 // time and those of the second measurement alternate.
 func (t *turns) measure(ctx context.Context) error {
-	times, all, paced := make([][2][]float64, len(t.nets)), make([][2][]float64, len(t.nets)), make([][2][]float64, len(t.nets))
+	times, all, paced := make([][2]roundTimes, len(t.nets)), make([][2][]float64, len(t.nets)), make([][2][]float64, len(t.nets))
 	every, rounds := 2, 2*t.o.Rounds
 	if t.o.Once {
 		every, rounds = 1, t.o.Rounds
@@ -345,7 +372,7 @@ func (t *turns) measure(ctx context.Context) error {
 		for i, n := range t.nets {
 			net := &t.v.Networks[n.net]
 			m := t.log.find(net.Name, r)
-			times[i][r%every] = append(times[i][r%every], m.Median)
+			times[i][r%every].add(m)
 			all[i][r%every] = append(all[i][r%every], m.All)
 			paced[i][r%every] = append(paced[i][r%every], m.Paced)
 			for k, s := range n.steps {
@@ -360,7 +387,8 @@ func (t *turns) measure(ctx context.Context) error {
 	}
 	for i, n := range t.nets {
 		net := &t.v.Networks[n.net]
-		net.Measured, net.Again = medianOf(times[i][0]), medianOf(times[i][1])
+		net.Measured, net.Again = times[i][0].median(), times[i][1].median()
+		net.Busy = times[i][0].busy() || times[i][1].busy()
 		net.Paced, net.PacedAgain = medianOf(paced[i][0]), medianOf(paced[i][1])
 		if net.Paced == 0 { // of the others all runs count as they are
 			net.All, net.AllAgain = medianOf(all[i][0]), medianOf(all[i][1])
@@ -427,6 +455,12 @@ func (v *Validation) sum(pace float64) {
 			}
 		}
 		return latency.Compare(p, m), latency.Compare(again, m), coverage / float64(max(len(p), 1))
+	}
+	v.Busy = 0
+	for _, n := range v.Networks {
+		if n.Busy && n.Paced == 0 {
+			v.Busy++
+		}
 	}
 	v.AllRuns = v.against(func(n *ValidNet) (ms, again float64) { return n.All, n.AllAgain })
 	v.Steady = v.against(func(n *ValidNet) (ms, again float64) { return n.Paced * pace, n.PacedAgain * pace })

@@ -177,6 +177,23 @@ func TestValidationAllRuns(t *testing.T) {
 	}
 }
 
+// Processes that met quiet count before those that did not.
+func TestRoundTimes(t *testing.T) {
+	var r roundTimes
+	r.add(&Measured{Median: 4})
+	r.add(&Measured{Median: 6})
+	if !r.busy() || r.median() != 5 {
+		t.Errorf("%+v: %v", r, r.median())
+	}
+	r.add(&Measured{Median: 2, Quiet: 0.1})
+	if r.busy() || r.median() != 2 {
+		t.Errorf("%+v: %v", r, r.median())
+	}
+	if (&roundTimes{}).busy() {
+		t.Error("nothing was measured")
+	}
+}
+
 // Networks that show no steps are measured beside the anchor.
 func TestMeasurePaced(t *testing.T) {
 	g := graphgen.New(graphgen.Config{Seed: 1, Nodes: 4, Batch: 1})

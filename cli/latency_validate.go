@@ -327,6 +327,9 @@ func validationText(w io.Writer, v *nasc.Validation) {
 	} else {
 		fmt.Fprintln(w, "noise: not known, there was no second measurement")
 	}
+	if v.Busy > 0 {
+		fmt.Fprintf(w, "%d networks met no moment of quiet in all processes of a measurement: their times are those of a busy machine\n", v.Busy)
+	}
 	against := func(what string, s *nasc.ValidAgainst) {
 		if s == nil {
 			return

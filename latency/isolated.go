@@ -65,7 +65,7 @@ func (a *alone) visit(ctx context.Context, m *measure, least int, d time.Duratio
 		if err != nil {
 			return err
 		}
-		quiet := max(before, after) <= quietFactor*m.anchor.usual() && !m.crowd.crowded()
+		quiet := max(before, after) <= m.anchor.limit() && !m.crowd.crowded()
 		for _, r := range round {
 			r[wholeRun] /= (before + after) / 2
 		}

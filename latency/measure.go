@@ -121,18 +121,37 @@ func (a *anchor) time(ctx context.Context) (float64, error) {
 	return x[2], nil
 }
 
-// usual is the anchor's time in quiet, which it sees the least of where a
-// neighbour has the other half of the core: the middle of those times that are
-// near the lowest, but for a few. To the lowest rows are not brought: no run of a
-// network meets the machine in its best moments alone.
+// usual is the anchor's time in quiet: the middle of the times up to limit. To
+// the lowest rows are not brought: no run of a network meets the machine at its
+// best clock alone.
 func (a *anchor) usual() float64 {
-	low := a.past[min(max(lowest, len(a.past)/50), len(a.past)-1)]
-	n, _ := slices.BinarySearch(a.past, quietFactor*low)
+	n, _ := slices.BinarySearch(a.past, quietFactor*a.low())
 	t := quantile(a.past[:max(n, 1)], 0.5)
-	if a.known > 0 && t > quietFactor*a.known && t < otherFactor*a.known { // this process has seen no quiet yet
+	if a.sawNone(t) {
 		return a.known
 	}
 	return t
+}
+
+// limit is the anchor's time up to which the machine is taken to be quiet. The
+// clock goes up and down by some percent with what the whole host does; a
+// neighbour on the other half of the core takes a fifth at least.
+func (a *anchor) limit() float64 {
+	t := a.low()
+	if a.sawNone(t) {
+		t = a.known
+	}
+	return quietFactor * t
+}
+
+// low is the anchor's time in quiet at the best clock: the lowest, but for a few.
+func (a *anchor) low() float64 {
+	return a.past[min(max(lowest, len(a.past)/50), len(a.past)-1)]
+}
+
+// sawNone says that this process has seen no quiet yet, where its best time is t.
+func (a *anchor) sawNone(t float64) bool {
+	return a.known > 0 && t > quietFactor*a.known && t < otherFactor*a.known
 }
 
 // lowest is how many times are below those that count as low, at least.
@@ -145,7 +164,7 @@ const otherFactor = 2
 // wait looks until the machine is quiet, for a while: a neighbour on the other
 // half of a core comes and goes within milliseconds. look is the last one.
 func (a *anchor) wait(ctx context.Context, look float64) (float64, error) {
-	for start := time.Now(); look > quietFactor*a.usual() && time.Since(start) < waitTime; {
+	for start := time.Now(); look > a.limit() && time.Since(start) < waitTime; {
 		time.Sleep(waitStep)
 		var err error
 		if look, err = a.time(ctx); err != nil {

@@ -38,7 +38,7 @@ func (p *Pace) Wait(ctx context.Context, look float64) (float64, error) { return
 // profile takes it to be: neither the clock nor the neighbours were seen to
 // change.
 func (p *Pace) Quiet(before, after float64) bool {
-	return max(before, after) <= quietFactor*p.a.usual() && !p.crowd.crowded()
+	return max(before, after) <= p.a.limit() && !p.crowd.crowded()
 }
 
 // Close frees the kernel.
@@ -96,7 +96,7 @@ func (t *Table) still() []bool {
 	slices.Sort(anchors)
 	out := make([]bool, len(t.Nets))
 	for i, n := range t.Nets {
-		out[i] = !n.Noisy && (t.byBlocks() || n.Anchor == 0 || n.Anchor <= quietFactor*quantile(anchors, 0.2))
+		out[i] = !n.Noisy && (t.byBlocks() || n.Anchor == 0 || n.Anchor <= quietFactor*quantile(anchors, 0.1))
 	}
 	return out
 }

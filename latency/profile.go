@@ -75,7 +75,7 @@ const (
 	roundTime   = 3 * time.Millisecond   // between two looks at the anchor
 	warmTime    = 50 * time.Millisecond  // before the first sample
 	patience    = 2 * time.Second        // waited for quiet
-	quietFactor = 1.10                   // of the anchor's usual time: above it the machine is busy
+	quietFactor = 1.14                   // of the anchor's low time: above it the machine is busy
 )
 
 // Profile measures the kernels of the networks that the table at path lacks,
@@ -428,7 +428,7 @@ func (s *session) round(ctx context.Context, before float64) (after float64, run
 		return 0, 0, false, err
 	}
 	usual := s.anchor.usual()
-	quiet = max(before, after) <= quietFactor*usual && !s.crowd.crowded()
+	quiet = max(before, after) <= s.anchor.limit() && !s.crowd.crowded()
 	for k, h := range s.have {
 		h.add(round, k, quiet, usual/((before+after)/2))
 		// One step of a broken run is longer, which a median bears; the run is.
@@ -549,7 +549,7 @@ func (s *samples) add(round []map[string]float64, key string, quiet bool, drift 
 		switch {
 		case !ok:
 		case quiet && len(s.quiet) < maxRuns:
-			s.quiet = append(s.quiet, t*max(drift, 1/quietFactor))
+			s.quiet = append(s.quiet, t*min(max(drift, 1/quietFactor), quietFactor))
 		case !quiet && len(s.noisy) < maxRuns:
 			s.noisy = append(s.noisy, t)
 		}

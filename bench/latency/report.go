@@ -132,6 +132,9 @@ expected to do better. Where it is under a bar, the bar is the noise less 3 poin
 			return err
 		}
 		if y := v.AllRuns; ok && y != nil {
+			if v.Busy > 0 {
+				fmt.Fprintf(&s, "\n%s, %d threads: %d networks met no moment of quiet in all processes of a measurement; their times are those of a busy machine.\n", c.target, c.threads, v.Busy)
+			}
 			fmt.Fprintf(&s, "\n%s, %d threads, by all runs, those beside a neighbour, too: %s within ±5 %% (noise %s), %s within ±10 %% (%s), Spearman %.4f (%.4f).\n",
 				c.target, c.threads, pct(y.Within5), pct(y.NoiseWithin5), pct(y.Within10), pct(y.NoiseWithin10), y.Spearman, y.NoiseSpearman)
 		}
