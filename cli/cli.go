@@ -75,6 +75,9 @@ func Main(ctx context.Context, args []string, out, stderr io.Writer) int {
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintln(stderr, "nasc:", strings.TrimRight(line, "\n"))
 	}
+	if errors.Is(err, diag.ErrUnmet) {
+		return exitUnmet
+	}
 	return exitBad
 }
 

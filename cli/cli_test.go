@@ -3,11 +3,13 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"image/png"
 	"maps"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -99,6 +101,16 @@ func TestScripts(t *testing.T) {
 				var b bytes.Buffer
 				ts.Check(png.Encode(&b, m))
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o600))
+			},
+			// exits CODE COMMAND… fails where the command ends with another code.
+			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
+				code := 0
+				if exit := (*exec.ExitError)(nil); errors.As(ts.Exec(args[1], args[2:]...), &exit) {
+					code = exit.ExitCode()
+				}
+				if code != number(args[0]) {
+					ts.Fatalf("%s ended with %d, wanted %s", strings.Join(args[1:], " "), code, args[0])
+				}
 			},
 			"convnet": convnet,
 			// smaller A B N fails where A has more than N percent of B's bytes.

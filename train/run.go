@@ -209,7 +209,7 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 				if !finite(e.VLoss) {
 					return nil, j.kept(&diag.Error{
 						Place: fmt.Sprintf("validation after step %d", j.state.Step), Found: fmt.Sprintf("a loss of %v", e.VLoss), Wanted: "finite numbers",
-						Fix: "look for numbers that are too large in the data, or a lower --lr",
+						Fix: "look for numbers that are too large in the data, or a lower --lr", Unmet: true,
 					})
 				}
 				e.Valid = true
@@ -300,7 +300,7 @@ func (j *Job) sound() error {
 			case 's':
 				kind = "the statistics "
 			}
-			return &diag.Error{Place: fmt.Sprintf("step %d", j.state.Step), Found: "a number in " + kind + strconv.Quote(name) + " that is not finite", Wanted: "finite numbers", Fix: "a lower --lr, --warmup or --clip"}
+			return &diag.Error{Place: fmt.Sprintf("step %d", j.state.Step), Found: "a number in " + kind + strconv.Quote(name) + " that is not finite", Wanted: "finite numbers", Fix: "a lower --lr, --warmup or --clip", Unmet: true}
 		}
 	}
 	return nil
@@ -707,7 +707,7 @@ func (j *Job) broken(ctx context.Context, b batch, in []*ir.Tensor, found string
 	if err != nil && !errors.Is(err, stop) {
 		return err
 	}
-	e := &diag.Error{Place: "step " + strconv.Itoa(step+1), Found: found, Wanted: "finite numbers", Fix: "a lower --lr, --warmup or --clip"}
+	e := &diag.Error{Place: "step " + strconv.Itoa(step+1), Found: found, Wanted: "finite numbers", Fix: "a lower --lr, --warmup or --clip", Unmet: true}
 	if layer != "" {
 		e.Found += "; the first value that is not finite comes out of " + layer
 	} else {

@@ -17,7 +17,16 @@ type Error struct {
 	Wanted string // what should be there
 	Fix    string // what to do about it
 	Err    error  // the cause, where there is one
+	// Unmet says that what was given is sound: a run of it came out otherwise
+	// than it must, such as a training whose loss is not finite.
+	Unmet bool
 }
+
+// ErrUnmet is what an error is, by errors.Is, where it or one in it has Unmet.
+var ErrUnmet = errors.New("it ran, and did not come out as it must")
+
+// Is finds Unmet.
+func (e *Error) Is(target error) bool { return target == ErrUnmet && e.Unmet }
 
 // Error prints the parts that are set.
 func (e *Error) Error() string {
