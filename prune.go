@@ -114,6 +114,11 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 			return nil, err
 		}
 	}
+	if o.Finetune.Epochs > 0 { // so does one of the training after it
+		if err := o.rehearse(ctx, m, g); err != nil {
+			return nil, err
+		}
+	}
 	c := &costs{o: &o}
 	defer c.close()
 	cost, err := c.of()

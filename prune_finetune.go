@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/diag"
@@ -36,15 +37,62 @@ func (o *PruneOptions) feed(m *Model, g *ir.Graph, arg string) (*data.Feed, erro
 	return data.NewFeed(s, g.Inputs, o.preprocess(m))
 }
 
-// finetune trains what a round left; whole is the network before pruning.
-func (o *PruneOptions) finetune(ctx context.Context, m *Model, whole, g *ir.Graph, round int, r *PruneRound) (*ir.Graph, error) {
+// finetuneFlags are the names that a training's flags have here.
+var finetuneFlags = strings.NewReplacer(
+	"--lr, --warmup or --clip", "--finetune-lr", "--lr", "--finetune-lr", "--batch", "--finetune-batch", "--optimizer", "--finetune-optimizer",
+	"--epochs", "--finetune-epochs", "--distill-weight", "--distill-weight", "--distill", "--distill-mode",
+)
+
+// asFinetuning makes of a training's errors those of a fine-tuning.
+func asFinetuning(err error) error {
+	switch e := err.(type) {
+	case *diag.Error:
+		c := *e
+		c.Place, c.Fix = finetuneFlags.Replace(e.Place), finetuneFlags.Replace(e.Fix)
+		return diag.At("fine-tuning", &c)
+	case interface{ Unwrap() []error }:
+		var l diag.List
+		for _, x := range e.Unwrap() {
+			l.Add(asFinetuning(x))
+		}
+		return l.Err()
+	}
+	return diag.At("fine-tuning", err)
+}
+
+// job is the training of g after a round; whole is the network before pruning.
+func (o *PruneOptions) job(m *Model, whole, g *ir.Graph) (*train.Job, error) {
 	n, err := train.New(g)
 	if err != nil {
-		return nil, diag.At("fine-tuning", err)
+		return nil, err
 	}
 	cfg := o.Finetune.Config
 	cfg.Seed, cfg.KeepZeros = o.Seed, o.Mask != "" || m.Masked()
-	j := &train.Job{Config: cfg, Network: n, Preprocess: o.preprocess(m), Threads: max(1, o.Threads), Warn: o.Warn}
+	j := &train.Job{Config: cfg, Network: n, Preprocess: o.preprocess(m), Threads: max(1, o.Threads)}
+	if o.Finetune.Teach {
+		j.Teacher = &train.Teacher{Graph: whole}
+	}
+	j.Data, err = o.feed(m, g, o.Data)
+	return j, err
+}
+
+// rehearse refuses settings and samples that no fine-tuning takes, before
+// anything is pruned.
+func (o *PruneOptions) rehearse(ctx context.Context, m *Model, g *ir.Graph) error {
+	j, err := o.job(m, g, g)
+	if err == nil {
+		err = j.Check(ctx)
+	}
+	return asFinetuning(err)
+}
+
+// finetune trains what a round left; whole is the network before pruning.
+func (o *PruneOptions) finetune(ctx context.Context, m *Model, whole, g *ir.Graph, round int, r *PruneRound) (*ir.Graph, error) {
+	j, err := o.job(m, whole, g)
+	if err != nil {
+		return nil, asFinetuning(err)
+	}
+	j.Warn = o.Warn
 	stage := "fine-tune"
 	if o.Rounds > 1 {
 		stage = fmt.Sprintf("fine-tune, round %d of %d", round, o.Rounds)
@@ -53,15 +101,9 @@ func (o *PruneOptions) finetune(ctx context.Context, m *Model, whole, g *ir.Grap
 	if o.Finetune.Report != nil {
 		j.Report = func(epoch int, e train.Epoch) { o.Finetune.Report(round, epoch, e) }
 	}
-	if j.Data, err = o.feed(m, g, o.Data); err != nil {
-		return nil, err
-	}
-	if o.Finetune.Teach {
-		j.Teacher = &train.Teacher{Graph: whole}
-	}
 	res, err := j.Run(ctx)
 	if err != nil {
-		return nil, diag.At("fine-tuning", err)
+		return nil, asFinetuning(err)
 	}
 	last := res.Epochs[len(res.Epochs)-1]
 	r.Loss, r.Top1 = last.Loss, last.Top1

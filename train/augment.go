@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 // Augment says how pictures are varied.
@@ -14,6 +15,20 @@ type Augment struct {
 	Mixup  float64 // alpha of mixed pairs (Zhang et al. 2018)
 	Cutmix float64 // alpha of pasted rectangles (Yun et al. 2019)
 	Auto   int     // so many operations of autoOps, drawn anew for each picture
+}
+
+// flags are the flags that ask for it.
+func (a Augment) flags() string {
+	var out []string
+	for _, f := range []struct {
+		name string
+		is   bool
+	}{{"random-crop", a.Crop > 0}, {"flip", a.Flip}, {"cutout", a.Cutout > 0}, {"mixup", a.Mixup > 0}, {"cutmix", a.Cutmix > 0}, {"autoaugment", a.Auto > 0}} {
+		if f.is {
+			out = append(out, "--"+f.name)
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 // picture is the geometry of one sample in memory.

@@ -34,7 +34,7 @@ func Backends(target string) (Backend, error) {
 			return gomlx.Go().(gomlx.Differentiator).CompileGradient(g, wrt, threads)
 		}, nil
 	}
-	return nil, &diag.Error{Place: "target " + target, Found: "a target that does not train", Wanted: "cpu-f32, or xla-cpu or go, which let gomlx differentiate"}
+	return nil, &diag.Error{Place: "--target " + target, Found: "a target that does not train", Wanted: "cpu-f32, or xla-cpu or go, which let gomlx differentiate"}
 }
 
 // Differentiated gives a copy of g with the gradients of its first output, a

@@ -343,7 +343,7 @@ func (o *Options) loss(b *ir.Builder, y, target *ir.Value) (loss, at, logits *ir
 	case "mse":
 		return square(b, b.Op("subtract", nil, y, target)), y, logits, nil
 	}
-	return nil, nil, nil, &diag.Error{Place: "loss", Found: fmt.Sprintf("%q", o.Loss), Wanted: strings.Join(Losses, " or ")}
+	return nil, nil, nil, &diag.Error{Place: "--loss", Found: fmt.Sprintf("%q", o.Loss), Wanted: strings.Join(Losses, " or ")}
 }
 
 // drops puts the masks of dropout and drop path in.

@@ -54,7 +54,7 @@ func Optimizers() []string {
 func findOptimizer(name string) (*optimizer, error) {
 	i := slices.IndexFunc(optimizers, func(o optimizer) bool { return o.name == name })
 	if i < 0 {
-		return nil, &diag.Error{Place: "optimizer", Found: name, Wanted: strings.Join(Optimizers(), ", ")}
+		return nil, &diag.Error{Place: "--optimizer", Found: name, Wanted: strings.Join(Optimizers(), ", ")}
 	}
 	return &optimizers[i], nil
 }

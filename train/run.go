@@ -537,8 +537,8 @@ func (j *Job) pictures(g *ir.Graph) error {
 	a, in := j.Augment, g.Inputs[0].Type
 	d := in.Shape
 	if in.DType != ir.F32 || len(d) != 4 {
-		if a != (Augment{}) {
-			return &diag.Error{Place: "augmentation", Found: "input " + in.String(), Wanted: "pictures"}
+		if f := a.flags(); f != "" {
+			return &diag.Error{Place: f, Found: "input " + in.String(), Wanted: "pictures, which it changes"}
 		}
 		return nil
 	}

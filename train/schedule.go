@@ -55,7 +55,7 @@ func Schedules() []string {
 func findSchedule(name string) (*schedule, error) {
 	i := slices.IndexFunc(schedules, func(s schedule) bool { return s.name == name })
 	if i < 0 {
-		return nil, &diag.Error{Place: "schedule", Found: name, Wanted: strings.Join(Schedules(), ", ")}
+		return nil, &diag.Error{Place: "--schedule", Found: name, Wanted: strings.Join(Schedules(), ", ")}
 	}
 	return &schedules[i], nil
 }
