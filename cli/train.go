@@ -165,7 +165,16 @@ func epochText(k, of int, e train.Epoch) string {
 
 func trainText(w io.Writer, r *nasc.TrainResult, took time.Duration) {
 	fmt.Fprint(w, train.CurveText(r.Epochs))
-	fmt.Fprintf(w, "%d steps in %s, %.1f ms each on %s; %s parameters\n", r.Steps, took.Round(100*time.Millisecond), r.MS, r.Target, countText(r.Params))
+	if now := r.Steps - r.Resumed; now > 0 {
+		of := ""
+		if r.Resumed > 0 {
+			of = fmt.Sprintf(" of %d", r.Steps)
+		}
+		fmt.Fprintf(w, "%d%s steps in %s, %.1f ms each on %s", now, of, took.Round(100*time.Millisecond), r.MS, r.Target)
+	} else {
+		fmt.Fprintf(w, "all %d steps were done before", r.Steps)
+	}
+	fmt.Fprintf(w, "; %s parameters\n", countText(r.Params))
 	if k := len(r.Epochs); k > 0 && r.Epochs[k-1].Valid {
 		fmt.Fprintf(w, "validation top-1 %.2f %%\n", 100*r.Top1)
 	}

@@ -156,10 +156,11 @@ type Job struct {
 
 // Result is a finished training.
 type Result struct {
-	Epochs []Epoch   `json:"epochs"`
-	Steps  int       `json:"steps"`
-	MS     float64   `json:"ms_per_step"`
-	Graph  *ir.Graph `json:"-"` // the network with its trained weights
+	Epochs  []Epoch   `json:"epochs"`
+	Steps   int       `json:"steps"`
+	Resumed int       `json:"resumed_at,omitempty"`  // of the steps, how many were done before
+	MS      float64   `json:"ms_per_step,omitempty"` // of those done now
+	Graph   *ir.Graph `json:"-"`                     // the network with its trained weights
 }
 
 // Run trains. On an error the last checkpoint stays; when ctx ends, one of the
@@ -232,7 +233,7 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, j.stopped(err)
 	}
-	r := &Result{Epochs: j.state.Epochs, Steps: total, Graph: j.Network.Inference(j.best())}
+	r := &Result{Epochs: j.state.Epochs, Steps: total, Resumed: first, Graph: j.Network.Inference(j.best())}
 	if n := total - first; n > 0 {
 		r.MS = took.Seconds() * 1e3 / float64(n)
 	}
