@@ -58,7 +58,7 @@ func (a *app) opt() *cobra.Command {
 			if samples < 1 {
 				return &diag.Error{Place: "--samples", Found: fmt.Sprint(samples), Wanted: "1 or more"}
 			}
-			o.Dump, o.Runner = a.err, nasc.Runner(cmd.Context(), 2)
+			o.Dump, o.Runner, o.Difference = a.err, nasc.Runner(cmd.Context(), 2), true
 			pp, err := pre.apply(a, m.Manifest.Preprocess, arg != "")
 			if err != nil {
 				return err
@@ -116,7 +116,7 @@ func (a *app) opt() *cobra.Command {
 	f.StringSliceVar(&o.Disable, "disable-pass", nil, "leave these passes out")
 	f.StringVar(&o.ReproDir, "repro", "", "folder for PASS.repro.nasc, the graph before a pass that failed")
 	f.BoolVar(&timePasses, "time-passes", false, "print how long each pass took")
-	f.StringVar(&arg, "data", "", "DATA on which transforms (widen, deepen, …) show that the function stays, random inputs otherwise; and which recalibrate-bn measures")
+	f.StringVar(&arg, "data", "", "DATA on which transforms (widen, deepen, …) show that the function stays, and others (factorize, mask, …) by how much it changes, random inputs otherwise; and which recalibrate-bn measures")
 	f.IntVar(&samples, "samples", 4, "samples of --data to use")
 	shapes.flag(f)
 	pre.flags(f)
@@ -170,16 +170,19 @@ func stepsText(w io.Writer, steps []passes.Step, times bool, arg string) {
 			what = "-"
 		}
 		proof := ""
-		if s.MaxAbs >= 0 {
-			proof = fmt.Sprintf("verified: |Δ| %.3g of the output", s.MaxAbs)
-		}
-		if len(s.Places) > 0 { // a transform
+		switch p := passes.Lookup(s.Name); {
+		case s.MaxAbs < 0: // not run
+		case p != nil && (p.Grow != nil || p.Promise == passes.Changes):
 			on := "random inputs"
 			if arg != "" {
 				on = arg
 			}
-			what = fmt.Sprintf("%d places", len(s.Places))
 			proof = fmt.Sprintf("max |Δ| %.3g of the output on %s", s.MaxAbs, on)
+		default:
+			proof = fmt.Sprintf("verified: |Δ| %.3g of the output", s.MaxAbs)
+		}
+		if len(s.Places) > 0 {
+			what = counted(len(s.Places), "place")
 		}
 		took := ""
 		if times {

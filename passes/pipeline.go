@@ -143,6 +143,9 @@ type Options struct {
 	// the graph at the batch they have; Unchecked leaves the check to the caller.
 	Inputs    [][]*ir.Tensor
 	Unchecked bool
+	// Difference says by how much each pass that changes the function has done
+	// so: on Inputs where there are any, by Runner.
+	Difference bool
 	// Runner runs the graphs of passes that measure [the interpreter].
 	Runner Runner
 	// Progress says how far the interpreter is that checks a pass.
@@ -158,9 +161,9 @@ type Step struct {
 	Changed bool
 	Nodes   int // after it
 	Took    time.Duration
-	// MaxAbs is the greatest difference that VerifyEach saw, relative to the
-	// greatest |output| (of transforms: to 1 where that is less); −1 where it was
-	// not run.
+	// MaxAbs is the greatest difference that VerifyEach or Difference saw, relative
+	// to the greatest |output| (of transforms: to 1 where that is less); −1 where it
+	// was not run.
 	MaxAbs float64
 	// Places and Refused are where a transform changed the network, and where it
 	// could not.
@@ -180,7 +183,7 @@ func Run(ctx context.Context, g *ir.Graph, list []Pass, o Options) ([]Step, erro
 			return steps, err
 		}
 		var before *ir.Graph
-		if o.VerifyEach || o.ReproDir != "" || p.Grow != nil {
+		if o.VerifyEach || o.ReproDir != "" || p.Grow != nil || o.Difference && p.Promise == Changes {
 			before = g.Clone()
 		}
 		s, err := runOne(ctx, g, before, p, o)
@@ -215,11 +218,7 @@ func runOne(ctx context.Context, g, before *ir.Graph, p Pass, o Options) (Step, 
 			if len(o.Inputs) == 0 {
 				return false, &diag.Error{Place: p.Name, Found: "no data", Wanted: "samples of the model's inputs", Fix: "give --data DATA and --samples N"}
 			}
-			r := o.Runner
-			if r == nil {
-				r = interpreter
-			}
-			return p.Measure(g, o.Inputs, r)
+			return p.Measure(g, o.Inputs, o.runner())
 		}
 	}
 	changed, err := run(g, p.Args)
@@ -233,13 +232,24 @@ func runOne(ctx context.Context, g, before *ir.Graph, p Pass, o Options) (Step, 
 	if err := g.Verify(); err != nil {
 		return s, diag.At("left a bad graph", err)
 	}
-	if o.VerifyEach && changed {
+	if o.Difference && p.Promise == Changes && changed {
+		if s.MaxAbs, err = o.difference(before, g); err != nil {
+			return s, err
+		}
+	} else if o.VerifyEach && changed {
 		if s.MaxAbs, err = validate(ctx, before, g, p.Promise, o.proof(p.Name)); err != nil {
 			return s, err
 		}
 	}
 	s.Nodes = len(g.Nodes)
 	return s, nil
+}
+
+func (o Options) runner() Runner {
+	if o.Runner == nil {
+		return interpreter
+	}
+	return o.Runner
 }
 
 // proof tells of one pass's check.

@@ -123,7 +123,7 @@ func (q *Prover) gap(ctx context.Context, i int, b *ir.Graph, grown *Grown) (flo
 	if err != nil {
 		return 0, err
 	}
-	return largest(q.out[i], out)
+	return largest(q.out[i], out, 1)
 }
 
 // Gap is the greatest |Δ| of two graphs over max(1, greatest |output|), by the
@@ -146,10 +146,12 @@ func Gap(ctx context.Context, a, b *ir.Graph, grown *Grown, seed uint64) (float6
 	if err != nil {
 		return 0, err
 	}
-	return largest(r.Outputs, got)
+	return largest(r.Outputs, got, 1)
 }
 
-func largest(want, got []*ir.Tensor) (float64, error) {
+// largest is the greatest |Δ| over the greatest |output|, which counts as least
+// where it is smaller; NaN where only one gives numbers.
+func largest(want, got []*ir.Tensor, least float64) (float64, error) {
 	worst := 0.0
 	for i, x := range want {
 		y := got[i]
@@ -166,7 +168,7 @@ func largest(want, got []*ir.Tensor) (float64, error) {
 				diff = max(diff, math.Abs(u-v)) // NaN stays
 			}
 		}
-		worst = max(worst, diff/max(1, top))
+		worst = max(worst, diff/max(least, top))
 	}
 	return worst, nil
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/ir/eval"
 )
@@ -72,31 +73,63 @@ func compared(ctx context.Context, a, b *ir.Graph, in []*ir.Tensor, adapt func([
 	if err != nil {
 		return 0, fmt.Errorf("after: %w", err)
 	}
-	least := 1e-30
+	least := leastOutput
 	if p == Keeps {
 		least = 1
 	}
-	worst := 0.0
-	for i, x := range ra.Outputs {
-		y := rb.Outputs[i]
-		if x.DType != y.DType || !x.Shape.Equal(y.Shape) {
-			return 0, fmt.Errorf("output %d was %v and is %v", i, x.Type(), y.Type())
+	return largest(ra.Outputs, rb.Outputs, least)
+}
+
+// difference is how much a pass that changes the function has changed it, by the
+// runner: on the inputs given, or on seeded random ones.
+func (o Options) difference(before, after *ir.Graph) (float64, error) {
+	batch, given := 1, o.Inputs
+	if len(given) == 0 {
+		batch = 2
+	}
+	var out [2][][]*ir.Tensor // by graph and input
+	for i, g := range []*ir.Graph{before, after} {
+		s, err := ir.Specialize(g, batch)
+		if err != nil {
+			return 0, err
 		}
-		top, diff := 0.0, 0.0
-		for k := range x.Len() {
-			u, v := x.At(k), y.At(k)
-			if u == v || u != u && v != v {
-				top = max(top, math.Abs(u))
-				continue
+		if len(given) == 0 {
+			given = [][]*ir.Tensor{RandomInputs(s, 1)}
+		}
+		run, free, err := o.runner()(s)
+		if err != nil {
+			return 0, err
+		}
+		for _, in := range given {
+			var y []*ir.Tensor
+			if y, err = run(in); err != nil {
+				break
 			}
-			top, diff = max(top, math.Abs(u)), max(diff, math.Abs(u-v))
+			out[i] = append(out[i], y)
 		}
-		if diff > 0 {
-			worst = max(worst, diff/max(top, least))
+		if free != nil {
+			free()
 		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	worst := 0.0
+	for i := range given {
+		d, err := largest(out[0][i], out[1][i], leastOutput)
+		if err != nil {
+			return 0, err
+		}
+		worst = max(worst, d)
+	}
+	if worst-worst != 0 {
+		return 0, &diag.Error{Found: "outputs that are NaN or infinite where they were numbers before", Fix: "leave the pass out, or keep it to one layer with node="}
 	}
 	return worst, nil
 }
+
+// leastOutput stands for the greatest |output| where that is next to nothing.
+const leastOutput = 1e-30
 
 // RandomInputs draws inputs for a static graph: floats from the normal
 // distribution, 8-bit integers over their range, other integers 0 or 1 (masks,
