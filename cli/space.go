@@ -23,11 +23,20 @@ func (a *app) space() *cobra.Command {
 	return c
 }
 
+// loadSpace reads a space, and refuses one without a network that can be built.
+func loadSpace(path string) (*arch.Space, error) {
+	s, err := arch.LoadSpace(path)
+	if err == nil {
+		err = s.Buildable()
+	}
+	return s, err
+}
+
 func (a *app) spaceCount() *cobra.Command {
 	return &cobra.Command{
 		Use: "count SPACE", Short: "how many networks a space has, exactly", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := arch.LoadSpace(args[0])
+			s, err := loadSpace(args[0])
 			if err != nil {
 				return err
 			}
@@ -67,7 +76,7 @@ func (a *app) spaceShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show SPACE", Short: "the choices of a space", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := arch.LoadSpace(args[0])
+			s, err := loadSpace(args[0])
 			if err != nil {
 				return err
 			}
@@ -118,7 +127,7 @@ func (a *app) spaceSample() *cobra.Command {
 			case dir == "":
 				return &diag.Error{Place: "-o", Found: "nothing", Wanted: "a folder for the files"}
 			}
-			s, err := arch.LoadSpace(args[0])
+			s, err := loadSpace(args[0])
 			if err != nil {
 				return err
 			}

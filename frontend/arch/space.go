@@ -124,6 +124,7 @@ func ParseSpace(file string, text []byte) (*Space, error) {
 		r.table = fmt.Sprintf("stage#%d", i)
 		r.s.parts = append(r.s.parts, r.part(m, fmt.Sprintf("stage%d", i+1), 0))
 	}
+	r.input(doc)
 	r.everywhere()
 	if len(errs) > 0 {
 		return nil, dedupe(errs)
@@ -264,6 +265,7 @@ func (r *spaceReader) part(m map[string]any, name string, depth int) part {
 	} else if m["block"] == nil {
 		r.fail("block", &diag.Error{Found: "a stage without a block", Wanted: "block = its kind"})
 	}
+	before := len(*r.errs)
 	p.when = r.when("when", m)
 	r.repeat(&p, m)
 	var each []string
@@ -284,10 +286,10 @@ func (r *spaceReader) part(m map[string]any, name string, depth int) part {
 	}
 	_, fixed := p.repeat.(leaf)
 	p.alone = p.repeat != nil && !fixed || len(each) > 0
-	if len(each) == 0 {
-		return p
-	}
 	for i := range p.most {
+		if len(each) == 0 {
+			break
+		}
 		var fs []field
 		for _, k := range each {
 			fs = append(fs, field{k, r.node(k, fmt.Sprintf("%s.%d.%s", p.name, i, k), m[k], 0)})
@@ -296,6 +298,9 @@ func (r *spaceReader) part(m map[string]any, name string, depth int) part {
 		if len(*r.errs) > 0 {
 			break // the same again
 		}
+	}
+	if len(*r.errs) == before {
+		r.keys(&p, m)
 	}
 	return p
 }

@@ -15,14 +15,14 @@ import (
 // The spaces that strategies are tried on.
 const (
 	oneNetwork = `name = "one"
-input = { shape = [1, 8, 8, 1] }
+input = [8, 8, 1]
 [[stage]]
 block = "conv"
 channels = 8
 `
 	// small has 27 networks: choices below a choice of how often a stage stands.
 	small = `name = "small"
-input = { shape = [1, 8, 8, 1] }
+input = [8, 8, 1]
 [[stage]]
 block = "conv"
 channels = { choose = [4, 8, 16] }
@@ -34,7 +34,7 @@ channels = { choose = [8, 16] }
 `
 	// wide has 8 choices of 4 names each.
 	wide = `name = "wide"
-input = { shape = [1, 8, 8, 1] }
+input = [8, 8, 1]
 `
 )
 
