@@ -53,5 +53,9 @@ func (o *order) next() int {
 	return i
 }
 
+// back gives a network back that was taken and not measured: it is the next of its
+// group.
+func (o *order) back(i int) { o.of[i].left = slices.Insert(o.of[i].left, 0, i) }
+
 // took tells how long it took to make a network ready.
 func (o *order) took(i int, d time.Duration) { o.of[i].spent += d }

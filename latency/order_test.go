@@ -39,3 +39,27 @@ func TestOrder(t *testing.T) {
 		}
 	}
 }
+
+// A network that was given back is taken again, and each is taken once.
+func TestOrderBack(t *testing.T) {
+	src := List{}
+	for _, name := range []string{"a/0", "a/1", "b/0"} {
+		src = append(src, Work{Name: name})
+	}
+	o := newOrder(src, true)
+	var got []string
+	for range src {
+		i := o.next()
+		o.took(i, time.Second)
+		o.back(i)
+		if i = o.next(); src[i].Name == "" {
+			t.Fatal("no network")
+		}
+		o.took(i, time.Second)
+		got = append(got, src[i].Name)
+	}
+	slices.Sort(got)
+	if want := []string{"a/0", "a/1", "b/0"}; !slices.Equal(got, want) {
+		t.Errorf("taken: %v, wanted %v", got, want)
+	}
+}

@@ -265,6 +265,7 @@ func (m *measure) turn(ctx context.Context, src Source, first int, begun time.Ti
 		}
 		m.order.took(k, time.Since(making))
 		if m.o.Budget > 0 && len(turn) > 0 && time.Since(begun)+needs+s.needs() > m.o.Budget { // too slow a network for what is left
+			m.order.back(k)
 			if err := s.close(); err != nil {
 				return i, err
 			}
