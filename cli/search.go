@@ -345,7 +345,7 @@ func (r *searching) prepare(ctx context.Context, a *app) error {
 		if time.Since(begun) > time.Second { // most limits are kept by the first networks
 			update("look for networks that keep the limits", done, total)
 		}
-	})
+	}, func(text string) { a.note("note: %s", text) })
 }
 
 func needs(g search.Goal, metrics ...string) bool {

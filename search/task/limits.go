@@ -8,6 +8,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/search"
@@ -20,18 +22,29 @@ const (
 	limitDraws = 200
 	limitRuns  = 3
 	limitTries = 20000 // networks looked at, at most
-	limitSteps = 16    // options of a choice that are tried, where there are more
+	// Where limits are to be kept together; descent finds some network sooner, or
+	// stands still.
+	togetherTries = 5000
+	limitSteps    = 16 // options of a choice that are tried, where there are more
 )
 
-// Feasible refuses limits that no network of the space keeps, as far as what is
-// known without training says. The least found of the metric is in the error.
-// progress hears of the networks looked at.
-func (o *Opened) Feasible(ctx context.Context, goal search.Goal, progress func(done, total int)) error {
+// Feasible refuses limits that no network of the space keeps, each alone or all
+// together, as far as what is known without training says. The least found of the
+// metric is in the error. Of a space that is too large to look at each network it
+// warns where it finds none that keeps all limits. progress hears of the networks
+// looked at.
+func (o *Opened) Feasible(ctx context.Context, goal search.Goal, progress func(done, total int), warn func(text string)) error {
+	together := search.Goal{}
+	var from []search.Genotype
 	for _, l := range goal.Limits {
 		if l.Metric.Maximize {
 			continue
 		}
-		x := &leastSearch{Opened: o, ctx: ctx, metric: l.Metric.Name, bound: l.Bound, progress: progress, best: math.Inf(1)}
+		x := &leastSearch{Opened: o, ctx: ctx, bound: l.Bound, progress: progress, best: math.Inf(1), tryMost: limitTries}
+		x.value = func(m map[string]float64) (float64, bool) {
+			v, ok := m[l.Metric.Name]
+			return v, ok
+		}
 		if err := x.run(); err != nil {
 			return err
 		}
@@ -41,8 +54,53 @@ func (o *Opened) Feasible(ctx context.Context, goal search.Goal, progress func(d
 				Wanted: fmt.Sprintf("%.4g or more", ceil(x.best)), Fix: "raise the limit, or take a space with smaller networks",
 			}
 		}
+		if x.known {
+			together.Limits, from = append(together.Limits, l), append(from, x.at)
+		}
 	}
-	return nil
+	if len(together.Limits) < 2 || o.Students != nil { // the smallest student has the least of all
+		return nil
+	}
+	return o.feasibleTogether(ctx, together, from, progress, warn)
+}
+
+// feasibleTogether looks for a network that keeps several limits at once, from
+// networks that keep one of them on.
+func (o *Opened) feasibleTogether(ctx context.Context, goal search.Goal, from []search.Genotype, progress func(done, total int), warn func(text string)) error {
+	x := &leastSearch{Opened: o, ctx: ctx, progress: progress, best: math.Inf(1), from: from, tryMost: togetherTries}
+	x.value = func(m map[string]float64) (float64, bool) {
+		for _, l := range goal.Limits {
+			if _, ok := m[l.Metric.Name]; !ok {
+				return 0, false
+			}
+		}
+		return goal.Violation(m), true
+	}
+	if err := x.run(); err != nil {
+		return err
+	}
+	if !x.known || x.best == 0 {
+		return nil
+	}
+	m, err := o.Cheap(x.at)
+	if err != nil {
+		return err
+	}
+	var limits, nearest []string
+	for _, l := range goal.Limits {
+		limits = append(limits, fmt.Sprintf("--max-%s %g", l.Metric.Name, l.Bound))
+		text := strconv.FormatFloat(m[l.Metric.Name], 'g', -1, 64)
+		if l.Metric.Name == "ms" {
+			text = fmt.Sprintf("%.4g", m[l.Metric.Name])
+		}
+		nearest = append(nearest, text+cmp.Or(unit(l.Metric), " "+l.Metric.Name))
+	}
+	near := fmt.Sprintf("the nearest, %s, has %s", x.at, strings.Join(nearest, ", "))
+	if !x.all {
+		warn(fmt.Sprintf("%s: none of %d networks looked at keeps them together; %s", strings.Join(limits, ", "), x.tries, near))
+		return nil
+	}
+	return &diag.Error{Place: strings.Join(limits, ", "), Found: "limits that no network keeps together, each alone some do: " + near, Wanted: "limits that one network keeps", Fix: "raise one of them, or take a space with smaller networks"}
 }
 
 func unit(m search.Metric) string {
@@ -58,41 +116,52 @@ func ceil(v float64) float64 {
 	return math.Ceil(v/p) * p
 }
 
-// leastSearch looks for a network that keeps a limit, and ends at the first.
+// leastSearch looks for a network whose value is at most the bound, and ends at
+// the first.
 type leastSearch struct {
 	*Opened
 	ctx      context.Context
-	metric   string
+	value    func(metrics map[string]float64) (float64, bool)
 	bound    float64
+	from     []search.Genotype // to descend from, beside drawn ones
+	tryMost  int
 	progress func(done, total int)
 
 	best  float64
-	known bool // some network's value is
+	at    search.Genotype // whose value is best
+	known bool            // some network's value is
 	tries int
 	most  int  // tries that there may be, for progress
 	cut   bool // there were more networks than tries
+	all   bool // each network of the space was looked at
 }
 
 var errEnough = errors.New("a network keeps the limit, or enough were looked at")
 
-// value is a network's metric. A network that cannot be built is none that keeps
+// look takes a network's value. A network that cannot be built is none that keeps
 // the limit.
-func (x *leastSearch) value(g search.Genotype) (float64, bool, error) {
+func (x *leastSearch) look(g search.Genotype) (float64, bool, error) {
 	if err := x.ctx.Err(); err != nil {
 		return 0, false, err
 	}
-	if x.tries == limitTries && x.most > limitTries {
+	if x.tries == x.tryMost && x.most > x.tryMost {
 		x.cut = true
 		return 0, false, errEnough
 	}
 	x.tries++
 	x.progress(min(x.tries, x.most), x.most)
 	m, err := x.Cheap(g)
-	v, ok := m[x.metric]
-	if err != nil || !ok {
+	if err != nil {
 		return 0, false, nil
 	}
-	x.best, x.known = min(x.best, v), true
+	v, ok := x.value(m)
+	if !ok {
+		return 0, false, nil
+	}
+	if !x.known || v < x.best {
+		x.best, x.at = v, slices.Clone(g)
+	}
+	x.known = true
 	if v <= x.bound {
 		return v, true, errEnough
 	}
@@ -100,17 +169,17 @@ func (x *leastSearch) value(g search.Genotype) (float64, bool, error) {
 }
 
 func (x *leastSearch) run() error {
-	err := x.look()
+	err := x.through()
 	if errors.Is(err, errEnough) {
 		return nil
 	}
 	return err
 }
 
-func (x *leastSearch) look() error {
+func (x *leastSearch) through() error {
 	if x.Students != nil {
 		x.most = 1
-		_, _, err := x.value(x.Students.Smallest())
+		_, _, err := x.look(x.Students.Smallest())
 		return err
 	}
 	if n := x.Space.Count(); x.Table != nil || n.IsInt64() && n.Int64() <= exhaustive {
@@ -118,10 +187,13 @@ func (x *leastSearch) look() error {
 		if n.IsInt64() {
 			x.most = min(x.most, int(n.Int64()))
 		}
-		return each(x.Space, func(g search.Genotype) error {
-			_, _, err := x.value(g)
+		x.tryMost = x.most
+		err := each(x.Space, func(g search.Genotype) error {
+			_, _, err := x.look(g)
 			return err
 		})
+		x.all = err == nil
+		return err
 	}
 	return x.descend()
 }
@@ -134,11 +206,11 @@ func (x *leastSearch) descend() error {
 		v float64
 	}
 	var from []drawn
-	x.most = limitTries + 1
+	x.most = x.tryMost + 1
 	r := rand.New(rand.NewPCG(x.Seed, 0x6c65617374))
 	for range limitDraws {
 		g := search.Draw(x.Space, r)
-		v, ok, err := x.value(g)
+		v, ok, err := x.look(g)
 		if err != nil {
 			return err
 		}
@@ -147,8 +219,18 @@ func (x *leastSearch) descend() error {
 		}
 	}
 	slices.SortStableFunc(from, func(a, b drawn) int { return cmp.Compare(a.v, b.v) })
+	from = from[:min(limitRuns, len(from))]
+	for _, g := range x.from {
+		v, ok, err := x.look(g)
+		if err != nil {
+			return err
+		}
+		if ok {
+			from = append(from, drawn{g, v})
+		}
+	}
 	genes := x.Space.Genes()
-	for _, d := range from[:min(limitRuns, len(from))] {
+	for _, d := range from {
 		g, v := d.g, d.v
 		for better := true; better; {
 			better = false
@@ -160,7 +242,7 @@ func (x *leastSearch) descend() error {
 					next := slices.Clone(g)
 					next[i] = k
 					next = search.Canonical(x.Space, next)
-					w, ok, err := x.value(next)
+					w, ok, err := x.look(next)
 					if err != nil {
 						return err
 					}
