@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -69,6 +70,23 @@ func (a *app) prune() *cobra.Command {
 				if cmd.Flags().Changed(name) && o.LowRank {
 					return &diag.Error{Place: "--" + name, Found: "--low-rank", Wanted: "one of the two: it is about channels that go"}
 				}
+			}
+			for _, name := range append(slices.Clone(channelFlags), "keep", "round") {
+				if cmd.Flags().Changed(name) && o.Goal == "" {
+					return &diag.Error{Place: "--" + name, Found: "--mask alone, which removes nothing", Wanted: "a target, such as --target-macs 0.5x, or the flag left out"}
+				}
+			}
+			if cmd.Flags().Changed("samples") && o.Data == "" {
+				return &diag.Error{Place: "--samples", Found: "no data", Wanted: "--data, of which they are"}
+			}
+			alone := ""
+			if o.LowRank {
+				alone = "--low-rank"
+			} else if o.Goal == "" {
+				alone = "--mask"
+			}
+			if alone != "" && o.Data != "" && o.Finetune.Epochs == 0 && o.Blocks == 0 {
+				return &diag.Error{Place: "--data", Found: alone + " alone, which goes by the weights", Wanted: "--finetune-epochs or --blocks, which read it", Fix: "--eval judges by DATA"}
 			}
 			if !cmd.Flags().Changed("per-cost") {
 				o.PerCost = o.Criterion == "taylor" || o.Criterion == "hessian"
