@@ -1,6 +1,7 @@
 package nasc
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -29,6 +30,8 @@ type SpaceBlocks struct {
 	Slots   []BlockSlot
 	Keys    []string                 // what blocks there are, in shapes
 	Witness map[string]arch.Genotype // a network that has the block
+
+	built map[string]arch.Stage // by key: what a block is in the shape that it meets
 }
 
 // BlockSlot is one place: by state·Size + index the block that it holds, "" for
@@ -39,12 +42,17 @@ type BlockSlot struct {
 	Next  []int32
 
 	states []arch.Genotype // a network that comes to this state
+	shapes []string        // what comes out of it before this slot
 }
 
-// Blocks finds the slots and states of a space.
-func Blocks(space *arch.Space) (*SpaceBlocks, error) {
-	p := &SpaceBlocks{Space: space, Witness: map[string]arch.Genotype{}}
-	return p, p.walk()
+// Blocks finds the slots and states of a space. progress, where it is not nil,
+// hears of the slots, in thousandths.
+func Blocks(ctx context.Context, space *arch.Space, progress func(done, total int)) (*SpaceBlocks, error) {
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	p := &SpaceBlocks{Space: space, Witness: map[string]arch.Genotype{}, built: map[string]arch.Stage{}}
+	return p, p.walk(ctx, progress)
 }
 
 // States is the number of states before a slot.
@@ -65,9 +73,57 @@ func (p *SpaceBlocks) trace(g arch.Genotype) ([]arch.Stage, error) {
 	return info.Stages, nil
 }
 
+// block is what a network has in a slot that is not empty, where before comes out
+// of the slots before it. Networks are built for blocks that were not met in this
+// shape: to build each would take a hundred times as long.
+func (p *SpaceBlocks) block(g arch.Genotype, params, before string) (arch.Stage, string, error) {
+	key := before + " " + params
+	if s, ok := p.built[key]; ok {
+		return s, key, nil
+	}
+	stages, err := p.trace(g)
+	if err != nil {
+		return arch.Stage{}, "", err
+	}
+	for _, s := range stages {
+		p.built[BlockKey(s)] = s
+	}
+	s, ok := p.built[key]
+	if !ok {
+		return s, key, fmt.Errorf("BUG: network %v of %s has no block %s", g, p.Space.Name, key)
+	}
+	return s, key, nil
+}
+
+// keys are the blocks of a network.
+func (p *SpaceBlocks) keys(g arch.Genotype) ([]string, error) {
+	var out []string
+	before := ""
+	for i := range p.Slots {
+		params, here := p.Space.BlockAt(g, i)
+		if !here {
+			continue
+		}
+		if out == nil {
+			before = p.input(g)
+		}
+		s, key, err := p.block(g, params, before)
+		if err != nil {
+			return nil, err
+		}
+		out, before = append(out, key), s.Out.String()
+	}
+	return out, nil
+}
+
+// input is what a network's first block takes.
+func (p *SpaceBlocks) input(g arch.Genotype) string {
+	return p.Slots[0].shapes[p.First[p.Root.Index(g)]]
+}
+
 // walk finds the states, from the first slot to the last: what comes out of a
 // slot for each state before it and each combination of its genes.
-func (p *SpaceBlocks) walk() error {
+func (p *SpaceBlocks) walk(ctx context.Context, progress func(done, total int)) error {
 	options := func(g int) int { return len(p.Space.Genes[g].Options) }
 	p.Root = latency.NewChoice(p.Space.RootGenes(), options)
 	if p.Root.Size > maxCombinations {
@@ -107,7 +163,8 @@ func (p *SpaceBlocks) walk() error {
 		}
 	}
 	// state numbers what comes before slot i; one that is new keeps its network.
-	state := func(i int, before string, g arch.Genotype) int32 {
+	state := func(i int, shape string, g arch.Genotype) int32 {
+		before := shape
 		for _, gene := range shared[i] {
 			before += fmt.Sprint(" ", g[gene])
 		}
@@ -116,7 +173,7 @@ func (p *SpaceBlocks) walk() error {
 			id = int32(len(ids[i]))
 			ids[i][before] = id
 			if i < len(p.Slots) {
-				p.Slots[i].states = append(p.Slots[i].states, g)
+				p.Slots[i].states, p.Slots[i].shapes = append(p.Slots[i].states, g), append(p.Slots[i].shapes, shape)
 			}
 		}
 		return id
@@ -142,6 +199,10 @@ func (p *SpaceBlocks) walk() error {
 			return &diag.Error{Place: "space " + p.Space.Name, Found: fmt.Sprintf("slot %d with %d states before it and %d combinations, %d by then", i+1, len(s.states), s.Size, all), Wanted: fmt.Sprintf("at most %d together, and %d in all", maxSlot, maxStates), Fix: "predict its networks one by one"}
 		}
 		for id := 0; id < len(s.states); id++ {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			progress(1000*i+1000*id/len(s.states), 1000*len(p.Slots))
 			for k := range s.Size {
 				g := slices.Clone(s.states[id])
 				set(g, s.Choice, k)
@@ -150,25 +211,20 @@ func (p *SpaceBlocks) walk() error {
 					s.Block, s.Next = append(s.Block, ""), append(s.Next, -1)
 					continue
 				}
-				stages, err := p.trace(g)
+				params, here := p.Space.BlockAt(g, i)
+				if !here {
+					s.Block, s.Next = append(s.Block, ""), append(s.Next, state(i+1, s.shapes[id], g))
+					continue
+				}
+				stage, key, err := p.block(g, params, s.shapes[id])
 				if err != nil {
 					return err
 				}
-				at, here := slices.BinarySearch(p.Space.Present(g), i)
-				before := stages[0].In.String()
-				if at > 0 {
-					before = stages[at-1].Out.String()
-				}
-				if !here {
-					s.Block, s.Next = append(s.Block, ""), append(s.Next, state(i+1, before, g))
-					continue
-				}
-				key := BlockKey(stages[at])
 				if p.Witness[key] == nil {
 					p.Witness[key] = g
 					p.Keys = append(p.Keys, key)
 				}
-				s.Block, s.Next = append(s.Block, key), append(s.Next, state(i+1, stages[at].Out.String(), g))
+				s.Block, s.Next = append(s.Block, key), append(s.Next, state(i+1, stage.Out.String(), g))
 			}
 		}
 	}

@@ -22,8 +22,9 @@ type PrepareOptions struct {
 	Batch   int
 	Seed    uint64
 	Checks  int // networks on which the chain is compared with the whole way [4]
-	// Progress counts networks compiled.
-	Progress func(done, total int)
+	// Walking is told how far it is with finding what blocks there are, Progress
+	// how many of them are known.
+	Walking, Progress func(done, total int)
 }
 
 // PrepareSpace compiles as many networks of a space as it takes to see every
@@ -37,7 +38,7 @@ func PrepareSpace(ctx context.Context, space *arch.Space, table *latency.Table, 
 		o.Progress = func(int, int) {}
 	}
 	o.Threads, o.Batch = max(1, o.Threads), max(1, o.Batch)
-	blocks, err := Blocks(space)
+	blocks, err := Blocks(ctx, space, o.Walking)
 	if err != nil {
 		return nil, err
 	}
@@ -73,13 +74,12 @@ type preparation struct {
 func (p *preparation) measure(ctx context.Context) error {
 	r := rand.New(rand.NewPCG(p.o.Seed, 0x70726570))
 	left := func(g arch.Genotype) (n int) {
-		stages, err := p.trace(g)
+		keys, err := p.keys(g)
 		if err != nil {
 			return 0
 		}
 		seen := map[string]bool{}
-		for _, s := range stages {
-			k := BlockKey(s)
+		for _, k := range keys {
 			if _, known := p.cost[k]; !known && !seen[k] {
 				seen[k] = true
 				n++

@@ -72,15 +72,10 @@ func (a *app) design() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			chain, err := a.designTimes(cmd.Context(), space, &t)
-			if err != nil {
+			if err := design.Modelled(space); err != nil {
 				return err
 			}
-			p, err := design.NewProgram(space, chain, s)
-			if err != nil {
-				return err
-			}
-			r, err := p.Solve(cmd.Context(), limits)
+			r, err := a.solveDesign(cmd.Context(), space, &t, limits, s)
 			if err != nil {
 				return err
 			}
@@ -109,8 +104,23 @@ func (a *app) design() *cobra.Command {
 	return c
 }
 
+// solveDesign finds the network, and shows how far it is.
+func (a *app) solveDesign(ctx context.Context, space *arch.Space, t *tableFlags, limits design.Limits, s design.Settings) (*design.Result, error) {
+	update, finish := a.progress()
+	defer finish()
+	chain, err := a.designTimes(ctx, space, t, update)
+	if err != nil {
+		return nil, err
+	}
+	p, err := design.NewProgram(ctx, space, chain, s, update)
+	if err != nil {
+		return nil, err
+	}
+	return p.Solve(ctx, limits)
+}
+
 // designTimes prepares the space's times, where they are limited.
-func (a *app) designTimes(ctx context.Context, space *arch.Space, t *tableFlags) (*latency.Chain, error) {
+func (a *app) designTimes(ctx context.Context, space *arch.Space, t *tableFlags, update func(stage string, done, total int)) (*latency.Chain, error) {
 	if t.table == "" {
 		return nil, nil
 	}
@@ -124,10 +134,9 @@ func (a *app) designTimes(ctx context.Context, space *arch.Space, t *tableFlags)
 	if err := a.native(t, table); err != nil {
 		return nil, err
 	}
-	update, finish := a.progress()
-	defer finish()
 	return nasc.PrepareSpace(ctx, space, table, nasc.PrepareOptions{
 		Target: t.target, Threads: t.threads, Batch: t.batch, Seed: 1,
+		Walking:  func(done, total int) { update("find the blocks", done, total) },
 		Progress: func(done, total int) { update("prepare the space", done, total) },
 	})
 }

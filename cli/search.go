@@ -326,7 +326,7 @@ func (r *searching) prepare(ctx context.Context, a *app) error {
 			r.meta.Settings["table-digest"] = search.Digest(b)
 		}
 		update, finish := a.progress()
-		err := r.opened.WithLatency(ctx, table, func(done, total int) { update("look up blocks", done, total) })
+		err := r.opened.WithLatency(ctx, table, update)
 		finish()
 		if err != nil {
 			return err

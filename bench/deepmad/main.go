@@ -73,7 +73,7 @@ func (c *config) run(ctx context.Context, jobs int) (string, error) {
 		return "", err
 	}
 	begun := time.Now()
-	p, err := design.NewProgram(space, nil, design.Default)
+	p, err := design.NewProgram(ctx, space, nil, design.Default, nil)
 	if err != nil {
 		return "", err
 	}

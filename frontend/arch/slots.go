@@ -81,6 +81,40 @@ func present(ps []part, g Genotype, here bool, n *int, out *[]int) {
 	}
 }
 
+// BlockAt is what a network has in a slot, as Stage.Params of the built network
+// says it; here is false where the slot is empty.
+func (s *Space) BlockAt(g Genotype, slot int) (params string, here bool) {
+	n := 0
+	return blockAt(s.parts, g, true, &n, slot)
+}
+
+func blockAt(ps []part, g Genotype, here bool, n *int, slot int) (string, bool) {
+	for i := range ps {
+		p := &ps[i]
+		if p.alts != nil {
+			for k, alt := range p.alts {
+				params, is := blockAt(alt, g, here && p.when.holds(g) && g[p.pick] == k, n, slot)
+				if *n > slot {
+					return params, is
+				}
+			}
+			continue
+		}
+		if *n += p.most; *n <= slot {
+			continue
+		}
+		r := slot - (*n - p.most)
+		switch {
+		case !here || !p.when.holds(g) || r >= p.times(g):
+			return "", false
+		case p.alone:
+			return paramsText(p.table(g, r), 0), true
+		}
+		return paramsText(p.table(g, r), r), true
+	}
+	return "", false
+}
+
 // allGenes appends every gene of a tree, whether active or not, and those that
 // its conditions ask.
 func allGenes(n node, out []int) []int {

@@ -55,9 +55,9 @@ func (s *Space) stages(ps []part, g Genotype) []map[string]any {
 		if times == 0 {
 			continue
 		}
-		m := resolve(p.shared, g).(map[string]any)
-		m["name"] = p.name
 		if !p.alone {
+			m := p.table(g, 0)
+			m["name"] = p.name
 			if times > 1 {
 				m["repeat"] = int64(times)
 			}
@@ -65,18 +65,28 @@ func (s *Space) stages(ps []part, g Genotype) []map[string]any {
 			continue
 		}
 		for r := range times {
-			one := maps.Clone(m)
-			one["name"] = fmt.Sprintf("%s.%d", p.name, r)
-			if r < len(p.each) {
-				maps.Copy(one, resolve(fields(p.each[r]), g).(map[string]any))
-			}
-			if kind := one["block"]; r > 0 && kind != "max_pool" && kind != "average_pool" {
-				delete(one, "stride")
-			}
-			out = append(out, one)
+			m := p.table(g, r)
+			m["name"] = fmt.Sprintf("%s.%d", p.name, r)
+			out = append(out, m)
 		}
 	}
 	return out
+}
+
+// table has the keys of a repetition, without its name: where repetitions are
+// written for themselves, as a stage of its own.
+func (p *part) table(g Genotype, r int) map[string]any {
+	m := resolve(p.shared, g).(map[string]any)
+	if !p.alone {
+		return m
+	}
+	if r < len(p.each) {
+		maps.Copy(m, resolve(fields(p.each[r]), g).(map[string]any))
+	}
+	if kind := m["block"]; r > 0 && kind != "max_pool" && kind != "average_pool" {
+		delete(m, "stride")
+	}
+	return m
 }
 
 // resolve takes the options that a genotype says.

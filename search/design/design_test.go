@@ -91,7 +91,7 @@ func TestEqualsBruteForce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			space := parse(t, text)
 			chain := times(t, space)
-			p, err := NewProgram(space, chain, Default)
+			p, err := NewProgram(t.Context(), space, chain, Default, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,7 +140,7 @@ func TestEqualsBruteForce(t *testing.T) {
 // times makes up a time for each block, which has little to do with its MACs.
 func times(t *testing.T, space *arch.Space) *latency.Chain {
 	t.Helper()
-	w, err := nasc.Blocks(space)
+	w, err := nasc.Blocks(t.Context(), space, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestZooSpaces(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			space := load(t, c.name)
-			p, err := NewProgram(space, nil, Default)
+			p, err := NewProgram(t.Context(), space, nil, Default, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,11 +253,11 @@ func TestZooSpaces(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for _, name := range []string{"vit", "densenet"} {
-		if _, err := NewProgram(load(t, name), nil, Default); err == nil || !strings.Contains(err.Error(), "chains of convolutions") {
+		if _, err := NewProgram(t.Context(), load(t, name), nil, Default, nil); err == nil || !strings.Contains(err.Error(), "chains of convolutions") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	p, err := NewProgram(load(t, "m2k-cnn"), nil, Default)
+	p, err := NewProgram(t.Context(), load(t, "m2k-cnn"), nil, Default, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

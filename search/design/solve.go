@@ -34,6 +34,8 @@ type Program struct {
 	peak  map[int]float64
 	fixed cost // of every network
 	s     Settings
+
+	progress func(stage string, done, total int)
 }
 
 // cost is what limits bound.
@@ -55,19 +57,30 @@ type move struct {
 	cost
 }
 
-// NewProgram reads the space's blocks. chain gives their times; nil where no
-// limit is on them.
-func NewProgram(space *arch.Space, chain *latency.Chain, s Settings) (*Program, error) {
-	for _, g := range space.Samples(32, 1) { // before the whole space is walked through
+// Modelled refuses a space with blocks of which DeepMAD says nothing.
+func Modelled(space *arch.Space) error {
+	for _, g := range space.Samples(32, 1) {
 		if _, _, err := blocksOf(space, g); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	walk, err := nasc.Blocks(space)
+	return nil
+}
+
+// NewProgram reads the space's blocks. chain gives their times; nil where no
+// limit is on them. progress, where it is not nil, hears of this and of Solve.
+func NewProgram(ctx context.Context, space *arch.Space, chain *latency.Chain, s Settings, progress func(stage string, done, total int)) (*Program, error) {
+	if progress == nil {
+		progress = func(string, int, int) {}
+	}
+	if err := Modelled(space); err != nil { // before the whole space is walked through
+		return nil, err
+	}
+	walk, err := nasc.Blocks(ctx, space, func(done, total int) { progress("find the blocks", done, total) })
 	if err != nil {
 		return nil, err
 	}
-	p := &Program{space: space, walk: walk, chain: chain, peak: map[int]float64{}, s: s}
+	p := &Program{space: space, walk: walk, chain: chain, peak: map[int]float64{}, s: s, progress: progress}
 	known := map[string]blockOf{}
 	for i := range walk.Slots {
 		slot := &walk.Slots[i]
@@ -281,6 +294,10 @@ func (p *Program) genotype(l *label) arch.Genotype {
 // the same state, those that no other makes needless and that may still beat
 // best. dropped bounds the score of any that the cap threw away.
 func (p *Program) run(ctx context.Context, l Limits, b *bounds, best *label, most int) (*label, int, float64, error) {
+	stage := "solve exactly"
+	if most == quickCap {
+		stage = "solve roughly"
+	}
 	floor := math.Inf(-1)
 	if best != nil {
 		floor = p.total(best)
@@ -295,7 +312,8 @@ func (p *Program) run(ctx context.Context, l Limits, b *bounds, best *label, mos
 	for i := range p.slots {
 		groups := map[key][]*label{}
 		var order []key // maps have none
-		for _, from := range now {
+		for k, from := range now {
+			p.progress(stage, 1000*i+1000*k/len(now), 1000*len(p.slots))
 			if err := ctx.Err(); err != nil {
 				return nil, 0, 0, err
 			}

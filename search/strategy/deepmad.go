@@ -41,7 +41,7 @@ func newDeepMAD(s search.Setup) (search.Strategy, error) {
 	if x.limits == (design.Limits{}) {
 		return nil, &diag.Error{Place: "strategy deepmad", Found: "no limit", Wanted: "one on macs or params: without, the largest network has the most entropy"}
 	}
-	x.program, err = design.NewProgram(space.Space, nil, set)
+	x.program, err = design.NewProgram(context.Background(), space.Space, nil, set, nil)
 	return x, err
 }
 

@@ -39,8 +39,8 @@ func (o *Opened) compiled(ctx context.Context, g search.Genotype) (backends.Exec
 
 // WithLatency adds ms to what is known of a network: from a chain of look-ups
 // where the space's networks are sums of their blocks, otherwise from each
-// network's compiled plan. progress counts the networks compiled beforehand.
-func (o *Opened) WithLatency(ctx context.Context, table *latency.Table, progress func(done, total int)) error {
+// network's compiled plan. progress hears of what is done beforehand.
+func (o *Opened) WithLatency(ctx context.Context, table *latency.Table, progress func(stage string, done, total int)) error {
 	if o.Table != nil {
 		return &diag.Error{Place: "--table", Found: "a tabular benchmark", Wanted: "a space: a benchmark's networks have their own ms"}
 	}
@@ -48,7 +48,11 @@ func (o *Opened) WithLatency(ctx context.Context, table *latency.Table, progress
 		o.predict(ctx, table)
 		return nil
 	}
-	chain, err := nasc.PrepareSpace(ctx, o.Arch, table, nasc.PrepareOptions{Target: o.Target, Threads: max(1, o.Threads), Seed: o.Seed, Progress: progress})
+	chain, err := nasc.PrepareSpace(ctx, o.Arch, table, nasc.PrepareOptions{
+		Target: o.Target, Threads: max(1, o.Threads), Seed: o.Seed,
+		Walking:  func(done, total int) { progress("find the blocks", done, total) },
+		Progress: func(done, total int) { progress("look up blocks", done, total) },
+	})
 	var d *diag.Error
 	switch {
 	case err == nil:
