@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -56,6 +57,8 @@ func (a *app) design() *cobra.Command {
 				return &diag.Error{Place: "--max-ms", Found: fmt.Sprint(limits.MS), Wanted: "0 (any) or more"}
 			case !(s.Rho >= 0):
 				return &diag.Error{Place: "--rho", Found: fmt.Sprint(s.Rho), Wanted: "0 (the default) or more"}
+			case !(s.Beta >= 0) || math.IsInf(s.Beta, 0):
+				return &diag.Error{Place: "--beta", Found: fmt.Sprint(s.Beta), Wanted: "a number, 0 (no penalty) or more"}
 			case macs == 0 && parms == 0 && limits.MS == 0:
 				return &diag.Error{Place: "design", Found: "no limit", Wanted: "--max-macs, --max-params or --max-ms: without one the largest network has the most entropy"}
 			case (limits.MS > 0) != (t.table != ""):

@@ -34,6 +34,14 @@ func (a *app) opt() *cobra.Command {
 		Example: "  nasc opt net.onnx --passes fold-constants,layout,fold-bn --verify-each --dump-ir-after=changed\n" +
 			"  nasc opt net.nasc --passes 'widen(node=conv2,factor=1.5),deepen(node=conv3)' --data digits[0:8] -o grown.nasc",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := nascName("-o", out); err != nil {
+				return err
+			}
+			if out != "" {
+				if err := writable("-o", out); err != nil {
+					return err
+				}
+			}
 			m, err := nasc.Open(args[0], shapes.sets)
 			if err != nil {
 				return err

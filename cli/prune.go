@@ -58,6 +58,9 @@ func (a *app) prune() *cobra.Command {
 					Wanted: "whole numbers, of samples and rounds 1 or more",
 				}
 			}
+			if o.Threads < 1 {
+				return &diag.Error{Place: "--threads", Found: fmt.Sprint(o.Threads), Wanted: "1 or more"}
+			}
 			if !(o.Keep > 0) { // Prune's own meaning of 0 is the default
 				return &diag.Error{Place: "--keep", Found: fmt.Sprint(o.Keep), Wanted: "a share, more than 0 and at most 1"}
 			}
@@ -90,6 +93,9 @@ func (a *app) prune() *cobra.Command {
 			}
 			if !cmd.Flags().Changed("per-cost") {
 				o.PerCost = o.Criterion == "taylor" || o.Criterion == "hessian"
+			}
+			if err := nascName("-o", o.Out); err != nil {
+				return err
 			}
 			if o.Out != "" {
 				if err := writable("-o", o.Out); err != nil {
