@@ -19,17 +19,7 @@ func expandBranches(g *ir.Graph, a Args) (*Grown, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sites(g, a, func(e *growing, n *ir.Node) (bool, string, error) {
-		if n.Op.Name != "convolution" {
-			return false, "", nil
-		}
-		if !n.Inputs[1].IsConst() {
-			return false, "its weights are computed", nil
-		}
-		win, err := ir.WindowOf(n)
-		if err != nil {
-			return false, "", err
-		}
+	return convSites(g, a, func(e *growing, n *ir.Node, win ir.Window) (bool, string, error) {
 		r := len(win.In)
 		w := n.Inputs[1].Const
 		cout := w.Shape[r+1]

@@ -71,20 +71,8 @@ func perChannelOf(n *ir.Node) (x *ir.Value, factor, shift []float64) {
 		if v.IsConst() || !k.IsConst() || !v.Type.Shape.Equal(s) || !perChannel(k.Type.Shape, c) {
 			continue
 		}
-		factor, shift = make([]float64, c), make([]float64, c)
+		factor, shift = channelAffine(op, k.Const, c)
 		for j := range c {
-			d := k.Const.At(j % k.Const.Len())
-			factor[j] = 1
-			switch op {
-			case "add":
-				shift[j] = d
-			case "subtract":
-				shift[j] = -d
-			case "multiply":
-				factor[j] = d
-			case "divide":
-				factor[j] = 1 / d
-			}
 			if f := factor[j] + shift[j]; math.IsNaN(f) || math.IsInf(f, 0) {
 				return nil, nil, nil
 			}

@@ -36,21 +36,7 @@ func fuseBias(g *ir.Graph, a Args) (bool, error) {
 			if !perChannel(k.Type.Shape, c) {
 				continue
 			}
-			factor, shift := make([]float64, c), make([]float64, c)
-			for j := range c {
-				x := k.Const.At(j % k.Const.Len())
-				factor[j] = 1
-				switch op {
-				case "add":
-					shift[j] = x
-				case "subtract":
-					shift[j] = -x
-				case "multiply":
-					factor[j] = x
-				case "divide":
-					factor[j] = 1 / x
-				}
-			}
+			factor, shift := channelAffine(op, k.Const, c)
 			if y, err := scaled(e, v, factor, shift); y != nil || err != nil {
 				return y, err
 			}
@@ -75,6 +61,27 @@ func perChannel(s ir.Shape, c int) bool {
 		}
 	}
 	return c > 0 && (s[len(s)-1] == c || s[len(s)-1] == 1)
+}
+
+// channelAffine gives what op does with a constant for c channels, as a factor and a
+// summand for each.
+func channelAffine(op string, k *ir.Tensor, c int) (factor, shift []float64) {
+	factor, shift = make([]float64, c), make([]float64, c)
+	for i := range c {
+		x := k.At(i % k.Len())
+		factor[i] = 1
+		switch op {
+		case "add":
+			shift[i] = x
+		case "subtract":
+			shift[i] = -x
+		case "multiply":
+			factor[i] = x
+		case "divide":
+			factor[i] = 1 / x
+		}
+	}
+	return factor, shift
 }
 
 // negated takes a change of sign into the contraction before it.

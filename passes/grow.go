@@ -65,6 +65,23 @@ func sites(g *ir.Graph, a Args, f func(e *growing, n *ir.Node) (done bool, why s
 	return e.grown, e.grown.named(a)
 }
 
+// convSites is sites of the convolutions whose weights are constant.
+func convSites(g *ir.Graph, a Args, f func(e *growing, n *ir.Node, win ir.Window) (done bool, why string, err error)) (*Grown, error) {
+	return sites(g, a, func(e *growing, n *ir.Node) (bool, string, error) {
+		if n.Op.Name != "convolution" {
+			return false, "", nil
+		}
+		if !n.Inputs[1].IsConst() {
+			return false, "its weights are computed", nil
+		}
+		win, err := ir.WindowOf(n)
+		if err != nil {
+			return false, "", err
+		}
+		return f(e, n, win)
+	})
+}
+
 // named makes an error of a refusal of the one place that was asked for.
 func (w *Grown) named(a Args) error {
 	name, ok := a["node"]

@@ -160,19 +160,7 @@ func addBranches(list []*branch, n *ir.Node) (*kernelSum, string) {
 				return nil, "its branches differ in stride or extent"
 			}
 			t.w = b.k.Inputs[1].Const
-			if v := b.k.In(2); v != nil || b.shift != nil {
-				some = true
-				for i := range cout {
-					y := 0.0
-					if v != nil {
-						y = v.Const.At(i)
-					}
-					if b.factor != nil {
-						y = y*b.factor[i] + b.shift[i]
-					}
-					bias.Set(i, bias.At(i)+y)
-				}
-			}
+			some = b.addBias(bias) || some
 		}
 		groups = gcd(groups, t.win.Groups)
 		for i := range r {
@@ -228,6 +216,25 @@ func addBranches(list []*branch, n *ir.Node) (*kernelSum, string) {
 	return out, ""
 }
 
+// addBias adds what the branch adds to each channel; false where it adds nothing.
+func (b *branch) addBias(bias *ir.Tensor) bool {
+	v := b.k.In(2)
+	if v == nil && b.shift == nil {
+		return false
+	}
+	for i := range bias.Len() {
+		y := 0.0
+		if v != nil {
+			y = v.Const.At(i)
+		}
+		if b.factor != nil {
+			y = y*b.factor[i] + b.shift[i]
+		}
+		bias.Set(i, bias.At(i)+y)
+	}
+	return true
+}
+
 // addDense adds dense layers.
 func addDense(list []*branch, _ *ir.Node) (*kernelSum, string) {
 	s := list[0].k.Inputs[1].Type.Shape
@@ -254,18 +261,8 @@ func addDense(list []*branch, _ *ir.Node) (*kernelSum, string) {
 		if b.k == nil {
 			continue
 		}
-		if v := b.k.In(2); v != nil || b.shift != nil {
+		if b.addBias(bias) {
 			out.b = bias
-			for i := range s[1] {
-				y := 0.0
-				if v != nil {
-					y = v.Const.At(i)
-				}
-				if b.factor != nil {
-					y = y*b.factor[i] + b.shift[i]
-				}
-				bias.Set(i, bias.At(i)+y)
-			}
 		}
 	}
 	return out, ""

@@ -21,17 +21,7 @@ func widenKernel(g *ir.Graph, a Args) (*Grown, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sites(g, a, func(e *growing, n *ir.Node) (bool, string, error) {
-		if n.Op.Name != "convolution" {
-			return false, "", nil
-		}
-		if !n.Inputs[1].IsConst() {
-			return false, "its weights are computed", nil
-		}
-		win, err := ir.WindowOf(n)
-		if err != nil {
-			return false, "", err
-		}
+	return convSites(g, a, func(e *growing, n *ir.Node, win ir.Window) (bool, string, error) {
 		r := len(win.Kernel)
 		rings, before, after := make([]int, r), make([]int, r), make([]int, r)
 		for i, k := range win.Kernel {

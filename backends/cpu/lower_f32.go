@@ -132,15 +132,22 @@ func lowerConv(c *compiler, g *group) error {
 		return err
 	}
 	xs, ys := x.Type.Shape, n.Outputs[0].Type.Shape
-	s := f32.ConvSpec{
-		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: ys[len(ys)-1],
-		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
-		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, Weights: w, Bias: b, Act: g.actOf(n), Residual: g.residual != nil,
-	}
+	s := convShape(d, xs, ys[len(ys)-1])
+	s.Weights, s.Bias, s.Act, s.Residual = w, b, g.actOf(n), g.residual != nil
 	if !ok1 || !ok2 {
 		return c.computedConv(g, n, s, false)
 	}
 	return setF32(c, g, "Conv", f32.Conv, s, withX2(x, g.residual)...)
+}
+
+// convShape is the shape of a convolution of k output channels over windows d of an
+// input of shape xs.
+func convShape(d ir.Window, xs ir.Shape, k int) f32.ConvSpec {
+	return f32.ConvSpec{
+		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: k,
+		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
+		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups,
+	}
 }
 
 func lowerConvTranspose(c *compiler, g *group) error {
@@ -156,11 +163,8 @@ func lowerConvTranspose(c *compiler, g *group) error {
 	}
 	d = d.D2()
 	xs, ys := n.Inputs[0].Type.Shape, n.Outputs[0].Type.Shape
-	s := f32.ConvSpec{
-		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: ys[len(ys)-1],
-		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
-		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, Weights: w, Bias: b, Act: g.actOf(n),
-	}
+	s := convShape(d, xs, ys[len(ys)-1])
+	s.Weights, s.Bias, s.Act = w, b, g.actOf(n)
 	if !ok1 || !ok2 {
 		return c.computedConv(g, n, s, true)
 	}

@@ -73,11 +73,7 @@ func lowerConvWeightGrad(c *compiler, g *group) error {
 	}
 	d := win.D2()
 	x, dy := n.Inputs[0].Type.Shape, n.Inputs[1].Type.Shape
-	s := f32.WeightGradSpec{ConvSpec: f32.ConvSpec{
-		N: x[0], H: d.In[0], W: d.In[1], C: x[len(x)-1], OH: d.Out[0], OW: d.Out[1], K: dy[len(dy)-1],
-		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
-		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups,
-	}, Parts: ir.GradParts(x[0], d.Out[0]*d.Out[1])}
+	s := f32.WeightGradSpec{ConvSpec: convShape(d, x, dy[len(dy)-1]), Parts: ir.GradParts(x[0], d.Out[0]*d.Out[1])}
 	if s.Groups > 1 && s.C/s.Groups < 4 && (s.Groups != s.C || s.K != s.C) {
 		return errNoKernel
 	}

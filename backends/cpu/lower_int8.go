@@ -3,7 +3,6 @@ package cpu
 import (
 	"slices"
 
-	"github.com/nasc-dev/nasc/backends/cpu/kernels/f32"
 	q8 "github.com/nasc-dev/nasc/backends/cpu/kernels/int8"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 	"github.com/nasc-dev/nasc/ir"
@@ -170,6 +169,17 @@ func (c *compiler) contraction(g *group, n *ir.Node, x *ir.Value, k int) (p cont
 	return p, err
 }
 
+// conv is the convolution of k output channels over windows d of an input of shape
+// xs, without a residual.
+func (p *contraction) conv(d ir.Window, xs ir.Shape, k int) q8.ConvSpec {
+	return q8.ConvSpec{
+		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: k,
+		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
+		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: p.signed, XZero: p.zero,
+		Weights: p.weights, WZero: p.wzero, Bias: p.bias, Mult: p.mult, Out: p.out, Table: p.table,
+	}
+}
+
 func lowerQConv(c *compiler, g *group) error {
 	n := g.nodes[g.main]
 	d, x, err := g.window()
@@ -185,12 +195,9 @@ func lowerQConv(c *compiler, g *group) error {
 	if p.residual != nil {
 		g.inPlace = []int{1}
 	}
-	return setInt8(c, g, "Conv", q8.Conv, q8.ConvSpec{
-		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: k,
-		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
-		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: p.signed, XZero: p.zero,
-		Weights: p.weights, WZero: p.wzero, Bias: p.bias, Mult: p.mult, Out: p.out, Residual: p.residual, Table: p.table, Kernel: c.kernels[n.Label()],
-	}, withX2(x, g.residual)...)
+	s := p.conv(d, xs, k)
+	s.Residual, s.Kernel = p.residual, c.kernels[n.Label()]
+	return setInt8(c, g, "Conv", q8.Conv, s, withX2(x, g.residual)...)
 }
 
 func lowerQDot(c *compiler, g *group) error {
@@ -209,47 +216,49 @@ func lowerQDot(c *compiler, g *group) error {
 	}, withX2(n.Inputs[0], g.residual)...)
 }
 
+// pair is what the kernels of two 8-bit operands want of a node.
+type pair struct {
+	aSigned, bSigned bool
+	aZero, bZero     int32
+	out              q8.Out
+}
+
+func pairOf(n *ir.Node) (p pair, err error) {
+	if p.aSigned, p.aZero, err = perTensor(n.Inputs[0]); err != nil {
+		return p, err
+	}
+	if p.bSigned, p.bZero, err = perTensor(n.Inputs[1]); err != nil {
+		return p, err
+	}
+	p.out, err = outOf(n)
+	return p, err
+}
+
 func lowerQDotGeneral(c *compiler, g *group) error {
 	if g.attend != nil {
 		return lowerAttend(c, g)
 	}
 	n := g.nodes[0]
-	as, az, err := perTensor(n.Inputs[0])
-	if err != nil {
-		return err
-	}
-	bs, bz, err := perTensor(n.Inputs[1])
-	if err != nil {
-		return err
-	}
-	out, err := outOf(n)
+	p, err := pairOf(n)
 	if err != nil {
 		return err
 	}
 	return setInt8(c, g, "DotGeneral", q8.DotGeneral, q8.DotGeneralSpec{
 		AShape: n.Inputs[0].Type.Shape, BShape: n.Inputs[1].Type.Shape,
 		TransposeA: n.Bool("transpose_a"), TransposeB: n.Bool("transpose_b"),
-		ASigned: as, BSigned: bs, AZero: az, BZero: bz, Mult: ir.QMult(n), Out: out,
+		ASigned: p.aSigned, BSigned: p.bSigned, AZero: p.aZero, BZero: p.bZero, Mult: ir.QMult(n), Out: p.out,
 	}, n.Inputs...)
 }
 
 func lowerQPair(c *compiler, g *group) error {
 	n := g.nodes[0]
-	as, az, err := perTensor(n.Inputs[0])
-	if err != nil {
-		return err
-	}
-	bs, bz, err := perTensor(n.Inputs[1])
-	if err != nil {
-		return err
-	}
-	out, err := outOf(n)
+	p, err := pairOf(n)
 	if err != nil {
 		return err
 	}
 	s := q8.PairSpec{
 		AShape: n.Inputs[0].Type.Shape, BShape: n.Inputs[1].Type.Shape,
-		ASigned: as, BSigned: bs, AZero: az, BZero: bz, Out: out,
+		ASigned: p.aSigned, BSigned: p.bSigned, AZero: p.aZero, BZero: p.bZero, Out: p.out,
 	}
 	if len(g.nodes) > 1 {
 		if s.Table, err = c.table(g.nodes[1]); err != nil {
@@ -352,51 +361,6 @@ func lowerQMean(c *compiler, g *group) error {
 	return setInt8(c, g, "Mean", q8.Mean, s, n.Inputs[0])
 }
 
-// lowerQuantize also moves a transposition in front of it behind it, where
-// elements are a byte: the two commute.
-func lowerQuantize(c *compiler, g *group) error {
-	n := g.nodes[g.main]
-	if n.Inputs[0].Type.DType != ir.F32 || n.Outputs[0].Type.Shape.Elems() == 0 {
-		return errNoKernel
-	}
-	out, err := outOf(n)
-	if err != nil {
-		return err
-	}
-	s := q8.QuantizeSpec{Len: n.Outputs[0].Type.Shape.Elems(), Inv: ir.InverseScale(n.F32("out_scale")), Out: out}
-	if g.main == 0 {
-		return setInt8(c, g, "Quantize", q8.Quantize, s, n.Inputs[0])
-	}
-	turn := g.nodes[0]
-	bytes := &ir.Value{Name: n.Outputs[0].Name + ".bytes", Type: ir.Type{DType: n.Outputs[0].Type.DType, Shape: turn.Inputs[0].Type.Shape}}
-	first := &group{nodes: []*ir.Node{n}, out: []*ir.Value{bytes}}
-	if err := setInt8(c, first, "Quantize", q8.Quantize, s, turn.Inputs[0]); err != nil {
-		return err
-	}
-	second := &group{nodes: []*ir.Node{turn}, out: n.Outputs}
-	if err := second.transpose(c, bytes, n.Outputs[0], turn.Ints("permutation")); err != nil {
-		return err
-	}
-	g.expand = []*group{first, second}
-	return nil
-}
-
-func lowerDequantize(c *compiler, g *group) error {
-	n := g.nodes[0]
-	t := n.Inputs[0].Type
-	if !t.DType.Is8Bit() || t.Shape.Elems() == 0 {
-		return errNoKernel
-	}
-	s := q8.DequantizeSpec{Outer: 1, Channels: 1, Inner: t.Shape.Elems(), XSigned: t.DType == ir.S8}
-	if a := t.Quant.Axis; a >= 0 {
-		s.Outer, s.Channels, s.Inner = t.Shape[:a].Elems(), t.Shape[a], t.Shape[a+1:].Elems()
-	}
-	for i := range s.Channels {
-		s.Zero, s.Scale = append(s.Zero, t.Quant.ZeroAt(i)), append(s.Scale, t.Quant.ScaleAt(i))
-	}
-	return setInt8(c, g, "Dequantize", q8.Dequantize, s, n.Inputs[0])
-}
-
 func lowerQSoftmax(c *compiler, g *group) error {
 	n := g.nodes[0]
 	signed, _, err := perTensor(n.Inputs[0])
@@ -416,86 +380,6 @@ func lowerQSoftmax(c *compiler, g *group) error {
 		Rows: xs[:len(xs)-1].Elems(), K: xs[len(xs)-1], XSigned: signed, Table: t.I32(), Factor: ir.QSoftmaxFactor(n), Out: out,
 	}
 	return setInt8(c, g, "Softmax", q8.Softmax, s, n.Inputs[0])
-}
-
-func lowerQResize(c *compiler, g *group) error {
-	n := g.nodes[0]
-	signed, zero, err := perTensor(n.Inputs[0])
-	if err != nil {
-		return err
-	}
-	out, err := outOf(n)
-	if err != nil {
-		return err
-	}
-	taps := func(axis int) []q8.Tap {
-		var ts []q8.Tap
-		for _, t := range ir.LinearTaps(n, axis) {
-			ts = append(ts, q8.Tap{Lo: t.Lo, Hi: t.Hi, W: t.W})
-		}
-		return ts
-	}
-	xs := n.Inputs[0].Type.Shape
-	s := q8.ResizeSpec{N: xs[0], H: 1, OH: 1, C: xs[len(xs)-1], XSigned: signed, XZero: zero, Mult: ir.QResizeMult(n), Out: out}
-	size := n.Ints("size")
-	switch len(size) {
-	case 1:
-		s.W, s.OW, s.TapsW = xs[1], size[0], taps(0)
-	case 2:
-		s.H, s.OH, s.TapsH = xs[1], size[0], taps(0)
-		s.W, s.OW, s.TapsW = xs[2], size[1], taps(1)
-	default:
-		return errNoKernel
-	}
-	return setInt8(c, g, "Resize", q8.Resize, s, n.Inputs[0])
-}
-
-// lowerResize takes nearest resizes of any type, by bytes, and linear ones of f32.
-func lowerResize(c *compiler, g *group) error {
-	n := g.nodes[0]
-	xs, size := n.Inputs[0].Type.Shape, n.Ints("size")
-	if len(size) > 2 || xs.Elems() == 0 {
-		return errNoKernel
-	}
-	in, out := []int{1, xs[1]}, []int{1, size[0]}
-	if len(size) == 2 {
-		in, out = xs[1:3], size
-	}
-	axis := func(k int) int { return k - 2 + len(size) } // of the node's spatial axes
-	if n.Str("mode") == "nearest" {
-		s := q8.NearestSpec{N: xs[0], H: in[0], W: in[1], Bytes: xs[len(xs)-1] * n.Inputs[0].Type.DType.Size()}
-		index := func(k int) []int {
-			if axis(k) < 0 {
-				return []int{0}
-			}
-			idx := make([]int, out[k])
-			for i := range idx {
-				idx[i] = ir.NearestIndex(n, axis(k), i, in[k], out[k])
-			}
-			return idx
-		}
-		s.RowOf, s.ColOf = index(0), index(1)
-		return setInt8(c, g, "Nearest", q8.Nearest, s, n.Inputs[0])
-	}
-	if f32Only(n) != nil || n.Str("mode") != "linear" {
-		return errNoKernel
-	}
-	taps := func(k int) []f32.Tap {
-		if axis(k) < 0 {
-			return []f32.Tap{{}}
-		}
-		ts := make([]f32.Tap, out[k])
-		for i := range ts {
-			p := ir.ResizePosition(n, axis(k), i, in[k], out[k])
-			p = min(max(p, 0), float64(in[k]-1))
-			lo := int(p)
-			ts[i] = f32.Tap{Lo: lo, Hi: min(lo+1, in[k]-1), F: float32(p - float64(lo))}
-		}
-		return ts
-	}
-	return setF32(c, g, "Resize", f32.Resize, f32.ResizeSpec{
-		N: xs[0], H: in[0], W: in[1], C: xs[len(xs)-1], Rows: taps(0), Cols: taps(1),
-	}, n.Inputs[0])
 }
 
 func lowerMaxPool(c *compiler, g *group) error {
@@ -524,12 +408,7 @@ func lowerQConvTranspose(c *compiler, g *group) error {
 	if err != nil {
 		return err
 	}
-	s := q8.ConvSpec{
-		N: xs[0], H: d.In[0], W: d.In[1], C: xs[len(xs)-1], OH: d.Out[0], OW: d.Out[1], K: k,
-		KH: d.Kernel[0], KW: d.Kernel[1], SH: d.Stride[0], SW: d.Stride[1], DH: d.Dilation[0], DW: d.Dilation[1],
-		PT: d.Before[0], PL: d.Before[1], Groups: d.Groups, XSigned: p.signed, XZero: p.zero,
-		Weights: p.weights, WZero: p.wzero, Bias: p.bias, Mult: p.mult, Out: p.out, Table: p.table,
-	}
+	s := p.conv(d, xs, k)
 	order, scattered := s.Interleaving()
 	if !scattered {
 		return setInt8(c, g, "ConvTranspose", q8.ConvTranspose, s, x)
