@@ -83,6 +83,7 @@ func TestHelpersEnd(t *testing.T) {
 // Several models run side by side, each from several goroutines, and every
 // answer is right.
 func TestSideBySide(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))) // one CPU would leave nothing to share
 	var wg sync.WaitGroup
 	ctx := context.Background()
 	for seed := range uint64(4) {
