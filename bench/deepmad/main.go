@@ -20,6 +20,7 @@ import (
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/bench/paired"
+	"github.com/nasc-dev/nasc/bench/report"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/search/design"
@@ -48,18 +49,14 @@ func main() {
 	flag.Uint64Var(&c.draw, "draw", 1, "seed of the draw")
 	flag.IntVar(&c.epochs, "epochs", 10, "of each training")
 	jobs := flag.Int("jobs", 1, "trainings at a time")
-	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
+	file := flag.String("report", "", "the Markdown file to write; stdout otherwise")
 	flag.Parse()
 	c.limits = design.Limits{MACs: int64(c.macs), Params: int64(c.params)}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	text, err := c.run(ctx, *jobs)
 	if err == nil {
-		if *report == "" {
-			fmt.Print(text)
-		} else {
-			err = os.WriteFile(*report, []byte(text), 0o644)
-		}
+		err = report.Write(*file, text)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "deepmad:", err)
@@ -137,14 +134,6 @@ func (c *config) random(space *arch.Space, not arch.Genotype) ([]*design.Design,
 	return out, nil
 }
 
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	if n := len(x); n%2 == 0 {
-		return (x[n/2-1] + x[n/2]) / 2
-	}
-	return x[len(x)/2]
-}
-
 func (c *config) markdown(found *design.Result, took time.Duration, all []*design.Design, got map[string][]tables.Training) string {
 	var b strings.Builder
 	p := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
@@ -177,8 +166,8 @@ func (c *config) markdown(found *design.Result, took time.Duration, all []*desig
 				above++
 			}
 		}
-		diffs = append(diffs, 100*(mine-median(others)))
-		p("| %d | %.2f %% | %.2f %% | %.2f %% | %d of %d | %+.2f |", s+1, 100*mine, 100*median(others), 100*slices.Max(others), above, len(others), diffs[s])
+		diffs = append(diffs, 100*(mine-paired.Median(others)))
+		p("| %d | %.2f %% | %.2f %% | %.2f %% | %d of %d | %+.2f |", s+1, 100*mine, 100*paired.Median(others), 100*slices.Max(others), above, len(others), diffs[s])
 	}
 	p("\nDesigned above the median, in points: %s.\n", paired.Judge(diffs))
 	p("## Every network\n")

@@ -22,8 +22,8 @@ import (
 
 	"github.com/nasc-dev/nasc/bench/m2k"
 	"github.com/nasc-dev/nasc/bench/paired"
+	"github.com/nasc-dev/nasc/bench/report"
 	"github.com/nasc-dev/nasc/frontend/arch"
-	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/search"
 	"github.com/nasc-dev/nasc/search/evaluate"
 	"github.com/nasc-dev/nasc/search/strategy"
@@ -144,7 +144,7 @@ func main() {
 	}
 }
 
-func (b *bench) main(ctx context.Context, spaces string, from uint64, seeds, jobs int, state, report string) error {
+func (b *bench) main(ctx context.Context, spaces string, from uint64, seeds, jobs int, state, file string) error {
 	b.config = train.Default()
 	b.config.Augment.Crop = 1
 	var err error
@@ -187,11 +187,7 @@ func (b *bench) main(ctx context.Context, spaces string, from uint64, seeds, job
 		return err
 	}
 	text := b.markdown(spaces, from, seeds)
-	if report == "" {
-		fmt.Print(text)
-		return nil
-	}
-	return os.WriteFile(report, []byte(text), 0o644)
+	return report.Write(file, text)
 }
 
 func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64) (*run, error) {
@@ -249,7 +245,7 @@ func (b *bench) arm(ctx context.Context, s setting, arm string, seed uint64) (*r
 	if err != nil {
 		return nil, err
 	}
-	if r.Test, err = b.test(ctx, net, set); err != nil {
+	if r.Test, err = m2k.Top1(ctx, net, b.dir, b.dev, *set.Preprocess); err != nil {
 		return nil, err
 	}
 	r.Seconds = time.Since(start).Seconds()
@@ -368,13 +364,4 @@ func (b *bench) train(ctx context.Context, e *evaluate.Evaluator, t *search.Tria
 	r.Cost += o.Metrics["train_macs"]
 	r.Networks++
 	return nil
-}
-
-// test gives the share of the test pictures that a network gets right.
-func (b *bench) test(ctx context.Context, net *ir.Graph, set *evaluate.Set) (float64, error) {
-	score, err := m2k.Judge(ctx, net, b.dir, b.dev, *set.Preprocess, false)
-	if err != nil {
-		return 0, err
-	}
-	return score.Top1, nil
 }

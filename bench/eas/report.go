@@ -2,12 +2,11 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/nasc-dev/nasc/bench/paired"
-	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/bench/report"
 )
 
 var arms = []struct{ name, doc string }{
@@ -19,7 +18,7 @@ var arms = []struct{ name, doc string }{
 // markdown is the report.
 func (b *bench) markdown(spaces string, from uint64, seeds int) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "# EAS against growth by chance and training from scratch\n\n%s, %s, one thread a run. `make eas`.\n\n", time.Now().Format(time.DateOnly), machine())
+	fmt.Fprintf(&w, "# EAS against growth by chance and training from scratch\n\n%s, %s, one thread a run. `make eas`.\n\n", time.Now().Format(time.DateOnly), report.CPU())
 	fmt.Fprintf(&w, `Data: MNIST pooled to 14×14. 1,600 pictures to train on and 400 to judge by, split by the seed, of the 2,000 of m2k; what is
 reported is the accuracy on all 10,000 test pictures, which nothing was chosen by. Every arm of a seed has the same cost of
 training: the sum over all its trainings of steps × batch × multiplications of a sample × 3. Growth by chance takes EAS's
@@ -55,14 +54,4 @@ most a quarter of the steps.
 		}
 	}
 	return w.String()
-}
-
-// machine is the CPU and what of it is used.
-func machine() string {
-	for _, f := range latency.Fingerprint("", "", "", 1, 1) {
-		if f.Name == "cpu" {
-			return f.Value
-		}
-	}
-	return runtime.GOARCH
 }

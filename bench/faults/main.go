@@ -6,13 +6,13 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"time"
 
 	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/bench/report"
 	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/search/queue/queuetest"
 )
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, o queuetest.Options, report string) error {
+func run(ctx context.Context, o queuetest.Options, file string) error {
 	dir, err := os.MkdirTemp("", "nasc-faults-*")
 	if err != nil {
 		return err
@@ -66,9 +66,5 @@ func run(ctx context.Context, o queuetest.Options, report string) error {
 	for _, k := range r.Kills {
 		fmt.Fprintf(&b, "| %d | %s | %s | %d |\n", k.Study, k.Victim, k.After.Round(10*time.Millisecond), k.Done)
 	}
-	if report == "" {
-		_, err = io.WriteString(os.Stdout, b.String())
-		return err
-	}
-	return os.WriteFile(report, []byte(b.String()), 0o644)
+	return report.Write(file, b.String())
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/bench/m2k"
 	"github.com/nasc-dev/nasc/bench/paired"
+	"github.com/nasc-dev/nasc/bench/report"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/nascfile"
@@ -61,7 +62,7 @@ func main() {
 	from := flag.Uint64("seed", 1, "the first of them")
 	jobs := flag.Int("jobs", 1, "seeds at a time")
 	state := flag.String("state", "grow.jsonl", "file that keeps what is done, to go on from")
-	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
+	file := flag.String("report", "", "the Markdown file to write; stdout otherwise")
 	flag.BoolVar(&c.tune, "tune", false, "judge on 10,000 of MNIST's training pictures instead of the test pictures, while the recipe is chosen")
 	budgets := flag.String("budgets", "2:6,4:17,8:34", "budgets in epochs of the final network, each with the epochs of the small one that are part of it; the first is judged")
 	flag.Float64Var(&c.lr, "lr", 5e-3, "learning rate of the small network, and from scratch")
@@ -108,9 +109,7 @@ func main() {
 		}
 	}
 	text := markdown(all, done)
-	if *report == "" {
-		fmt.Print(text)
-	} else if err := os.WriteFile(*report, []byte(text), 0o644); err != nil {
+	if err := report.Write(*file, text); err != nil {
 		fail(err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/nasc-dev/nasc/bench/paired"
-	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/bench/report"
 )
 
 // markdown reports the first budget in full, and all of them in a line each.
@@ -18,7 +18,7 @@ func markdown(all []config, runs [][]pair) string {
 	if c.tune {
 		on = "10,000 of MNIST's training pictures, to choose the recipe"
 	}
-	fmt.Fprintf(&b, "# Grow and go on\n\n%s, %s, %s, one thread an arm. `make grow`.\n\n", time.Now().Format("2006-01-02"), latency.Fingerprint("", "", "", 1, 1)[0].Value, runtime.GOARCH)
+	fmt.Fprintf(&b, "# Grow and go on\n\n%s, %s, %s, one thread an arm. `make grow`.\n\n", time.Now().Format("2006-01-02"), report.CPU(), runtime.GOARCH)
 	fmt.Fprintf(&b, "M2k: MNIST at 14×14, 2,000 training pictures; judged on %s. A small network is trained for %d epochs, then\n`%s` makes the final one of it (copies with noise of %g deviations, after\nthe check), which goes on for what is left of the budget: %g epochs of the final network, in MACs. From scratch: the same final\nnetwork, its weights drawn anew, for the whole budget. adamw, %s, batch %d, pictures\nshifted by up to %d pixels, learning rate %g, after growing %g.\n\n", on, c.first, growth, c.noise, c.epochs, c.schedule, c.batch, c.shift, c.lr, c.growLR)
 	b.WriteString("| seed | small | predictions kept by growing | max \\|Δ\\| | with noise | grown and gone on | from scratch | difference | GMACs grown / scratch | seconds grown / scratch |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	var diffs []float64

@@ -22,11 +22,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/bench/report"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/search"
@@ -60,7 +60,7 @@ func main() {
 	flag.IntVar(&c.finalists, "finalists", 5, "best networks of a search that are compiled and measured")
 	flag.DurationVar(&c.piece, "for", 0, "how long to measure this time; 0: till all is measured")
 	phase := flag.String("phase", "search", "search, measure or report")
-	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
+	file := flag.String("report", "", "the Markdown file to write; stdout otherwise")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -73,11 +73,7 @@ func main() {
 	case "report":
 		var text string
 		if text, err = c.report(); err == nil {
-			if *report == "" {
-				fmt.Print(text)
-			} else {
-				err = os.WriteFile(*report, []byte(text), 0o644)
-			}
+			err = report.Write(*file, text)
 		}
 	default:
 		err = fmt.Errorf("-phase %q; wanted search, measure or report", *phase)
@@ -207,9 +203,4 @@ func save(path string, v any) error {
 		return err
 	}
 	return os.Rename(path+".new", path)
-}
-
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
 }

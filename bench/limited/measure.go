@@ -12,6 +12,7 @@ import (
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/bench/paired"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/passes"
@@ -159,7 +160,7 @@ func (t *timer) start(ctx context.Context, name string) error {
 		all = append(all, ms)
 		time.Sleep(burst)
 	}
-	t.typical = median(all)
+	t.typical = paired.Median(all)
 	return save(file, t.typical)
 }
 
@@ -195,7 +196,7 @@ func (t *timer) time(ctx context.Context, name string) (float64, error) {
 		t.few++
 		kept = all
 	}
-	return median(kept) * t.typical, nil
+	return paired.Median(kept) * t.typical, nil
 }
 
 // run gives the median ms of runs for so long, at least five.
@@ -208,7 +209,7 @@ func (r *ready) run(ctx context.Context, long time.Duration) (float64, error) {
 		}
 		ms = append(ms, time.Since(start).Seconds()*1e3)
 	}
-	return median(ms), nil
+	return paired.Median(ms), nil
 }
 
 // get makes a network ready: what was compiled of the trained one, or one with

@@ -46,7 +46,7 @@ func (c *config) report() (string, error) {
 	bySeed, byLimit := map[uint64]float64{}, map[float64][]float64{}
 	for _, r := range s.Runs {
 		x := pick(r, times)
-		ms := median(times[x.Genotype].Hold)
+		ms := paired.Median(times[x.Genotype].Hold)
 		int8 := "not trained"
 		if c.own() {
 			v, err := load[float64](c.file(x.Genotype + ".json"))
@@ -84,11 +84,11 @@ func (c *config) report() (string, error) {
 func pick(r limited, times map[string]measured) chosen {
 	best, fast := -1, 0
 	for i, x := range r.Finalists {
-		ms := median(times[x.Genotype].Pick)
+		ms := paired.Median(times[x.Genotype].Pick)
 		if ms <= r.Limit && best < 0 {
 			best = i
 		}
-		if ms < median(times[r.Finalists[fast].Genotype].Pick) {
+		if ms < paired.Median(times[r.Finalists[fast].Genotype].Pick) {
 			fast = i
 		}
 	}
@@ -102,7 +102,7 @@ func pick(r limited, times map[string]measured) chosen {
 const floor = 0.8
 
 func (c *config) fronts(p func(string, ...any), s searched, table *tabular.Table, times map[string]measured) error {
-	slowest := median(times[s.Last.Genotype].Pick)
+	slowest := paired.Median(times[s.Last.Genotype].Pick)
 	volume := func(front []chosen) (float64, error) {
 		var points [][]float64
 		for _, x := range front {
@@ -110,7 +110,7 @@ func (c *config) fronts(p func(string, ...any), s searched, table *tabular.Table
 			if err != nil {
 				return 0, err
 			}
-			points = append(points, []float64{r.Test, -median(times[x.Genotype].Pick)})
+			points = append(points, []float64{r.Test, -paired.Median(times[x.Genotype].Pick)})
 		}
 		return search.Hypervolume(points, []float64{floor, -slowest}) / ((1 - floor) * slowest), nil
 	}
@@ -141,11 +141,11 @@ func (c *config) fronts(p func(string, ...any), s searched, table *tabular.Table
 func (s *searched) compare(times map[string]measured) string {
 	var predicted, measured, macs, off []float64
 	for _, x := range s.Sample {
-		ms := median(times[x.Genotype].Pick)
+		ms := paired.Median(times[x.Genotype].Pick)
 		predicted, measured, macs, off = append(predicted, x.Predicted), append(measured, ms), append(macs, x.MACs), append(off, math.Abs(x.Predicted/ms-1))
 	}
 	return fmt.Sprintf("rank correlation with the measured times of %d networks drawn at random %.3f, median error %.1f %% (MACs: rank correlation %.3f)",
-		len(s.Sample), latency.Compare(predicted, measured).Spearman, 100*median(off), latency.Compare(macs, measured).Spearman)
+		len(s.Sample), latency.Compare(predicted, measured).Spearman, 100*paired.Median(off), latency.Compare(macs, measured).Spearman)
 }
 
 func genotype(text string) search.Genotype {

@@ -29,3 +29,12 @@ func Judge(ctx context.Context, net *ir.Graph, dir string, dev bool, pre nascfil
 	}
 	return nasc.Evaluate(ctx, net, "cpu-f32", feed, outputs, nil)
 }
+
+// Top1 is Judge's share of pictures that the network gets right.
+func Top1(ctx context.Context, net *ir.Graph, dir string, dev bool, pre nascfile.Preprocess) (float64, error) {
+	score, err := Judge(ctx, net, dir, dev, pre, false)
+	if err != nil {
+		return 0, err
+	}
+	return score.Top1, nil
+}

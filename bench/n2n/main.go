@@ -24,6 +24,7 @@ import (
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/bench/m2k"
 	"github.com/nasc-dev/nasc/bench/paired"
+	"github.com/nasc-dev/nasc/bench/report"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/nascfile"
@@ -130,7 +131,7 @@ func main() {
 	}
 }
 
-func (b *bench) main(ctx context.Context, first, seeds, jobs int, state, report string, arms []string) error {
+func (b *bench) main(ctx context.Context, first, seeds, jobs int, state, file string, arms []string) error {
 	b.folder = strings.TrimSuffix(state, ".jsonl")
 	if err := os.MkdirAll(b.folder, 0o755); err != nil {
 		return err
@@ -161,11 +162,7 @@ func (b *bench) main(ctx context.Context, first, seeds, jobs int, state, report 
 		return err
 	}
 	text := b.markdown(first, seeds)
-	if report == "" {
-		fmt.Print(text)
-		return nil
-	}
-	return os.WriteFile(report, []byte(text), 0o644)
+	return report.Write(file, text)
 }
 
 func (b *bench) arm(ctx context.Context, arm string, seed uint64) (*run, error) {
@@ -187,7 +184,7 @@ func (b *bench) arm(ctx context.Context, arm string, seed uint64) (*run, error) 
 	}
 	macs, params := evaluate.Count(net)
 	r := &run{Arm: arm, Seed: seed, TeacherMACs: float64(macs), TeacherParams: float64(params)}
-	if r.TeacherTest, err = b.test(ctx, net, set); err != nil {
+	if r.TeacherTest, err = m2k.Top1(ctx, net, b.dir, b.dev, *set.Preprocess); err != nil {
 		return nil, err
 	}
 	c := train.Default()
@@ -309,7 +306,7 @@ func (b *bench) finish(ctx context.Context, r *run, e *evaluate.Shrinker, trials
 	if err != nil {
 		return err
 	}
-	r.Test, err = b.test(ctx, net, e.Data)
+	r.Test, err = m2k.Top1(ctx, net, b.dir, b.dev, *e.Data.Preprocess)
 	return err
 }
 
@@ -346,13 +343,4 @@ func (b *bench) teacher(ctx context.Context, name, text string, set *evaluate.Se
 	}
 	man := &nascfile.Manifest{Producer: "bench/n2n", Source: name, Preprocess: set.Preprocess}
 	return r.Graph, nascfile.Write(path, &ir.Module{Graphs: []*ir.Graph{r.Graph}}, man)
-}
-
-// test gives the share of the test pictures that a network gets right.
-func (b *bench) test(ctx context.Context, net *ir.Graph, set *evaluate.Set) (float64, error) {
-	score, err := m2k.Judge(ctx, net, b.dir, b.dev, *set.Preprocess, false)
-	if err != nil {
-		return 0, err
-	}
-	return score.Top1, nil
 }

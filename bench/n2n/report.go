@@ -2,13 +2,12 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nasc-dev/nasc/bench/paired"
-	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/bench/report"
 )
 
 // reached is the episode in which a student got a reward, one more than there
@@ -49,7 +48,7 @@ func smoothed(episodes []float64) []float64 {
 // markdown is the report.
 func (b *bench) markdown(first, seeds int) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "# N2N: a ResNet's students, and policies that carry over to a larger teacher\n\n%s, %s, one thread a run. `make n2n MNIST=DIR`.\n\n", time.Now().Format(time.DateOnly), machine())
+	fmt.Fprintf(&w, "# N2N: a ResNet's students, and policies that carry over to a larger teacher\n\n%s, %s, one thread a run. `make n2n MNIST=DIR`.\n\n", time.Now().Format(time.DateOnly), report.CPU())
 	var list []string
 	for _, k := range settingNames {
 		list = append(list, fmt.Sprintf("%s %g", k, settings[k]))
@@ -133,14 +132,4 @@ first %.0f episodes take layers away, which alone never reaches the limit; then 
 		}
 	}
 	return w.String()
-}
-
-// machine is the CPU and what of it is used.
-func machine() string {
-	for _, f := range latency.Fingerprint("", "", "", 1, 1) {
-		if f.Name == "cpu" {
-			return f.Value
-		}
-	}
-	return runtime.GOARCH
 }

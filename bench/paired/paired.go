@@ -184,3 +184,12 @@ func (v Verdict) String() string {
 	}
 	return fmt.Sprintf("%s: mean %+.2f, 95 %% interval %+.2f to %+.2f, %d of %d above 0", s, v.Mean, v.Low, v.High, v.Right, v.N)
 }
+
+// Median gives the median, 0 of no numbers.
+func Median(x []float64) float64 {
+	s := slices.Sorted(slices.Values(x))
+	if len(s) == 0 {
+		return 0
+	}
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}

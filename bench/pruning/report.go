@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -11,16 +10,8 @@ import (
 	"time"
 
 	"github.com/nasc-dev/nasc/bench/paired"
-	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/bench/report"
 )
-
-func median(x []float64) float64 {
-	s := slices.Sorted(slices.Values(x))
-	if len(s) == 0 {
-		return 0
-	}
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
-}
 
 func mean(x []float64) float64 {
 	s := 0.0
@@ -71,15 +62,11 @@ func against(a, b []run, f func(run) float64) string {
 
 func (b *bench) writeReport(context.Context) error {
 	var w strings.Builder
-	fmt.Fprintf(&w, "# Pruning beside Torch-Pruning\n\n%s, %s, %s. `make pruning`. Torch-Pruning 1.6.0 on PyTorch 2.15.0.\n", time.Now().Format("2006-01-02"), latency.Fingerprint("", "", "", 1, 1)[0].Value, runtime.GOARCH)
+	fmt.Fprintf(&w, "# Pruning beside Torch-Pruning\n\n%s, %s, %s. `make pruning`. Torch-Pruning 1.6.0 on PyTorch 2.15.0.\n", time.Now().Format("2006-01-02"), report.CPU(), runtime.GOARCH)
 	b.cifarReport(&w)
 	b.liteReport(&w)
 	b.tenfoldReport(&w)
-	if b.report == "" {
-		fmt.Print(w.String())
-		return nil
-	}
-	return os.WriteFile(b.report, []byte(w.String()), 0o644)
+	return report.Write(b.report, w.String())
 }
 
 func (b *bench) cifarReport(w *strings.Builder) {

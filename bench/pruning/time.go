@@ -9,6 +9,7 @@ import (
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends"
+	"github.com/nasc-dev/nasc/bench/paired"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/passes"
 )
@@ -60,7 +61,7 @@ func (n *int8Net) turn(ctx context.Context, out []*ir.Tensor) (float64, error) {
 			ms = append(ms, time.Since(begun).Seconds()*1e3)
 		}
 	}
-	return median(ms), nil
+	return paired.Median(ms), nil
 }
 
 // turns gives the median turn of each network, the networks in turns.
@@ -80,7 +81,7 @@ func turns(ctx context.Context, nets []*int8Net) ([]float64, error) {
 	}
 	out := make([]float64, len(nets))
 	for i, m := range ms {
-		out[i] = median(m)
+		out[i] = paired.Median(m)
 	}
 	return out, nil
 }

@@ -19,6 +19,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sync"
+
+	"github.com/nasc-dev/nasc/bench/report"
 )
 
 //go:embed net.toml
@@ -99,9 +101,5 @@ func run(ctx context.Context, s *settings) error {
 	if err != nil {
 		return err
 	}
-	if s.report == "" {
-		fmt.Print(text)
-		return nil
-	}
-	return os.WriteFile(s.report, []byte(text), 0o644)
+	return report.Write(s.report, text)
 }

@@ -10,8 +10,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 
-	"github.com/nasc-dev/nasc"
-	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/bench/report"
 )
 
 // arms in the order of the table, with what they are.
@@ -50,20 +49,6 @@ func paired(rows map[string]map[uint64]row, arm, other string) pair {
 	return pair{m, m - h, m + h, len(d)}
 }
 
-// machine names the device.
-func machine() string {
-	var parts []string
-	for _, f := range latency.Fingerprint(nasc.Version(), "cpu-int8", "", 1, 1) {
-		switch f.Name {
-		case "cpu", "go":
-			parts = append(parts, f.Value)
-		case "cores", "isa":
-			parts = append(parts, f.Name+" "+f.Value)
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
 // markdown is the report.
 func markdown(s *settings, all []row) (string, error) {
 	rows := map[string]map[uint64]row{}
@@ -79,7 +64,7 @@ func markdown(s *settings, all []row) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Quantization-aware training, %s\n\n", time.Now().Format("2006-01-02"))
 	fmt.Fprintf(&b, "`go run ./bench/qat -first %d -seeds %d -epochs %d -more %d -more-lr %g -more-lr4 %g -ema %g -freeze-norm=%v -train %s -test %s` on %s, one thread a seed.\n\n",
-		s.first, s.seeds, s.epochs, s.more, s.moreLR, s.moreLR4, s.ema, s.freeze, filepath.Base(s.train), filepath.Base(s.test), machine())
+		s.first, s.seeds, s.epochs, s.more, s.moreLR, s.moreLR4, s.ema, s.freeze, filepath.Base(s.train), filepath.Base(s.test), report.Machine())
 	fmt.Fprintf(&b, "A small MobileNetV3 for 32×32 pictures (bench/qat/net.toml: its kinds of blocks, depthwise, squeeze-excite, hard swish) on the CIFAR-10 sample: %d epochs of AdamW from drawn weights at rate %g, batch %d, then %d epochs more at %g for each arm, from the same weights, in the same order of pictures. Judged once, at the end, on the test pictures; nothing was chosen by them.\n\n", s.epochs, s.lr, s.batch, s.more, s.moreLR)
 	b.WriteString("| arm | |")
 	for seed := range s.seeds {

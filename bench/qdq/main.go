@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 
 	"github.com/nasc-dev/nasc/export/onnx"
+	"github.com/nasc-dev/nasc/internal/difftest"
 	"github.com/nasc-dev/nasc/internal/graphgen"
 	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/internal/npy"
@@ -73,27 +74,10 @@ func run(path, dir string) error {
 
 // node writes a node as a graph whose inputs are its computed operands.
 func node(dir string, n *ir.Node, in, out []*ir.Tensor) error {
-	g := ir.NewGraph("node")
-	var args []*ir.Value
-	var feeds []*ir.Tensor
-	for i, v := range n.Inputs {
-		switch {
-		case v == nil:
-			args = append(args, nil)
-		case v.IsConst() && v.Type.Quant != nil:
-			args = append(args, g.QConst(v.Name, v.Const, v.Type.Quant))
-		case v.IsConst():
-			args = append(args, g.Const(v.Name, v.Const))
-		default:
-			args = append(args, g.Input(fmt.Sprintf("x%d", i), v.Type))
-			feeds = append(feeds, in[i])
-		}
-	}
-	k, err := g.AddNamed(n.Op.Name, "y", n.Attrs, args...)
+	g, feeds, err := difftest.Alone(n, in)
 	if err != nil {
 		return err
 	}
-	g.Outputs = k.Outputs
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

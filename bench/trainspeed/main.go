@@ -21,6 +21,7 @@ import (
 
 	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends/gomlx"
+	"github.com/nasc-dev/nasc/bench/report"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/passes"
 	"github.com/nasc-dev/nasc/quant"
@@ -70,7 +71,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, s *settings, profile int, report string) error {
+func run(ctx context.Context, s *settings, profile int, file string) error {
 	for _, n := range s.nets {
 		if !slices.Contains(networks, n) {
 			return fmt.Errorf("-nets: %q; wanted some of %s", n, strings.Join(networks, ", "))
@@ -103,11 +104,7 @@ func run(ctx context.Context, s *settings, profile int, report string) error {
 		fmt.Fprintln(os.Stderr, r.line())
 	}
 	text := markdown(s, rows)
-	if report == "" {
-		fmt.Print(text)
-		return nil
-	}
-	return os.WriteFile(report, []byte(text), 0o644)
+	return report.Write(file, text)
 }
 
 // timing prepares a network's steps on a target.

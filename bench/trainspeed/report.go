@@ -7,30 +7,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nasc-dev/nasc"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/peak"
-	"github.com/nasc-dev/nasc/latency"
+	"github.com/nasc-dev/nasc/bench/report"
 )
-
-// machine names the device.
-func machine() string {
-	var parts []string
-	for _, f := range latency.Fingerprint(nasc.Version(), "cpu-f32", "", 1, 1) {
-		switch f.Name {
-		case "cpu", "go":
-			parts = append(parts, f.Value)
-		case "cores", "isa":
-			parts = append(parts, f.Name+" "+f.Value)
-		}
-	}
-	return strings.Join(parts, ", ")
-}
 
 // markdown is the report.
 func markdown(s *settings, rows []result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Training speed, %s\n\n", time.Now().Format("2006-01-02"))
-	fmt.Fprintf(&b, "`make bench-train` on %s. Steps of %d pictures of 32×32 on %d threads (forward, loss, gradient, SGD with Nesterov momentum), the engines in turns of %d steps, %d rounds after one to warm up; medians, in brackets the least and the greatest. PyTorch runs eagerly, in both memory formats: the faster counts.\n\n", machine(), s.batch, s.threads, s.steps, s.rounds)
+	fmt.Fprintf(&b, "`make bench-train` on %s. Steps of %d pictures of 32×32 on %d threads (forward, loss, gradient, SGD with Nesterov momentum), the engines in turns of %d steps, %d rounds after one to warm up; medians, in brackets the least and the greatest. PyTorch runs eagerly, in both memory formats: the faster counts.\n\n", report.Machine(), s.batch, s.threads, s.steps, s.rounds)
 	b.WriteString("| network | engine | parameters | ms a step | pictures a second | times PyTorch |\n|---|---|---|---|---|---|\n")
 	logs := map[string][]float64{}
 	for _, r := range rows {

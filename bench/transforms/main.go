@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/bench/report"
 	"github.com/nasc-dev/nasc/frontend/arch"
 	"github.com/nasc-dev/nasc/internal/graphgen"
 	"github.com/nasc-dev/nasc/internal/nascfile"
@@ -33,7 +34,7 @@ import (
 
 func main() {
 	graphs := flag.Int("graphs", 1000, "random networks, and as many random graphs")
-	report := flag.String("report", "", "the Markdown file to write; stdout otherwise")
+	file := flag.String("report", "", "the Markdown file to write; stdout otherwise")
 	nets := flag.String("zoo", ".", "regular expression of the zoo's networks to take")
 	state := flag.String("state", "", "file that keeps what is done, to go on from")
 	flag.Parse()
@@ -52,9 +53,7 @@ func main() {
 		os.Exit(2)
 	}
 	text := total.markdown(*graphs)
-	if *report == "" {
-		fmt.Print(text)
-	} else if err := os.WriteFile(*report, []byte(text), 0o644); err != nil {
+	if err := report.Write(*file, text); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}

@@ -39,31 +39,6 @@ func outputs(t *testing.T, g *ir.Graph, in []*ir.Tensor) []*ir.Tensor {
 	return r.Outputs
 }
 
-// alone builds a graph of one node, its computed operands as inputs.
-func alone(n *ir.Node, in []*ir.Tensor) (g *ir.Graph, feeds []*ir.Tensor, err error) {
-	g = ir.NewGraph("node")
-	var args []*ir.Value
-	for i, v := range n.Inputs {
-		switch {
-		case v == nil:
-			args = append(args, nil)
-		case v.IsConst() && v.Type.Quant != nil:
-			args = append(args, g.QConst(v.Name, v.Const, v.Type.Quant))
-		case v.IsConst():
-			args = append(args, g.Const(v.Name, v.Const))
-		default:
-			args = append(args, g.Input(fmt.Sprintf("x%d", i), v.Type))
-			feeds = append(feeds, in[i])
-		}
-	}
-	k, err := g.AddNamed(n.Op.Name, "y", n.Attrs, args...)
-	if err != nil {
-		return nil, nil, err
-	}
-	g.Outputs = k.Outputs
-	return g, feeds, nil
-}
-
 // Every node of random graphs, written and read again, computes what it did:
 // float ones within rounding, quantized ones (through their QDQ form) within one
 // step.
@@ -73,7 +48,7 @@ func TestEveryNodeRoundTrips(t *testing.T) {
 		g := graphgen.New(graphgen.Config{Seed: seed, Quantized: seed%2 == 1})
 		_, err := eval.Run(context.Background(), g, graphgen.Inputs(g, seed), eval.Options{Each: func(n *ir.Node, in, out []*ir.Tensor) error {
 			place := fmt.Sprintf("seed %d, %s %s", seed, n.Op.Name, n.Out())
-			one, feeds, err := alone(n, in)
+			one, feeds, err := difftest.Alone(n, in)
 			if err != nil {
 				return fmt.Errorf("%s: %w", place, err)
 			}
@@ -295,7 +270,7 @@ func graphWithConv(t *testing.T) *ir.Graph {
 		_, err := eval.Run(context.Background(), g, graphgen.Inputs(g, seed), eval.Options{Each: func(n *ir.Node, in, out []*ir.Tensor) error {
 			if found == nil && n.Op.Name == "q_convolution" && n.In(2) != nil && out[0].DType == ir.U8 && n.Attrs["qmin"] == nil {
 				var err error
-				found, _, err = alone(n, in)
+				found, _, err = difftest.Alone(n, in)
 				return err
 			}
 			return nil
