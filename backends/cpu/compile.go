@@ -115,15 +115,7 @@ func pickLevel(name string) (isa.Level, error) {
 			return l, nil
 		}
 	}
-	return l, &diag.Error{Place: "instruction set " + name, Found: "this CPU does not have it", Wanted: "one of " + joinLevels(isa.Available()), Fix: "leave the choice to nasc, or take portable"}
-}
-
-func joinLevels(ls []isa.Level) string {
-	s := make([]string, len(ls))
-	for i, l := range ls {
-		s[i] = l.String()
-	}
-	return strings.Join(s, ", ")
+	return l, &diag.Error{Place: "instruction set " + name, Found: "this CPU does not have it", Wanted: "one of " + isa.Names(isa.Available()), Fix: "leave the choice to nasc, or take portable"}
 }
 
 // constant gives the tensor of a value known at compile time, nil for others.

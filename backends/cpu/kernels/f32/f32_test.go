@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa/isatest"
 	"github.com/nasc-dev/nasc/internal/fmath"
 )
 
@@ -79,22 +79,6 @@ func sameBits(t *testing.T, what string, got, want []float32) {
 		if math.Float32bits(got[i]) != math.Float32bits(want[i]) && !(got[i] != got[i] && want[i] != want[i]) {
 			t.Fatalf("%s: [%d] = %g (%08x), want %g (%08x)", what, i, got[i], math.Float32bits(got[i]), want[i], math.Float32bits(want[i]))
 		}
-	}
-}
-
-// levels runs f on every instruction set that this machine has, or on the one
-// of NASC_ISA.
-func levels(t *testing.T, f func(t *testing.T, l isa.Level)) {
-	ls := isa.Available()
-	if os.Getenv(isa.Env) != "" {
-		l, err := isa.Best()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ls = []isa.Level{l}
-	}
-	for _, l := range ls {
-		t.Run(l.String(), func(t *testing.T) { f(t, l) })
 	}
 }
 
@@ -192,7 +176,7 @@ func randConv(r *rand.Rand) ConvSpec {
 }
 
 func TestConv(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(1, 1))
 		for range 150 {
 			s := randConv(r)
@@ -241,7 +225,7 @@ func naiveConvTranspose(s ConvSpec, x, res []float32) []float32 {
 }
 
 func TestConvTranspose(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(2, 1))
 		one := func(n int) int { return 1 + r.IntN(n) }
 		for i := range 90 {
@@ -267,7 +251,7 @@ func TestConvTranspose(t *testing.T) {
 }
 
 func TestDot(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(3, 1))
 		for i := range 40 {
 			s := DotSpec{M: 1 + r.IntN(40), K: 1 + r.IntN(100), N: 1 + r.IntN(100), Residual: i%3 == 0, Act: randAct(r)}
@@ -299,7 +283,7 @@ func TestDot(t *testing.T) {
 }
 
 func TestDotGeneral(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(4, 1))
 		batches := [][2][]int{{{}, {}}, {{2, 3}, {2, 3}}, {{3}, {2, 1}}, {{2, 1, 2}, {1}}, {{1, 4}, {2, 4}}}
 		for i := range 60 {
@@ -360,7 +344,7 @@ func withSpecials(x []float32) []float32 {
 }
 
 func TestUnary(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(5, 1))
 		p := Params{Alpha: 0.3, Beta: 0.7, Min: -0.5, Max: 2}
 		for _, u := range unaries {
@@ -397,7 +381,7 @@ func TestUnaryDense(t *testing.T) {
 		for i, v := range x {
 			want[i] = f(v)
 		}
-		levels(t, func(t *testing.T, l isa.Level) {
+		isatest.Levels(t, func(t *testing.T, l isa.Level) {
 			f, err := unaryFunc(u.name, p, l)
 			if err != nil {
 				t.Fatal(err)
@@ -423,7 +407,7 @@ func TestBinary(t *testing.T) {
 		{{100, 3}, {3}},
 		{{2, 1000, 16}, {2, 1, 16}},
 	}
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(6, 1))
 		for _, b := range binaries {
 			for _, sh := range shapes {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa/isatest"
 	"github.com/nasc-dev/nasc/internal/fmath"
 )
 
@@ -92,7 +93,7 @@ func naiveRecurrent(s RecurrentSpec, x []float32, lens []int, h0, c0 []float32) 
 }
 
 func TestRecurrent(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(8, 2))
 		for i := range 24 {
 			s := RecurrentSpec{GRU: i%2 == 1, T: 1 + r.IntN(6), N: 1 + r.IntN(4), C: 1 + r.IntN(20), H: 1 + r.IntN(40), Dirs: 1 + i/2%2, LinearBeforeReset: i/4%2 == 0}

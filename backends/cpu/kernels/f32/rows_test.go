@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa/isatest"
 	"github.com/nasc-dev/nasc/internal/fmath"
 )
 
@@ -17,7 +18,7 @@ func asBytes(x []float32) []byte {
 }
 
 func TestSoftmax(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for _, s := range []SoftmaxSpec{
 			{Shape: []int{3, 1000}, Axis: -1},
@@ -78,7 +79,7 @@ func TestSoftmax(t *testing.T) {
 }
 
 func TestNorms(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(2, 2))
 		for _, n := range []int{1, 5, 16, 31, 384, 1000} {
 			s := NormSpec{Rows: 1 + r.IntN(60), N: n, Eps: 1e-5}
@@ -120,7 +121,7 @@ func TestNorms(t *testing.T) {
 }
 
 func TestChannelNorm(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(3, 2))
 		for _, s := range []ChannelNormSpec{{N: 2, Space: 35, C: 12, Groups: 3, Eps: 1e-5}, {N: 1, Space: 50, C: 7, Groups: 7, Eps: 1e-5}, {N: 2, Space: 9, C: 40, Groups: 1, Eps: 1e-3}} {
 			s.Scale, s.Bias = randFloats(r, s.C), randFloats(r, s.C)
@@ -150,7 +151,7 @@ func TestChannelNorm(t *testing.T) {
 }
 
 func TestReduce(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(4, 2))
 		for _, op := range reductions {
 			for _, s := range []ReduceSpec{
@@ -224,7 +225,7 @@ func naivePool(s PoolSpec, x []float32, maximum bool) []float32 {
 }
 
 func TestPools(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(5, 2))
 		one := func(n int) int { return 1 + r.IntN(n) }
 		for range 60 {
@@ -252,7 +253,7 @@ func TestPools(t *testing.T) {
 }
 
 func TestResize(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(6, 2))
 		taps := func(in, out int, nearest bool) []Tap {
 			var ts []Tap
@@ -324,7 +325,7 @@ func TestUnaryNames(t *testing.T) {
 }
 
 func TestAttention(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := rand.New(rand.NewPCG(7, 2))
 		for _, s := range []AttentionSpec{
 			{Lead: []int{2, 3}, T: 20, S: 20, D: 16, V: 32, Scale: 0.25, Mask: []int{2, 1, 1, 20}},

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa/isatest"
 )
 
 // TestTileLayout holds the argument blocks to the offsets that gen/ writes.
@@ -71,7 +72,7 @@ func TestTileLayout(t *testing.T) {
 // all flags, with and without residual, whole and partial last vectors, rows
 // from two bases and with special values.
 func TestGemmTable(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		g := gemmFor(l)
 		r := rand.New(rand.NewPCG(7, 1))
 		for v := range g.run {

@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa/isatest"
 )
 
 // Lines of 3×3 windows at every edge: one column and many, padding on each side
 // or none, channels that leave a rest, extreme bytes and weights.
 func TestDepthwiseLines(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		lines := 0
 		for seed := range uint64(200) {
 			r := newRNG(seed)

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa/isatest"
 )
 
 func TestDynamicLayouts(t *testing.T) {
@@ -97,7 +98,7 @@ func refQuantizeRow(x []float32, tensor bool) (q []int32, scale float32, zero in
 }
 
 func TestDotRows(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(120) {
 			r := newRNG(seed)
 			rows := RowsSpec{M: r.in(1, 60), K: r.in(1, 150), PerTensor: r.bool()}
@@ -167,7 +168,7 @@ func checkDotRows(t *testing.T, name string, s DotRowsSpec, x, got []float32) {
 }
 
 func TestQuantizeTensorRefusesWhatIsNotFinite(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(60) {
 			r := newRNG(seed)
 			s := RowsSpec{M: r.in(1, 9), K: r.in(1, 40), PerTensor: true}
@@ -189,7 +190,7 @@ func TestQuantizeTensorRefusesWhatIsNotFinite(t *testing.T) {
 }
 
 func TestDotRowsAllocatesNothing(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := newRNG(1)
 		rows := RowsSpec{M: 40, K: 70}
 		q, err := QuantizeRows(rows, l)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa/isatest"
 )
 
 func checkConv(t *testing.T, r rng, s ConvSpec, l isa.Level) {
@@ -30,7 +31,7 @@ func checkConv(t *testing.T, r rng, s ConvSpec, l isa.Level) {
 
 // Each kernel that a layer could run by gives the same bits, and is the one named.
 func TestChoices(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := newRNG(3)
 		for _, v := range []layer{
 			{"", 9, 40, 100, 3, 1, 1, true, false},
@@ -57,7 +58,7 @@ func TestChoices(t *testing.T) {
 }
 
 func TestConv(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(300) {
 			r := newRNG(seed)
 			checkConv(t, r, r.conv(), l)
@@ -66,7 +67,7 @@ func TestConv(t *testing.T) {
 }
 
 func TestDot(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(60) {
 			r := newRNG(seed)
 			s := DotSpec{M: r.in(1, 70), K: r.in(1, 200), N: r.in(1, 200)}
@@ -107,7 +108,7 @@ func TestLayers(t *testing.T) {
 
 // Sums that only just fit in 32 bits, and wrap on the way.
 func TestWideSums(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		r := newRNG(1)
 		const k = 66000
 		s := DotSpec{M: 2, K: k, N: 3, Weights: make([]int8, 3*k), Bias: []int32{-5, -math.MaxInt32, math.MaxInt32}, Out: Out{DType: I32}}
@@ -126,7 +127,7 @@ func TestWideSums(t *testing.T) {
 }
 
 func TestDotGeneral(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(150) {
 			r := newRNG(seed)
 			m, k, n := r.in(1, 60), r.in(1, 70), r.in(1, 90)
@@ -210,7 +211,7 @@ func TestPairs(t *testing.T) {
 		{{0, 3}, {3}},
 		{{5, 1}, {5, 64}},
 	}
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(120) {
 			r := newRNG(seed)
 			sh := shapes[int(seed)%len(shapes)]
@@ -276,7 +277,7 @@ func TestPairs(t *testing.T) {
 }
 
 func TestLookup(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(40) {
 			r := newRNG(seed)
 			s := LookupSpec{Len: r.in(0, 3000), Signed: r.bool()}
@@ -309,7 +310,7 @@ func TestLookup(t *testing.T) {
 }
 
 func TestPools(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(150) {
 			r := newRNG(seed)
 			c := ConvSpec{N: r.in(1, 2), C: r.in(1, 150), K: 1, KH: r.in(1, 5), KW: r.in(1, 5), SH: r.in(1, 3), SW: r.in(1, 3), DH: r.in(1, 2), DW: r.in(1, 2), Groups: 1}
@@ -359,7 +360,7 @@ func TestPools(t *testing.T) {
 }
 
 func TestMean(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(80) {
 			r := newRNG(seed)
 			s := MeanSpec{Outer: r.in(1, 5), Count: r.in(1, 300), Inner: r.in(1, 600), XSigned: r.bool(), Out: r.out(4)}
@@ -386,7 +387,7 @@ func TestMean(t *testing.T) {
 }
 
 func TestQuantize(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(60) {
 			r := newRNG(seed)
 			s := QuantizeSpec{Len: r.in(0, 700), Inv: r.Float32() * 100, Out: r.out(2)}
@@ -440,7 +441,7 @@ func TestQuantize(t *testing.T) {
 }
 
 func TestSoftmax(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(60) {
 			r := newRNG(seed)
 			s := SoftmaxSpec{Rows: r.in(1, 20), K: r.in(1, 300), XSigned: r.bool(), Table: make([]int32, 256), Factor: 255, Out: r.out(4)}
@@ -475,7 +476,7 @@ func TestSoftmax(t *testing.T) {
 }
 
 func TestResize(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(60) {
 			r := newRNG(seed)
 			s := ResizeSpec{N: r.in(1, 2), H: r.in(1, 6), W: r.in(1, 6), C: r.in(1, 40), OH: r.in(1, 9), OW: r.in(1, 9), XSigned: r.bool(), Out: r.out(4), Mult: 1.2 / (1 << 22)}
@@ -533,7 +534,7 @@ func TestResize(t *testing.T) {
 
 func TestNoAllocation(t *testing.T) {
 	r := newRNG(3)
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		s := r.finishConv(ConvSpec{N: 1, C: 20, K: 30, KH: 3, KW: 3, SH: 1, SW: 1, DH: 1, DW: 1, Groups: 1})
 		s.Residual = nil
 		k, err := Conv(s, l)
@@ -575,7 +576,7 @@ func TestNoAllocation(t *testing.T) {
 
 // Phases and their interleaving give the definition's transposed convolution.
 func TestConvTranspose(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		for seed := range uint64(300) {
 			r := newRNG(seed)
 			s := r.convTranspose()

@@ -4,12 +4,13 @@ import (
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa/isatest"
 )
 
 // Several pictures, taken together where there are tile registers: numbers of
 // pictures that fill one or two groups, odd numbers of pixels, several bands.
 func TestPictures(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		together := 0
 		for seed := range uint64(50) {
 			r := newRNG(seed)

@@ -4,11 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
-
-	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 )
 
 // The definitions of quant/README.md, written plainly.
@@ -278,21 +275,6 @@ func compare(t *testing.T, name string, got, want []byte, spec any) {
 		if got[i] != want[i] {
 			t.Fatalf("%s: byte %d of %d is %d, want %d\n%+v", name, i, len(want), got[i], want[i], spec)
 		}
-	}
-}
-
-// levels runs a test at every level of this machine, or at the one of NASC_ISA.
-func levels(t *testing.T, f func(t *testing.T, l isa.Level)) {
-	ls := isa.Available()
-	if os.Getenv(isa.Env) != "" {
-		l, err := isa.Best()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ls = []isa.Level{l}
-	}
-	for _, l := range ls {
-		t.Run(l.String(), func(t *testing.T) { f(t, l) })
 	}
 }
 

@@ -4,12 +4,13 @@ import (
 	"testing"
 
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa/isatest"
 )
 
 // Products of one step and of a few, over one and several tiles, rows and blocks,
 // clamped and not, with and without a residual.
 func TestFewSteps(t *testing.T) {
-	levels(t, func(t *testing.T, l isa.Level) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
 		pairs := 0
 		for seed := range uint64(150) {
 			r := newRNG(seed)

@@ -62,7 +62,7 @@ func Parse(name string) (Level, error) {
 	}
 	return Portable, &diag.Error{
 		Found: "unknown instruction set " + quote(name), Wanted: "one of " + strings.Join(names[:], ", "),
-		Fix: "this machine has " + join(Available()),
+		Fix: "this machine has " + Names(Available()),
 	}
 }
 
@@ -86,13 +86,14 @@ func choose(name string) (Level, error) {
 	if !slices.Contains(available, l) {
 		return Portable, &diag.Error{
 			Place: Env, Found: "this machine cannot run " + name,
-			Wanted: "one of " + join(available), Fix: "unset it to take the best",
+			Wanted: "one of " + Names(available), Fix: "unset it to take the best",
 		}
 	}
 	return l, nil
 }
 
-func join(ls []Level) string {
+// Names lists levels, with commas.
+func Names(ls []Level) string {
 	s := make([]string, len(ls))
 	for i, l := range ls {
 		s[i] = l.String()
