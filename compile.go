@@ -368,11 +368,7 @@ func (o *CompileOptions) feed(arg string, g *ir.Graph, man *nascfile.Manifest) (
 	if s := o.Sources[arg]; s != nil {
 		return data.NewFeed(s, g.Inputs, nil)
 	}
-	s, err := data.Open(arg)
-	if err != nil {
-		return nil, err
-	}
-	return data.NewFeed(s, g.Inputs, man.Preprocess)
+	return data.OpenFeed(arg, g.Inputs, man.Preprocess)
 }
 
 // Runner runs calibration on nasc's own engine.

@@ -43,11 +43,7 @@ func RecalibrateNorms(ctx context.Context, m *Model, o TrainOptions) (*Recalibra
 		man.Preprocess = o.Preprocess
 	}
 	open := func(arg string) (*data.Feed, error) {
-		s, err := data.Open(arg)
-		if err != nil {
-			return nil, err
-		}
-		return data.NewFeed(s, g.Inputs, man.Preprocess)
+		return data.OpenFeed(arg, g.Inputs, man.Preprocess)
 	}
 	feed, err := open(o.Data)
 	if err != nil {

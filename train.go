@@ -87,11 +87,7 @@ func Train(ctx context.Context, m *Model, o TrainOptions) (*TrainResult, error) 
 		man.Preprocess = o.Preprocess
 	}
 	feed := func(arg string) (*data.Feed, error) {
-		s, err := data.Open(arg)
-		if err != nil {
-			return nil, err
-		}
-		return data.NewFeed(s, g.Inputs, man.Preprocess)
+		return data.OpenFeed(arg, g.Inputs, man.Preprocess)
 	}
 	if o.Quantization != "" && !passes.Simulates(g) {
 		if o.Reinit || m.Random {

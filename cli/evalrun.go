@@ -95,18 +95,7 @@ func (a *app) eval() *cobra.Command {
 				return err
 			}
 			defer m.Close()
-			pp, err := pre.apply(a, m.Manifest.Preprocess, pictureData(arg))
-			if err != nil {
-				return err
-			}
-			if !pictureData(arg) {
-				pre.noteRaw(a, arg)
-			}
-			s, err := data.Open(arg)
-			if err != nil {
-				return err
-			}
-			f, err := data.NewFeed(s, m.Graph().Inputs, pp)
+			f, err := pre.feed(a, m, arg)
 			if err != nil {
 				return err
 			}

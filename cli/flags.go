@@ -9,6 +9,8 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
 
+	"github.com/nasc-dev/nasc"
+	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/internal/nascfile"
 	"github.com/nasc-dev/nasc/ir"
@@ -79,6 +81,18 @@ func (p *preFlags) noteRaw(a *app, raw string) {
 
 func (p *preFlags) given() bool {
 	return p.file != "" || p.mean != nil || p.std != nil || p.resize != 0 || p.crop != ""
+}
+
+// feed opens the DATA that a model is to run on.
+func (p *preFlags) feed(a *app, m *nasc.Model, arg string) (*data.Feed, error) {
+	pp, err := p.apply(a, m.Manifest.Preprocess, pictureData(arg))
+	if err != nil {
+		return nil, err
+	}
+	if !pictureData(arg) {
+		p.noteRaw(a, arg)
+	}
+	return data.OpenFeed(arg, m.Graph().Inputs, pp)
 }
 
 // apply changes what the model's file said, or what was assumed.

@@ -133,11 +133,7 @@ func (a *app) opt() *cobra.Command {
 
 // firstSamples reads the first inputs of a data set, a batch of one each.
 func firstSamples(arg string, m *nasc.Model, pp *nascfile.Preprocess, n int) ([][]*ir.Tensor, error) {
-	src, err := data.Open(arg)
-	if err != nil {
-		return nil, err
-	}
-	feed, err := data.NewFeed(src, m.Graph().Inputs, pp)
+	feed, err := data.OpenFeed(arg, m.Graph().Inputs, pp)
 	if err != nil {
 		return nil, err
 	}

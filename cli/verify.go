@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nasc-dev/nasc"
-	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/diag"
 )
 
@@ -59,21 +58,8 @@ func (a *app) verify() *cobra.Command {
 				if s, err = nasc.RandomFeed(g, randomSamples, seed); err != nil {
 					return err
 				}
-			} else {
-				pp, err := pre.apply(a, m.Manifest.Preprocess, pictureData(arg))
-				if err != nil {
-					return err
-				}
-				if !pictureData(arg) {
-					pre.noteRaw(a, arg)
-				}
-				src, err := data.Open(arg)
-				if err != nil {
-					return err
-				}
-				if s, err = data.NewFeed(src, g.Inputs, pp); err != nil {
-					return err
-				}
+			} else if s, err = pre.feed(a, m, arg); err != nil {
+				return err
 			}
 			var rows []nasc.Compared
 			if len(args) == 2 {

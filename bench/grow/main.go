@@ -192,11 +192,7 @@ func (c config) feed(name string, g *ir.Graph) (*data.Feed, error) {
 }
 
 func (c config) feedAs(name string, g *ir.Graph, pre *nascfile.Preprocess) (*data.Feed, error) {
-	s, err := data.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	return data.NewFeed(s, g.Inputs, pre)
+	return data.OpenFeed(name, g.Inputs, pre)
 }
 
 // judged gives the predictions on the pictures that count.

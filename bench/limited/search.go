@@ -256,9 +256,5 @@ func (c *config) build(ctx context.Context, k *known, genotype string) error {
 }
 
 func (c *config) test(g *ir.Graph, pp *nascfile.Preprocess) (*data.Feed, error) {
-	s, err := data.Open("m2k-test:" + c.dir)
-	if err != nil {
-		return nil, err
-	}
-	return data.NewFeed(s, g.Inputs, pp)
+	return data.OpenFeed("m2k-test:"+c.dir, g.Inputs, pp)
 }

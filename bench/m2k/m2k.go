@@ -19,11 +19,7 @@ func Judge(ctx context.Context, net *ir.Graph, dir string, dev bool, pre nascfil
 	if dev {
 		arg, pre.Resize = "mnist:"+dir+"[10000:20000]", pre.Height
 	}
-	src, err := data.Open(arg)
-	if err != nil {
-		return nil, err
-	}
-	feed, err := data.NewFeed(src, net.Inputs, &pre)
+	feed, err := data.OpenFeed(arg, net.Inputs, &pre)
 	if err != nil {
 		return nil, err
 	}

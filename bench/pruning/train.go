@@ -96,11 +96,7 @@ func open(ctx context.Context, path string) (*opened, error) {
 }
 
 func (o *opened) feed(arg string) (*data.Feed, error) {
-	s, err := data.Open(arg)
-	if err != nil {
-		return nil, err
-	}
-	return data.NewFeed(s, o.g.Inputs, o.pp)
+	return data.OpenFeed(arg, o.g.Inputs, o.pp)
 }
 
 // scored runs a network on data, in float.

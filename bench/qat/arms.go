@@ -113,11 +113,7 @@ func (r *runner) train(ctx context.Context, from, to string, epochs int, lr floa
 
 // feed opens the test pictures for a model.
 func (r *runner) feed(m *nasc.Model) (*data.Feed, error) {
-	s, err := data.Open(r.s.test)
-	if err != nil {
-		return nil, err
-	}
-	return data.NewFeed(s, m.Graph().Inputs, m.Manifest.Preprocess)
+	return data.OpenFeed(r.s.test, m.Graph().Inputs, m.Manifest.Preprocess)
 }
 
 // float judges a network on cpu-f32.

@@ -82,11 +82,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	feed := func(arg string) (*data.Feed, error) {
-		s, err := data.Open(arg)
-		if err != nil {
-			return nil, err
-		}
-		return data.NewFeed(s, g.Inputs, m.Manifest.Preprocess)
+		return data.OpenFeed(arg, g.Inputs, m.Manifest.Preprocess)
 	}
 	cal, err := feed(*dataArg)
 	if err != nil {

@@ -29,6 +29,15 @@ func NewFeed(s Source, inputs []*ir.Value, pp *nascfile.Preprocess) (*Feed, erro
 	return f, err
 }
 
+// OpenFeed is NewFeed of what a DATA argument names.
+func OpenFeed(arg string, inputs []*ir.Value, pp *nascfile.Preprocess) (*Feed, error) {
+	s, err := Open(arg)
+	if err != nil {
+		return nil, err
+	}
+	return NewFeed(s, inputs, pp)
+}
+
 // Len is the number of samples.
 func (f *Feed) Len() int { return f.Source.Len() }
 
