@@ -19,10 +19,7 @@ import (
 // TestGomlxAgrees: gomlx differentiates random graphs by its own rules; the
 // gradients are those of passes/gradient on cpu-f32.
 func TestGomlxAgrees(t *testing.T) {
-	target := "xla-cpu"
-	if gomlx.XLA().Available() != nil {
-		target = "go"
-	}
+	target := gomlxTarget()
 	other, err := Backends(target)
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +75,40 @@ func TestGomlxAgrees(t *testing.T) {
 	if len(ops) < 20 {
 		t.Errorf("only %d ops were compared", len(ops))
 	}
+}
+
+// gomlxTarget is the best of gomlx's targets that is there.
+func gomlxTarget() string {
+	if gomlx.XLA().Available() != nil {
+		return "go"
+	}
+	return "xla-cpu"
+}
+
+// bothGradients gives the gradients of a step of four pictures of 8×8 in ten classes:
+// cpu-f32's and gomlx's.
+func bothGradients(t *testing.T, s *step, n *Network) (got [2][]*ir.Tensor) {
+	t.Helper()
+	x := []*ir.Tensor{ir.NewTensor(ir.F32, 4, 8, 8, 1), ir.NewTensor(ir.F32, 4, 10)}
+	for i := range x[0].F32() {
+		x[0].F32()[i] = float32(i*7%17) / 17
+	}
+	for i := range 4 {
+		x[1].F32()[i*10+i] = 1
+	}
+	for _, p := range n.Params {
+		x = append(x, ir.From(p.Value, p.Shape...))
+	}
+	for i, name := range []string{"cpu-f32", gomlxTarget()} {
+		b, err := Backends(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[i], err = gradients(b, s.graph, s.params, x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return got
 }
 
 func gradients(b Backend, g *ir.Graph, wrt []*ir.Value, x []*ir.Tensor) ([]*ir.Tensor, error) {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nasc-dev/nasc/backends/gomlx"
 	"github.com/nasc-dev/nasc/internal/data"
 	"github.com/nasc-dev/nasc/internal/difftest"
 	"github.com/nasc-dev/nasc/internal/nascfile"
@@ -247,10 +246,6 @@ func TestInPlace(t *testing.T) {
 // TestInPlaceAgrees: both ways have the gradients of a step in which a network
 // teaches itself.
 func TestInPlaceAgrees(t *testing.T) {
-	target := "xla-cpu"
-	if gomlx.XLA().Available() != nil {
-		target = "go"
-	}
 	j := inPlaced(t)
 	j.Distill.Weight = 0.7
 	if err := j.Network.useHeads("1"); err != nil {
@@ -264,26 +259,7 @@ func TestInPlaceAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := []*ir.Tensor{ir.NewTensor(ir.F32, 4, 8, 8, 1), ir.NewTensor(ir.F32, 4, 10)}
-	for i := range x[0].F32() {
-		x[0].F32()[i] = float32(i*7%17) / 17
-	}
-	for i := range 4 {
-		x[1].F32()[i*10+i] = 1
-	}
-	for _, p := range j.Network.Params {
-		x = append(x, ir.From(p.Value, p.Shape...))
-	}
-	var got [2][]*ir.Tensor
-	for i, name := range []string{"cpu-f32", target} {
-		b, err := Backends(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got[i], err = gradients(b, s.graph, s.params, x); err != nil {
-			t.Fatal(err)
-		}
-	}
+	got := bothGradients(t, s, j.Network)
 	for i, p := range j.Network.Params {
 		if err := difftest.Close(got[1][i], got[0][i], 1e-3, 1e-5); err != nil {
 			t.Errorf("gradient of %s: %v", p.Name, err)

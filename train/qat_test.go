@@ -8,7 +8,6 @@ import (
 
 	"github.com/nasc-dev/nasc/backends"
 	"github.com/nasc-dev/nasc/backends/cpu"
-	"github.com/nasc-dev/nasc/backends/gomlx"
 	"github.com/nasc-dev/nasc/internal/difftest"
 	"github.com/nasc-dev/nasc/ir"
 	"github.com/nasc-dev/nasc/passes"
@@ -151,10 +150,6 @@ func hasZero(g *ir.Graph) bool {
 // TestQuantizationAgrees: gomlx, told to look through the rounding, finds the
 // gradients that passes/gradient has.
 func TestQuantizationAgrees(t *testing.T) {
-	target := "xla-cpu"
-	if gomlx.XLA().Available() != nil {
-		target = "go"
-	}
 	n, err := New(simulated(t, 8))
 	if err != nil {
 		t.Fatal(err)
@@ -166,26 +161,7 @@ func TestQuantizationAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := []*ir.Tensor{ir.NewTensor(ir.F32, 4, 8, 8, 1), ir.NewTensor(ir.F32, 4, 10)}
-	for i := range x[0].F32() {
-		x[0].F32()[i] = float32(i*7%17) / 17
-	}
-	for i := range 4 {
-		x[1].F32()[i*10+i] = 1
-	}
-	for _, p := range n.Params {
-		x = append(x, ir.From(p.Value, p.Shape...))
-	}
-	var got [2][]*ir.Tensor
-	for i, name := range []string{"cpu-f32", target} {
-		b, err := Backends(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got[i], err = gradients(b, s.graph, s.params, x); err != nil {
-			t.Fatal(err)
-		}
-	}
+	got := bothGradients(t, s, n)
 	for i, p := range n.Params {
 		size := 0.0
 		for _, v := range got[0][i].F32() {
