@@ -388,10 +388,10 @@ func (t *turns) measure(ctx context.Context) error {
 	for i, n := range t.nets {
 		net := &t.v.Networks[n.net]
 		net.Measured, net.Again = times[i][0].median(), times[i][1].median()
-		net.Busy = times[i][0].busy() || times[i][1].busy()
 		net.Paced, net.PacedAgain = medianOf(paced[i][0]), medianOf(paced[i][1])
 		if net.Paced == 0 { // of the others all runs count as they are
 			net.All, net.AllAgain = medianOf(all[i][0]), medianOf(all[i][1])
+			net.Busy = times[i][0].busy() || times[i][1].busy()
 		}
 		if t.o.Until == 0 {
 			// Networks that are alike share a file.
@@ -458,7 +458,7 @@ func (v *Validation) sum(pace float64) {
 	}
 	v.Busy = 0
 	for _, n := range v.Networks {
-		if n.Busy && n.Paced == 0 {
+		if n.Busy {
 			v.Busy++
 		}
 	}

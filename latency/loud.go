@@ -40,3 +40,14 @@ func (t *Table) superseded() []bool {
 	}
 	return out
 }
+
+// compacted is the table without what was measured again.
+func (t *Table) compacted() *Table {
+	out := &Table{Facts: t.Facts, Rows: t.Rows}
+	for i, gone := range t.superseded() {
+		if !gone {
+			out.Nets = append(out.Nets, t.Nets[i])
+		}
+	}
+	return out
+}

@@ -118,8 +118,10 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 			return nil, errors.Join(err, j.stop())
 		}
 	}
+	most := 0.0
 	m.progress = func(done float64) {
-		share := done / float64(src.Len())
+		most = max(most, done/float64(src.Len())) // what is measured again was done once
+		share := most
 		if o.Budget > 0 { // which ends it, whatever is left
 			share = max(share, time.Since(begun).Seconds()/o.Budget.Seconds())
 		}
@@ -132,7 +134,7 @@ func Profile(ctx context.Context, path string, src Source, o Options) (res *Resu
 	if err := hold.flush(); err != nil {
 		return nil, errors.Join(err, j.stop())
 	}
-	for _, noisy := range j.table.Unquiet() {
+	for _, noisy := range j.table.compacted().Unquiet() {
 		if noisy {
 			res.Noisy++
 		}

@@ -420,18 +420,16 @@ func (j *journal) finish() error {
 
 // compact leaves out what was measured again.
 func (j *journal) compact() error {
-	gone := j.table.superseded()
-	if !slices.Contains(gone, true) {
+	t := j.table.compacted()
+	if len(t.Nets) == len(j.table.Nets) {
 		return nil
 	}
-	text := header(j.table.Facts)
-	for _, r := range j.table.Rows {
+	text := header(t.Facts)
+	for _, r := range t.Rows {
 		text = append(text, r.line()...)
 	}
-	for i, n := range j.table.Nets { // after all rows that they name
-		if !gone[i] {
-			text = append(text, n.line()...)
-		}
+	for _, n := range t.Nets { // after all rows that they name
+		text = append(text, n.line()...)
 	}
 	part := j.path + ".partial"
 	f, err := os.Create(part + ".new")

@@ -82,9 +82,8 @@ func (b *bench) report(path string) error {
 
 A table holds kernels as networks drawn for it met them; networks that are judged are others (seed %s, none of the
 table's). A network's time is the median of three fresh processes, in each of which all networks take turns, five visits each.
-Of cpu-int8 and cpu-f32 the runs count that met the core in quiet: neighbours of a virtual machine on the other half of a core, which
-come and go within milliseconds, make networks 1.3 to 2.3 times as slow, and tables and times are both of the moments without them,
-by an anchor kernel timed before and after (where a visit meets too few, all its runs count). By all runs as they came is told below.
+Of cpu-int8 and cpu-f32 the runs count that met the core in quiet, by an anchor kernel timed before and after: tables and times are both
+of such moments (where a visit meets too few, all its runs count). By all runs as they came is told below.
 A machine's mood lasts minutes: tables are made in %d legs, and legs and processes of the cpu targets take turns over half an
 hour. *Noise* is the same share for a second measurement of as many processes, between the first's: no prediction can be
 expected to do better. Where it is under a bar, the bar is the noise less 3 points. The intervals were set before by
