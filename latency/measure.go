@@ -125,23 +125,21 @@ func (a *anchor) time(ctx context.Context) (float64, error) {
 // the lowest rows are not brought: no run of a network meets the machine at its
 // best clock alone.
 func (a *anchor) usual() float64 {
-	n, _ := slices.BinarySearch(a.past, quietFactor*a.low())
-	t := quantile(a.past[:max(n, 1)], 0.5)
-	if a.sawNone(t) {
+	if a.sawNone() {
 		return a.known
 	}
-	return t
+	n, _ := slices.BinarySearch(a.past, a.limit())
+	return quantile(a.past[:max(n, 1)], 0.5)
 }
 
 // limit is the anchor's time up to which the machine is taken to be quiet. The
 // clock goes up and down by some percent with what the whole host does; a
 // neighbour on the other half of the core takes a fifth at least.
 func (a *anchor) limit() float64 {
-	t := a.low()
-	if a.sawNone(t) {
-		t = a.known
+	if a.sawNone() {
+		return quietFactor * a.known
 	}
-	return quietFactor * t
+	return quietFactor * a.low()
 }
 
 // low is the anchor's time in quiet at the best clock: the lowest, but for a few.
@@ -149,9 +147,9 @@ func (a *anchor) low() float64 {
 	return a.past[min(max(lowest, len(a.past)/50), len(a.past)-1)]
 }
 
-// sawNone says that this process has seen no quiet yet, where its best time is t.
-func (a *anchor) sawNone(t float64) bool {
-	return a.known > 0 && t > quietFactor*a.known && t < otherFactor*a.known
+// sawNone says that this process has seen no quiet yet.
+func (a *anchor) sawNone() bool {
+	return a.known > 0 && a.low() > quietFactor*a.known && a.low() < otherFactor*a.known
 }
 
 // lowest is how many times are below those that count as low, at least.
