@@ -110,14 +110,22 @@ func BenchmarkDot(b *testing.B) {
 
 func BenchmarkDotGeneral(b *testing.B) {
 	benchLevels(b, func(b *testing.B, l isa.Level) {
-		for _, s := range []DotGeneralSpec{{M: 128, K: 32, N: 128, TransposeB: true}, {M: 128, K: 128, N: 32}} {
-			s.BatchA, s.BatchB = []int{12}, []int{12}
+		for _, s := range []DotGeneralSpec{
+			{M: 128, K: 32, N: 128, TransposeB: true}, {M: 128, K: 128, N: 32}, // attention
+			{M: 192, K: 8320, N: 768, TransposeA: true}, {M: 768, K: 8320, N: 192, TransposeA: true}, {M: 192, K: 8320, N: 192, TransposeA: true}, // weight gradients
+			{M: 8320, K: 768, N: 192}, {M: 8320, K: 192, N: 768, TransposeB: true}, // input gradients
+		} {
+			n := 1
+			if s.M*s.N < 1<<15 {
+				n = 12
+			}
+			s.BatchA, s.BatchB = []int{n}, []int{n}
 			k, err := DotGeneral(s, l)
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.Run(k.Name(), func(b *testing.B) {
-				benchKernel(b, k, 12*s.M*s.K, 12*s.K*s.N, 12*s.M*s.N, 24*float64(s.M*s.K*s.N))
+				benchKernel(b, k, n*s.M*s.K, n*s.K*s.N, n*s.M*s.N, 2*float64(n*s.M*s.K*s.N))
 			})
 		}
 	})

@@ -289,6 +289,11 @@ func TestDotGeneral(t *testing.T) {
 		for i := range 60 {
 			b := batches[r.IntN(len(batches))]
 			s := DotGeneralSpec{BatchA: b[0], BatchB: b[1], M: 1 + r.IntN(40), K: 1 + r.IntN(70), N: 1 + r.IntN(80), TransposeA: i%2 == 0, TransposeB: i/2%2 == 0, Act: randAct(r)}
+			if i%6 == 5 { // sums of several chunks
+				b = batches[i/6%2]
+				s.BatchA, s.BatchB = b[0], b[1]
+				s.TransposeA, s.K, s.M, s.N = i%4 != 3, maxK+r.IntN(maxK), 1+r.IntN(40), 1+r.IntN(40)
+			}
 			batch, err := BinarySpec{A: b[0], B: b[1]}.Shape()
 			if err != nil {
 				t.Fatal(err)
