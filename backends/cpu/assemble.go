@@ -141,7 +141,7 @@ func (a *assembler) placeResults(i int, g *group) {
 			a.put(v, view{w.buf, w.off + g.aliasAt[k], size})
 			continue
 		}
-		if w, ok := a.reuse(i, g, size); ok && k == 0 {
+		if w, ok := a.reuse(i, g, k, size); ok {
 			a.put(v, w)
 			continue
 		}
@@ -160,9 +160,16 @@ func (a *assembler) whole(v *ir.Value, i int) view {
 	return a.home[v]
 }
 
-// reuse finds an operand whose memory nobody reads after step i.
-func (a *assembler) reuse(i int, g *group, size int) (view, bool) {
-	for _, k := range g.inPlace {
+// reuse finds an operand whose memory nobody reads after step i for a result.
+func (a *assembler) reuse(i int, g *group, result, size int) (view, bool) {
+	in := g.inPlace
+	switch {
+	case g.inPlaces != nil:
+		in = g.inPlaces[result]
+	case result > 0:
+		return view{}, false
+	}
+	for _, k := range in {
 		v := g.in[k]
 		if a.c.constant(v) != nil {
 			continue

@@ -38,12 +38,16 @@ type group struct {
 
 	// inPlace lists operands whose memory the result may take.
 	inPlace []int
+	// inPlaces is inPlace for each of several results.
+	inPlaces [][]int
 
 	rows    *quantizedRows // what a dynamic quantization makes for its readers
 	product *rowProduct    // of such rows
 	attend  *attendGroup   // an attention of int8 products
 
 	rowGroup *rowGroup // a norm with what stands around it
+
+	parts []*group // what a pointwise group has become one of
 
 	// rest: what another group of the same nodes began is finished here; that
 	// one's step counts their multiply-accumulates.
@@ -68,16 +72,18 @@ type compiler struct {
 	uses    map[*ir.Value][]ir.Use
 	consts  map[*ir.Value]*ir.Tensor // results of nodes computed at compile time
 	groups  []*group
+
+	pointwise int // the least bytes of a tensor that pointwise groups are for
 }
 
 // Single compiles to steps of one kernel each, which have recipes: for code
 // generation. The bits are the same.
 func Single(g *ir.Graph, o backends.Options) (backends.Executable, error) {
-	return compile(g, o, true)
+	return compile(g, o, true, pointwiseBytes)
 }
 
-// compile plans a static graph.
-func compile(g *ir.Graph, o backends.Options, single bool) (backends.Executable, error) {
+// compile plans a static graph; pointwise groups are for tensors of least bytes.
+func compile(g *ir.Graph, o backends.Options, single bool, least int) (backends.Executable, error) {
 	if err := backends.CheckStatic(g); err != nil {
 		return nil, err
 	}
@@ -85,13 +91,14 @@ func compile(g *ir.Graph, o backends.Options, single bool) (backends.Executable,
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{g: g, level: level, kernels: o.Kernels, single: single, uses: g.Uses(), consts: map[*ir.Value]*ir.Tensor{}}
+	c := &compiler{g: g, level: level, kernels: o.Kernels, single: single, uses: g.Uses(), consts: map[*ir.Value]*ir.Tensor{}, pointwise: least}
 	if err := c.foldConstants(); err != nil {
 		return nil, err
 	}
 	c.fuse()
 	c.lowerAll()
 	if !single {
+		c.putPointwise()
 		c.putBeside()
 	}
 	p := c.assemble(min(max(o.Threads, 1), maxThreads, runtime.GOMAXPROCS(0)))
@@ -241,6 +248,10 @@ func (g *group) info() backends.Step {
 	// A norm's step is its block's, though the sum before it is the last block's.
 	if g.attend != nil || g.rowGroup != nil {
 		s.Label = g.nodes[g.main].Label()
+	}
+	if g.parts != nil {
+		g.pointwiseInfo(&s)
+		return s
 	}
 	ops := make([]string, len(g.nodes))
 	inner := map[*ir.Value]bool{}

@@ -20,6 +20,7 @@ import (
 //	dot_integer with what scales its sums (fuse_dynamic.go)
 //	q_dot_general … softmax … q_dot_general (fuse_attention.go)
 //	add|uniform_dequantize + layer_norm + multiply + uniform_quantize (fuse_rows.go)
+//	large float functions of rows, whatever number (fuse_pointwise.go, after lowering)
 func (c *compiler) fuse() {
 	claimed := map[*ir.Node]bool{}
 	at := map[*ir.Node]*group{} // by last node

@@ -22,7 +22,7 @@ func (c *compiler) fakeStep(n *ir.Node, s f32.FakeSpec, rest bool, name string, 
 		if err != nil {
 			return nil, err
 		}
-		return &group{nodes: []*ir.Node{n}, in: in, out: out, rest: rest, work: normWork{k, fields}, recipe: Recipe{Package: "f32", Func: name, Spec: s}}, nil
+		return &group{nodes: []*ir.Node{n}, in: in, out: out, rest: rest, work: normWork{NormKernel: k, fields: fields}, recipe: Recipe{Package: "f32", Func: name, Spec: s}}, nil
 	}
 }
 

@@ -100,6 +100,10 @@ func lowerConvWeightGrad(c *compiler, g *group) error {
 type normWork struct {
 	*f32.NormKernel
 	fields []func(a *f32.NormArgs) *[]byte
+
+	// How it was made, where that is known.
+	spec    f32.NormGradSpec
+	prepare func(f32.NormGradSpec, isa.Level) (*f32.NormKernel, error)
 }
 
 func (w normWork) Run(lo, hi int, c *call) {
@@ -131,7 +135,7 @@ func (c *compiler) normStep(n *ir.Node, rest bool, prepare func(f32.NormGradSpec
 	if err != nil {
 		return nil, err
 	}
-	return &group{nodes: []*ir.Node{n}, in: in, out: out, rest: rest, work: normWork{k, fields}, recipe: Recipe{Package: "f32", Func: "BatchNormTraining", Spec: s}}, nil
+	return &group{nodes: []*ir.Node{n}, in: in, out: out, rest: rest, work: normWork{k, fields, s, prepare}, recipe: Recipe{Package: "f32", Func: "BatchNormTraining", Spec: s}}, nil
 }
 
 // floatValue is a value between the groups of one node.

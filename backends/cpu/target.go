@@ -23,5 +23,5 @@ func (t target) Doc() string      { return t.doc }
 func (t target) Available() error { return nil }
 
 func (t target) Compile(g *ir.Graph, o backends.Options) (backends.Executable, error) {
-	return compile(g, o, false)
+	return compile(g, o, false, pointwiseBytes)
 }

@@ -16,7 +16,8 @@ import (
 var parts = []string{"forward", "input gradient", "weight gradient", "norms", "quantization", "rest"}
 
 // partOf sorts a step of the plan. Products of a layer's activations with its
-// weights are forward, with the transposed weights input gradients.
+// weights are forward, with the transposed weights input gradients. Activations and
+// additions that the plan has in one step with a batch norm are of the norms.
 func partOf(s backends.Step) string {
 	op := s.Op
 	switch {

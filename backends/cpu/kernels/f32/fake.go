@@ -55,7 +55,7 @@ func (s FakeSpec) check() error {
 // ends, the least product inside for the gradient, and the end below which
 // the zero point has one, by the zero point in Bias.
 func FakeFactors(s FakeSpec, l isa.Level) (*NormKernel, error) {
-	return &NormKernel{s.named("fake_factors", l), 1, func(_, _ int, a *NormArgs) {
+	return &NormKernel{NormWhole, s.named("fake_factors", l), 1, func(_, _ int, a *NormArgs) {
 		y, f := floats(a.Y), floats(a.Scale)
 		for c := range s.C {
 			y[c] = f[0]
@@ -81,7 +81,7 @@ func FakeFactors(s FakeSpec, l isa.Level) (*NormKernel, error) {
 // FakeQuantize prepares Y from X and FakeFactors' values in Sums; Y may be X.
 func FakeQuantize(s FakeSpec, l isa.Level) (*NormKernel, error) {
 	fs := vectorFakes(l)
-	return &NormKernel{s.named("fake_quantize", l), s.blocks(), func(first, last int, a *NormArgs) {
+	return &NormKernel{NormWhole, s.named("fake_quantize", l), s.blocks(), func(first, last int, a *NormArgs) {
 		f := floats(a.Sums)
 		lo, hi := f[s.C], f[s.C+1]
 		for b := first; b < last; b++ {
@@ -122,7 +122,7 @@ func fakeOne(v, lo, hi float32) float32 {
 // FakeFactors' values in Sums; Y may be X or DY.
 func FakeGrad(s FakeSpec, l isa.Level) (*NormKernel, error) {
 	fs := vectorFakes(l)
-	return &NormKernel{s.named("fake_quantize_grad", l), s.blocks(), func(first, last int, a *NormArgs) {
+	return &NormKernel{NormWhole, s.named("fake_quantize_grad", l), s.blocks(), func(first, last int, a *NormArgs) {
 		f := floats(a.Sums)
 		lo, hi, under := f[s.C+2], f[s.C+1], f[s.C+3]
 		for b := first; b < last; b++ {
@@ -158,7 +158,7 @@ func FakeGrad(s FakeSpec, l isa.Level) (*NormKernel, error) {
 // FakeTotals prepares DScale, the factors' gradient, and DBias, the zero
 // point's, from FakeGrad's sums in Sums, added in float64.
 func FakeTotals(s FakeSpec, l isa.Level) (*NormKernel, error) {
-	return &NormKernel{s.named("fake_totals", l), 1, func(_, _ int, a *NormArgs) {
+	return &NormKernel{NormWhole, s.named("fake_totals", l), 1, func(_, _ int, a *NormArgs) {
 		sums, df := floats(a.Sums), floats(a.DScale)
 		var zero, factor float64
 		for c := range s.C {

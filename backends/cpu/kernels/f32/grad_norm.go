@@ -25,10 +25,23 @@ type NormArgs struct {
 
 // NormKernel is Kernel for operators with more operands.
 type NormKernel struct {
+	Part NormPart
+
 	name  string
 	tiles int
 	run   func(lo, hi int, a *NormArgs)
 }
+
+// NormPart says what a part of a NormKernel's result needs of its operands X and DY.
+type NormPart int
+
+// The parts: all of them; the same row; NormRows rows, of which the result has a
+// piece each.
+const (
+	NormWhole NormPart = iota
+	NormByRow
+	NormByBlock
+)
 
 // Name, Tiles, ScratchBytes and Run are those of Kernel.
 func (k *NormKernel) Name() string                  { return k.name }
@@ -77,7 +90,7 @@ func (s NormGradSpec) check() error {
 // [blocks,2,C], a block NormRows rows, each a chain (additions, FMAs) from +0.
 func NormSums(s NormGradSpec, l isa.Level) (*NormKernel, error) {
 	f := vectorNorm(l)
-	return &NormKernel{s.named("norm_sums", l), s.blocks(), func(lo, hi int, a *NormArgs) {
+	return &NormKernel{NormWhole, s.named("norm_sums", l), s.blocks(), func(lo, hi int, a *NormArgs) {
 		vecs, rest := f.whole(s.C)
 		pivot := floats(a.X)
 		for b := lo; b < hi; b++ {
@@ -101,7 +114,7 @@ func NormSums(s NormGradSpec, l isa.Level) (*NormKernel, error) {
 // NormMoments prepares mean (Y) and biased variance (DScale) from X and Sums;
 // the blocks are added in float64.
 func NormMoments(s NormGradSpec, l isa.Level) (*NormKernel, error) {
-	return &NormKernel{s.named("norm_moments", l), 1, func(_, _ int, a *NormArgs) {
+	return &NormKernel{NormWhole, s.named("norm_moments", l), 1, func(_, _ int, a *NormArgs) {
 		x, mean, variance := floats(a.X), floats(a.Y), floats(a.DScale)
 		s.total(floats(a.Sums), func(c int, sum, sq float64) {
 			m := sum / float64(s.Rows)
@@ -126,7 +139,7 @@ func (s NormGradSpec) total(sums []float32, f func(c int, first, second float64)
 // NormFactors prepares (DScale, 3·C values) mean, rstd·scale and bias from
 // Mean, Variance, Scale and Bias.
 func NormFactors(s NormGradSpec, l isa.Level) (*NormKernel, error) {
-	return &NormKernel{s.named("norm_factors", l), 1, func(_, _ int, a *NormArgs) {
+	return &NormKernel{NormWhole, s.named("norm_factors", l), 1, func(_, _ int, a *NormArgs) {
 		f := floats(a.Y)
 		copy(f[:s.C], floats(a.Mean))
 		scale, variance := floats(a.Scale), floats(a.Variance)
@@ -141,7 +154,7 @@ func NormFactors(s NormGradSpec, l isa.Level) (*NormKernel, error) {
 // NormFactors' values. Y may be X.
 func NormApply(s NormGradSpec, l isa.Level) (*NormKernel, error) {
 	fn := vectorNorm(l)
-	return &NormKernel{s.named("norm_apply", l), s.blocks(), func(lo, hi int, a *NormArgs) {
+	return &NormKernel{NormByRow, s.named("norm_apply", l), s.blocks(), func(lo, hi int, a *NormArgs) {
 		vecs, rest := fn.whole(s.C)
 		f := floats(a.Sums)
 		for b := lo; b < hi; b++ {
@@ -162,7 +175,7 @@ func NormApply(s NormGradSpec, l isa.Level) (*NormKernel, error) {
 // NormSums'.
 func NormGradSums(s NormGradSpec, l isa.Level) (*NormKernel, error) {
 	f := vectorNorm(l)
-	return &NormKernel{s.named("norm_grad_sums", l), s.blocks(), func(lo, hi int, a *NormArgs) {
+	return &NormKernel{NormByBlock, s.named("norm_grad_sums", l), s.blocks(), func(lo, hi int, a *NormArgs) {
 		vecs, rest := f.whole(s.C)
 		mean := floats(a.Mean)
 		for b := lo; b < hi; b++ {
@@ -185,7 +198,7 @@ func NormGradSums(s NormGradSpec, l isa.Level) (*NormKernel, error) {
 // NormGradFactors prepares DScale, DBias and (Y, 4·C values) mean, K1, A, K0 of
 // dx = (x−mean)·K1 + (A·dy + K0) from Sums, Scale, Mean and Variance.
 func NormGradFactors(s NormGradSpec, l isa.Level) (*NormKernel, error) {
-	return &NormKernel{s.named("norm_grad_factors", l), 1, func(_, _ int, a *NormArgs) {
+	return &NormKernel{NormWhole, s.named("norm_grad_factors", l), 1, func(_, _ int, a *NormArgs) {
 		f, ds, db := floats(a.Y), floats(a.DScale), floats(a.DBias)
 		copy(f[:s.C], floats(a.Mean))
 		scale, variance := floats(a.Scale), floats(a.Variance)
@@ -204,7 +217,7 @@ func NormGradFactors(s NormGradSpec, l isa.Level) (*NormKernel, error) {
 // NormGradFactors' values. Y may be X or DY.
 func NormGradApply(s NormGradSpec, l isa.Level) (*NormKernel, error) {
 	fn := vectorNorm(l)
-	return &NormKernel{s.named("norm_grad_apply", l), s.blocks(), func(lo, hi int, a *NormArgs) {
+	return &NormKernel{NormByRow, s.named("norm_grad_apply", l), s.blocks(), func(lo, hi int, a *NormArgs) {
 		vecs, rest := fn.whole(s.C)
 		f := floats(a.Sums)
 		for b := lo; b < hi; b++ {
