@@ -49,7 +49,7 @@ type AttendKernel struct {
 	block       int // rows whose scores are kept
 	cols        int // of scores, whole vectors
 	kPad        int // of weights
-	ones, onesX []byte
+	onesX       []byte
 	at          attendOffsets
 	plain       bool // plainBytes
 	config      *tileConfig
@@ -69,13 +69,11 @@ type attendBlock struct {
 }
 
 // attentionArgs is the argument block of the kernels that turn rows of sums into
-// weights: rows of n, each less what rowAdd says, times mult, plus bias; 8 bits of
-// the softmax go to y, their sums to total. sums and tmp, a float32 a row, are
-// written over. gen/ knows this layout; TestAttendLayouts compares.
+// weights: rows of n, times mult, plus bias; 8 bits of the softmax go to y, their
+// sums to total. sums and tmp, a float32 a row, are written over. gen/ knows this layout; TestAttendLayouts compares.
 type attentionArgs struct {
 	sums    unsafe.Pointer
 	sumStep uintptr
-	rowAdd  unsafe.Pointer // int32 a row, or nil
 	bias    unsafe.Pointer // float32 a column, or nil
 	rows, n int
 	y       unsafe.Pointer
@@ -101,11 +99,24 @@ type columnArgs struct {
 	flip     uint32
 }
 
+// sumRowArgs is the argument block of the kernels that set y to the sums of rows of
+// x, 16 bytes depth times each, times a factor. gen/ knows this layout;
+// TestAttendLayouts compares.
+type sumRowArgs struct {
+	x     unsafe.Pointer
+	xStep uintptr
+	depth int
+	rows  int
+	y     unsafe.Pointer // an int32 a row
+	times int32
+}
+
 type attentionKernel struct {
 	kernel
 	rows         func(*attentionArgs)
 	bytes        [2]func(*attentionArgs) // where attendBytes says so: without a bias, with one
 	keys, values func(*columnArgs)
+	sums         func(*sumRowArgs)
 	tiles        [2]func(*attendTileArgs) // without a bias and with one; nil where there are none
 	starts       func(*startArgs)
 }
@@ -138,6 +149,7 @@ type attendArgs struct {
 	finish finishArgs
 	rows   attentionArgs
 	pack   columnArgs
+	sums   sumRowArgs
 }
 
 var attendPool = sync.Pool{New: func() any { return new(attendArgs) }}
@@ -247,12 +259,8 @@ func (k *AttendKernel) prepare() {
 	o.sums, o.values = take((k.block*k.cols+64)*4), take(k.block*64*4+sumSlack)
 	o.weights = take(k.block * k.kPad)
 	k.scratch = at
-	n := max(k.D, k.kPad)
-	k.onesX = aligned[byte](n)
+	k.onesX = aligned[byte](max(k.D, k.kPad))
 	fill(k.onesX, 1)
-	one := k.kern.fit(1)
-	k.ones = aligned[byte](k.D / one.quad * one.stepBytes())
-	one.pack(k.ones, view[int8](base(k.onesX), k.D), 1, 1, k.D, 1, nil)
 	k.run = (*AttendKernel).vector
 }
 
@@ -300,15 +308,9 @@ func (k *AttendKernel) vector(head, t0, t1 int, a *AttendArgs, packed bool) {
 		p.rows.bias = bias
 		g := gemmArgs{x: x, xStep: uintptr(step), runs: unsafe.Pointer(&noOffset), numRuns: 1, quads: k.D / 4}
 		if kz != 0 {
-			one := k.kern.fit(1)
-			p.gemm = g
-			p.gemm.w, p.gemm.init, p.gemm.sumStep = base(k.ones), unsafe.Pointer(&noSums), 64
-			one.rowsOf(&p.gemm, p.rows.sums, rows)
-			add, sums := view[int32](unsafe.Add(mem, o.rowAdd), rows), view[int32](p.rows.sums, rows*16)
-			for r := range add {
-				add[r] = -kz * sums[r*16]
-			}
-			p.rows.rowAdd = base(add)
+			p.sums = sumRowArgs{x: x, xStep: uintptr(step), depth: k.D / 16, rows: rows, y: unsafe.Add(mem, o.rowAdd), times: -kz}
+			k.rows.sums(&p.sums)
+			g.rowAdd = uintptr(p.sums.y)
 		}
 		for i := range k.keyBlocks {
 			b := &k.keyBlocks[i]
@@ -362,7 +364,10 @@ func (k *AttendKernel) weigh(p *attendArgs, mem unsafe.Pointer, rows int, y unsa
 		p.gemm = g
 		p.gemm.w, p.gemm.init = unsafe.Add(mem, b.w), unsafe.Add(mem, o.initV+4*b.col)
 		out := unsafe.Add(y, b.col)
-		if zero == 0 && k.fin.pack != nil {
+		if k.fin.pack != nil {
+			if zero != 0 {
+				p.gemm.rowAdd = uintptr(base(total))
+			}
 			p.gemm.pack, p.gemm.mult = unsafe.Pointer(k.fin.pack), unsafe.Pointer(&k.fin.mult[b.col])
 			p.gemm.mask, p.gemm.y, p.gemm.yStep = ^uint64(0)>>(64-b.cols), uintptr(out), uintptr(step)
 			b.k.rowsOf(&p.gemm, nil, rows)

@@ -8,7 +8,7 @@ import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 func vectorAttention() []attentionKernel {
 	vnni := attentionKernel{
 		kernel: kernel{"attention_avx512", isa.VNNI}, rows: attentionRowsVNNI,
-		bytes: [2]func(*attentionArgs){attentionBytesVNNI, attentionBiasedBytesVNNI}, keys: packKeysAVX2, values: packValuesAVX2,
+		bytes: [2]func(*attentionArgs){attentionBytesVNNI, attentionBiasedBytesVNNI}, keys: packKeysAVX2, values: packValuesAVX2, sums: sumRowsAVX2,
 	}
 	amx := vnni
 	amx.kernel = kernel{"attention_amx", isa.AMX}

@@ -14,24 +14,29 @@ func TestAttendLayouts(t *testing.T) {
 	var c columnArgs
 	var tiles attendTileArgs
 	var starts startArgs
+	var sums sumRowArgs
 	for _, v := range []struct {
 		name      string
 		got, want uintptr
 	}{
 		{"rows.sumStep", unsafe.Offsetof(a.sumStep), 8},
-		{"rows.rowAdd", unsafe.Offsetof(a.rowAdd), 16},
-		{"rows.bias", unsafe.Offsetof(a.bias), 24},
-		{"rows.rows", unsafe.Offsetof(a.rows), 32},
-		{"rows.n", unsafe.Offsetof(a.n), 40},
-		{"rows.y", unsafe.Offsetof(a.y), 48},
-		{"rows.yStep", unsafe.Offsetof(a.yStep), 56},
-		{"rows.total", unsafe.Offsetof(a.total), 64},
-		{"rows.tmp", unsafe.Offsetof(a.tmp), 72},
-		{"rows.mult", unsafe.Offsetof(a.mult), 80},
-		{"rows.inv", unsafe.Offsetof(a.inv), 84},
-		{"rows.hi", unsafe.Offsetof(a.hi), 88},
-		{"rows.zero", unsafe.Offsetof(a.zero), 92},
-		{"rows.order", unsafe.Offsetof(a.order), 96},
+		{"rows.bias", unsafe.Offsetof(a.bias), 16},
+		{"rows.rows", unsafe.Offsetof(a.rows), 24},
+		{"rows.n", unsafe.Offsetof(a.n), 32},
+		{"rows.y", unsafe.Offsetof(a.y), 40},
+		{"rows.yStep", unsafe.Offsetof(a.yStep), 48},
+		{"rows.total", unsafe.Offsetof(a.total), 56},
+		{"rows.tmp", unsafe.Offsetof(a.tmp), 64},
+		{"rows.mult", unsafe.Offsetof(a.mult), 72},
+		{"rows.inv", unsafe.Offsetof(a.inv), 76},
+		{"rows.hi", unsafe.Offsetof(a.hi), 80},
+		{"rows.zero", unsafe.Offsetof(a.zero), 84},
+		{"rows.order", unsafe.Offsetof(a.order), 88},
+		{"sums.xStep", unsafe.Offsetof(sums.xStep), 8},
+		{"sums.depth", unsafe.Offsetof(sums.depth), 16},
+		{"sums.rows", unsafe.Offsetof(sums.rows), 24},
+		{"sums.y", unsafe.Offsetof(sums.y), 32},
+		{"sums.times", unsafe.Offsetof(sums.times), 40},
 		{"tiles.config", unsafe.Offsetof(tiles.config), 0},
 		{"tiles.q", unsafe.Offsetof(tiles.q), 8},
 		{"tiles.qStep", unsafe.Offsetof(tiles.qStep), 16},

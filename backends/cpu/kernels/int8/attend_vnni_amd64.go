@@ -17,6 +17,11 @@ func attentionBytesVNNI(a *attentionArgs)
 //go:noescape
 func attentionBiasedBytesVNNI(a *attentionArgs)
 
+// sumRowsAVX2 sets y to the sums of rows of x times a factor.
+//
+//go:noescape
+func sumRowsAVX2(a *sumRowArgs)
+
 // packKeysAVX2 packs rows of x, four at a time, as columns of a matrix kernel's weights.
 //
 //go:noescape

@@ -8,108 +8,101 @@
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·attentionRowsVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         40(AX), CX
+	MOVQ         32(AX), CX
 	MOVQ         $-1, DX
 	MOVQ         CX, BX
 	ANDQ         $0x0f, BX
 	BZHIQ        BX, DX, DX
 	KMOVQ        DX, K1
-	MOVQ         72(AX), DX
+	MOVQ         64(AX), DX
 	MOVQ         16(AX), BX
-	MOVQ         24(AX), SI
-	VPBROADCASTD 80(AX), Z0
-	MOVL         $0xff800000, DI
-	VPBROADCASTD DI, Z3
-	MOVQ         (AX), R8
-	MOVQ         32(AX), R10
-	MOVQ         8(AX), R11
-	XORQ         R9, R9
+	VPBROADCASTD 72(AX), Z0
+	MOVL         $0xff800000, SI
+	VPBROADCASTD SI, Z2
+	MOVQ         (AX), DI
+	MOVQ         24(AX), R9
+	MOVQ         8(AX), R10
+	XORQ         R8, R8
 
 score:
-	MOVQ         R8, R12
-	VPXORD       Z1, Z1, Z1
-	TESTQ        BX, BX
-	JZ           noAdd1
-	VPBROADCASTD (BX)(R9*4), Z1
+	MOVQ    DI, R11
+	VMOVAPS Z2, Z1
+	MOVQ    BX, SI
+	MOVQ    CX, R12
+	SUBQ    $+32, R12
+	JL      scoreGroupEnd1
 
-noAdd1:
-	VMOVAPS Z3, Z2
-	MOVQ    SI, DI
-	MOVQ    CX, R13
-	SHRQ    $0x05, R13
-	JZ      scoreSingle
-
-scoreLoop:
-	VPADDD    (R12), Z1, Z4
-	VCVTDQ2PS Z4, Z4
-	VMULPS    Z0, Z4, Z4
-	TESTQ     DI, DI
+scoreGroup:
+	VCVTDQ2PS (R11), Z3
+	VMULPS    Z0, Z3, Z3
+	TESTQ     SI, SI
 	JZ        noBias2
-	VADDPS    (DI), Z4, Z4
-	ADDQ      $0x40, DI
+	VADDPS    (SI), Z3, Z3
+	ADDQ      $0x40, SI
 
 noBias2:
-	VMOVUPS   Z4, (R12)
-	VMAXPS    Z4, Z2, Z2
-	VPADDD    64(R12), Z1, Z4
-	VCVTDQ2PS Z4, Z4
-	VMULPS    Z0, Z4, Z4
-	TESTQ     DI, DI
+	VMOVUPS   Z3, (R11)
+	VMAXPS    Z3, Z1, Z1
+	VCVTDQ2PS 64(R11), Z3
+	VMULPS    Z0, Z3, Z3
+	TESTQ     SI, SI
 	JZ        noBias3
-	VADDPS    (DI), Z4, Z4
-	ADDQ      $0x40, DI
+	VADDPS    (SI), Z3, Z3
+	ADDQ      $0x40, SI
 
 noBias3:
-	VMOVUPS Z4, 64(R12)
-	VMAXPS  Z4, Z2, Z2
-	ADDQ    $+128, R12
-	DECQ    R13
-	JNZ     scoreLoop
+	VMOVUPS Z3, 64(R11)
+	VMAXPS  Z3, Z1, Z1
+	ADDQ    $+128, R11
+	SUBQ    $+32, R12
+	JGE     scoreGroup
+
+scoreGroupEnd1:
+	ADDQ $+16, R12
+	JL   scoreSingleEnd4
 
 scoreSingle:
-	TESTQ     $+16, CX
-	JZ        scoreTail
-	VPADDD    (R12), Z1, Z4
-	VCVTDQ2PS Z4, Z4
-	VMULPS    Z0, Z4, Z4
-	TESTQ     DI, DI
-	JZ        noBias4
-	VADDPS    (DI), Z4, Z4
-	ADDQ      $0x40, DI
-
-noBias4:
-	VMOVUPS Z4, (R12)
-	VMAXPS  Z4, Z2, Z2
-	ADDQ    $0x40, R12
-
-scoreTail:
-	KTESTW    K1, K1
-	JZ        scoreEnd
-	VPADDD    (R12), Z1, Z4
-	VCVTDQ2PS Z4, Z4
-	VMULPS    Z0, Z4, Z4
-	TESTQ     DI, DI
+	VCVTDQ2PS (R11), Z3
+	VMULPS    Z0, Z3, Z3
+	TESTQ     SI, SI
 	JZ        noBias5
-	VADDPS    (DI), Z4, K1, Z4
+	VADDPS    (SI), Z3, Z3
+	ADDQ      $0x40, SI
 
 noBias5:
-	VMOVUPS Z4, (R12)
-	VMAXPS  Z4, Z2, K1, Z2
-	ADDQ    $0x40, R12
+	VMOVUPS Z3, (R11)
+	VMAXPS  Z3, Z1, Z1
+	ADDQ    $+64, R11
+	SUBQ    $+16, R12
+	JGE     scoreSingle
+
+scoreSingleEnd4:
+	KTESTW    K1, K1
+	JZ        scoreEnd
+	VCVTDQ2PS (R11), Z3
+	VMULPS    Z0, Z3, Z3
+	TESTQ     SI, SI
+	JZ        noBias6
+	VADDPS    (SI), Z3, K1, Z3
+
+noBias6:
+	VMOVUPS Z3, (R11)
+	VMAXPS  Z3, Z1, K1, Z1
+	ADDQ    $0x40, R11
 
 scoreEnd:
-	VSHUFF32X4   $0x4e, Z2, Z2, Z4
-	VMAXPS       Z4, Z2, Z2
-	VSHUFF32X4   $0xb1, Z2, Z2, Z4
-	VMAXPS       Z4, Z2, Z2
-	VPERMILPS    $0x4e, Z2, Z4
-	VMAXPS       Z4, Z2, Z2
-	VPERMILPS    $0xb1, Z2, Z4
-	VMAXPS       Z4, Z2, Z2
-	VMOVSS       X2, (DX)(R9*4)
-	ADDQ         R11, R8
-	INCQ         R9
-	CMPQ         R9, R10
+	VSHUFF32X4   $0x4e, Z1, Z1, Z3
+	VMAXPS       Z3, Z1, Z1
+	VSHUFF32X4   $0xb1, Z1, Z1, Z3
+	VMAXPS       Z3, Z1, Z1
+	VPERMILPS    $0x4e, Z1, Z3
+	VMAXPS       Z3, Z1, Z1
+	VPERMILPS    $0xb1, Z1, Z3
+	VMAXPS       Z3, Z1, Z1
+	VMOVSS       X1, (DX)(R8*4)
+	ADDQ         R10, DI
+	INCQ         R8
+	CMPQ         R8, R9
 	JLT          score
 	MOVL         $0x3fb8aa3b, BX
 	VPBROADCASTD BX, Z0
@@ -120,7 +113,7 @@ scoreEnd:
 	MOVL         $0xb102e308, BX
 	VPBROADCASTD BX, Z3
 	MOVL         $0x3f800000, BX
-	VPBROADCASTD BX, Z4
+	VPBROADCASTD BX, Z6
 	MOVL         $0xc2800000, BX
 	VPBROADCASTD BX, Z7
 	MOVL         $0x3efffffe, BX
@@ -134,64 +127,66 @@ scoreEnd:
 	MOVL         $0x3ab50d46, BX
 	VPBROADCASTD BX, Z12
 	MOVQ         (AX), BX
-	MOVQ         32(AX), DI
+	MOVQ         24(AX), DI
 	MOVQ         8(AX), R8
 	XORQ         SI, SI
 
 exp:
 	MOVQ         BX, R9
 	VBROADCASTSS (DX)(SI*4), Z13
-	VPXORD       Z5, Z5, Z5
+	VPXORD       Z4, Z4, Z4
 	MOVQ         CX, R10
-	SHRQ         $0x05, R10
-	JZ           expSingle
+	SUBQ         $+32, R10
+	JL           expGroupEnd7
 
-expLoop:
+expGroup:
 	VMOVUPS      (R9), Z14
+	VMOVUPS      64(R9), Z15
 	VSUBPS       Z13, Z14, Z14
-	VMOVAPS      Z0, Z15
-	VFMADD213PS  Z1, Z14, Z15
-	VSUBPS       Z1, Z15, Z15
+	VSUBPS       Z13, Z15, Z15
+	VMOVAPS      Z0, Z16
+	VMOVAPS      Z0, Z17
+	VFMADD213PS  Z1, Z14, Z16
+	VFMADD213PS  Z1, Z15, Z17
+	VSUBPS       Z1, Z16, Z16
+	VSUBPS       Z1, Z17, Z17
 	VCMPPS       $0x16, Z7, Z14, K2
-	VFNMADD231PS Z2, Z15, Z14
-	VFNMADD231PS Z3, Z15, Z14
-	VMOVAPS      Z12, Z16
-	VFMADD213PS  Z11, Z14, Z16
-	VFMADD213PS  Z10, Z14, Z16
-	VFMADD213PS  Z9, Z14, Z16
-	VFMADD213PS  Z8, Z14, Z16
-	VMULPS       Z14, Z14, Z17
-	VFMADD213PS  Z14, Z17, Z16
-	VADDPS       Z4, Z16, Z16
-	VSCALEFPS.Z  Z15, Z16, K2, Z14
+	VCMPPS       $0x16, Z7, Z15, K3
+	VFNMADD231PS Z2, Z16, Z14
+	VFNMADD231PS Z2, Z17, Z15
+	VFNMADD231PS Z3, Z16, Z14
+	VFNMADD231PS Z3, Z17, Z15
+	VMOVAPS      Z12, Z18
+	VMOVAPS      Z12, Z19
+	VFMADD213PS  Z11, Z14, Z18
+	VFMADD213PS  Z11, Z15, Z19
+	VFMADD213PS  Z10, Z14, Z18
+	VFMADD213PS  Z10, Z15, Z19
+	VFMADD213PS  Z9, Z14, Z18
+	VFMADD213PS  Z9, Z15, Z19
+	VFMADD213PS  Z8, Z14, Z18
+	VFMADD213PS  Z8, Z15, Z19
+	VMULPS       Z14, Z14, Z20
+	VFMADD213PS  Z14, Z20, Z18
+	VMULPS       Z15, Z15, Z14
+	VFMADD213PS  Z15, Z14, Z19
+	VADDPS       Z6, Z18, Z18
+	VADDPS       Z6, Z19, Z19
+	VSCALEFPS.Z  Z16, Z18, K2, Z14
+	VSCALEFPS.Z  Z17, Z19, K3, Z15
 	VMOVUPS      Z14, (R9)
-	VADDPS       Z14, Z5, Z5
-	VMOVUPS      64(R9), Z14
-	VSUBPS       Z13, Z14, Z14
-	VMOVAPS      Z0, Z15
-	VFMADD213PS  Z1, Z14, Z15
-	VSUBPS       Z1, Z15, Z15
-	VCMPPS       $0x16, Z7, Z14, K2
-	VFNMADD231PS Z2, Z15, Z14
-	VFNMADD231PS Z3, Z15, Z14
-	VMOVAPS      Z12, Z16
-	VFMADD213PS  Z11, Z14, Z16
-	VFMADD213PS  Z10, Z14, Z16
-	VFMADD213PS  Z9, Z14, Z16
-	VFMADD213PS  Z8, Z14, Z16
-	VMULPS       Z14, Z14, Z17
-	VFMADD213PS  Z14, Z17, Z16
-	VADDPS       Z4, Z16, Z16
-	VSCALEFPS.Z  Z15, Z16, K2, Z14
-	VMOVUPS      Z14, 64(R9)
-	VADDPS       Z14, Z5, Z5
+	VADDPS       Z14, Z4, Z4
+	VMOVUPS      Z15, 64(R9)
+	VADDPS       Z15, Z4, Z4
 	ADDQ         $+128, R9
-	DECQ         R10
-	JNZ          expLoop
+	SUBQ         $+32, R10
+	JGE          expGroup
+
+expGroupEnd7:
+	ADDQ $+16, R10
+	JL   expSingleEnd8
 
 expSingle:
-	TESTQ        $+16, CX
-	JZ           expTail
 	VMOVUPS      (R9), Z14
 	VSUBPS       Z13, Z14, Z14
 	VMOVAPS      Z0, Z15
@@ -207,13 +202,15 @@ expSingle:
 	VFMADD213PS  Z8, Z14, Z16
 	VMULPS       Z14, Z14, Z17
 	VFMADD213PS  Z14, Z17, Z16
-	VADDPS       Z4, Z16, Z16
+	VADDPS       Z6, Z16, Z16
 	VSCALEFPS.Z  Z15, Z16, K2, Z14
 	VMOVUPS      Z14, (R9)
-	VADDPS       Z14, Z5, Z5
-	ADDQ         $0x40, R9
+	VADDPS       Z14, Z4, Z4
+	ADDQ         $+64, R9
+	SUBQ         $+16, R10
+	JGE          expSingle
 
-expTail:
+expSingleEnd8:
 	KTESTW       K1, K1
 	JZ           expEnd
 	VMOVUPS      (R9), Z14
@@ -231,35 +228,35 @@ expTail:
 	VFMADD213PS  Z8, Z14, Z15
 	VMULPS       Z14, Z14, Z16
 	VFMADD213PS  Z14, Z16, Z15
-	VADDPS       Z4, Z15, Z15
+	VADDPS       Z6, Z15, Z15
 	VSCALEFPS.Z  Z13, Z15, K2, Z14
 	VMOVUPS      Z14, (R9)
-	VADDPS       Z14, Z5, K1, Z5
+	VADDPS       Z14, Z4, K1, Z4
 	ADDQ         $0x40, R9
 
 expEnd:
-	VSHUFF32X4   $0x4e, Z5, Z5, Z13
-	VADDPS       Z13, Z5, Z5
-	VSHUFF32X4   $0xb1, Z5, Z5, Z13
-	VADDPS       Z13, Z5, Z5
-	VPERMILPS    $0x4e, Z5, Z13
-	VADDPS       Z13, Z5, Z5
-	VPERMILPS    $0xb1, Z5, Z13
-	VADDPS       Z13, Z5, Z5
-	VDIVSS       X5, X4, X13
+	VSHUFF32X4   $0x4e, Z4, Z4, Z13
+	VADDPS       Z13, Z4, Z4
+	VSHUFF32X4   $0xb1, Z4, Z4, Z13
+	VADDPS       Z13, Z4, Z4
+	VPERMILPS    $0x4e, Z4, Z13
+	VADDPS       Z13, Z4, Z4
+	VPERMILPS    $0xb1, Z4, Z13
+	VADDPS       Z13, Z4, Z4
+	VDIVSS       X4, X6, X13
 	VMOVSS       X13, (DX)(SI*4)
 	ADDQ         R8, BX
 	INCQ         SI
 	CMPQ         SI, DI
 	JLT          exp
-	MOVQ         48(AX), BX
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VPBROADCASTD 84(AX), Z0
-	VPBROADCASTD 88(AX), Z1
-	VPBROADCASTD 92(AX), Z2
+	MOVQ         40(AX), BX
+	MOVQ         48(AX), SI
+	MOVQ         56(AX), DI
+	VPBROADCASTD 76(AX), Z0
+	VPBROADCASTD 80(AX), Z1
+	VPBROADCASTD 84(AX), Z2
 	MOVQ         (AX), R8
-	MOVQ         32(AX), R9
+	MOVQ         24(AX), R9
 	MOVQ         8(AX), R11
 	XORQ         R10, R10
 
@@ -267,20 +264,20 @@ quantize:
 	MOVQ         R8, R12
 	VBROADCASTSS (DX)(R10*4), Z3
 	VCMPPS       $0x07, Z3, Z3, K2
-	VPXORD       Z6, Z6, Z6
+	VPXORD       Z5, Z5, Z5
 	MOVQ         BX, AX
 	ADDQ         SI, BX
 	MOVQ         CX, R13
-	SHRQ         $0x05, R13
-	JZ           quantizeSingle
+	SUBQ         $+32, R13
+	JL           quantizeGroupEnd9
 
-quantizeLoop:
+quantizeGroup:
 	VMULPS      (R12), Z3, Z4
 	VMULPS      Z0, Z4, Z4
 	VMINPS      Z1, Z4, Z4
 	VCVTPS2DQ.Z Z4, K2, Z4
 	VPADDD      Z2, Z4, Z4
-	VPADDD      Z4, Z6, Z6
+	VPADDD      Z4, Z5, Z5
 	VPMOVDB     Z4, X4
 	VMOVDQU32   X4, (AX)
 	ADDQ        $0x10, AX
@@ -289,29 +286,33 @@ quantizeLoop:
 	VMINPS      Z1, Z4, Z4
 	VCVTPS2DQ.Z Z4, K2, Z4
 	VPADDD      Z2, Z4, Z4
-	VPADDD      Z4, Z6, Z6
+	VPADDD      Z4, Z5, Z5
 	VPMOVDB     Z4, X4
 	VMOVDQU32   X4, (AX)
 	ADDQ        $0x10, AX
 	ADDQ        $+128, R12
-	DECQ        R13
-	JNZ         quantizeLoop
+	SUBQ        $+32, R13
+	JGE         quantizeGroup
+
+quantizeGroupEnd9:
+	ADDQ $+16, R13
+	JL   quantizeSingleEnd10
 
 quantizeSingle:
-	TESTQ       $+16, CX
-	JZ          quantizeTail
 	VMULPS      (R12), Z3, Z4
 	VMULPS      Z0, Z4, Z4
 	VMINPS      Z1, Z4, Z4
 	VCVTPS2DQ.Z Z4, K2, Z4
 	VPADDD      Z2, Z4, Z4
-	VPADDD      Z4, Z6, Z6
+	VPADDD      Z4, Z5, Z5
 	VPMOVDB     Z4, X4
 	VMOVDQU32   X4, (AX)
 	ADDQ        $0x10, AX
-	ADDQ        $0x40, R12
+	ADDQ        $+64, R12
+	SUBQ        $+16, R13
+	JGE         quantizeSingle
 
-quantizeTail:
+quantizeSingleEnd10:
 	KTESTW      K1, K1
 	JZ          quantizeEnd
 	VMULPS      (R12), Z3, Z3
@@ -319,22 +320,22 @@ quantizeTail:
 	VMINPS      Z1, Z3, Z3
 	VCVTPS2DQ.Z Z3, K2, Z3
 	VPADDD      Z2, Z3, Z3
-	VPADDD      Z3, Z6, K1, Z6
+	VPADDD      Z3, Z5, K1, Z5
 	VPMOVDB     Z3, X3
 	VMOVDQU32   X3, (AX)
 	ADDQ        $0x10, AX
 	ADDQ        $0x40, R12
 
 quantizeEnd:
-	VSHUFF32X4 $0x4e, Z6, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VSHUFF32X4 $0xb1, Z6, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VPERMILPS  $0x4e, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VPERMILPS  $0xb1, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VMOVD      X6, (DI)(R10*4)
+	VSHUFF32X4 $0x4e, Z5, Z5, Z3
+	VPADDD     Z3, Z5, Z5
+	VSHUFF32X4 $0xb1, Z5, Z5, Z3
+	VPADDD     Z3, Z5, Z5
+	VPERMILPS  $0x4e, Z5, Z3
+	VPADDD     Z3, Z5, Z5
+	VPERMILPS  $0xb1, Z5, Z3
+	VPADDD     Z3, Z5, Z5
+	VMOVD      X5, (DI)(R10*4)
 	ADDQ       R11, R8
 	INCQ       R10
 	CMPQ       R10, R9
@@ -346,70 +347,68 @@ quantizeEnd:
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, BMI2
 TEXT ·attentionBytesVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         40(AX), CX
+	MOVQ         32(AX), CX
 	MOVQ         $-1, DX
 	MOVQ         CX, BX
 	ANDQ         $0x0f, BX
 	BZHIQ        BX, DX, DX
 	KMOVQ        DX, K1
-	MOVQ         72(AX), DX
-	MOVQ         16(AX), BX
-	VPBROADCASTD 80(AX), Z0
-	MOVL         $0x80000000, SI
-	VPBROADCASTD SI, Z3
-	MOVQ         (AX), SI
-	MOVQ         32(AX), R8
-	MOVQ         8(AX), R9
-	XORQ         DI, DI
+	MOVQ         64(AX), DX
+	VPBROADCASTD 72(AX), Z0
+	MOVL         $0x80000000, BX
+	VPBROADCASTD BX, Z2
+	MOVQ         (AX), BX
+	MOVQ         24(AX), DI
+	MOVQ         8(AX), R8
+	XORQ         SI, SI
 
 greatest:
-	MOVQ         SI, R10
-	VPXORD       Z1, Z1, Z1
-	TESTQ        BX, BX
-	JZ           noAdd6
-	VPBROADCASTD (BX)(DI*4), Z1
+	MOVQ    BX, R9
+	VMOVAPS Z2, Z1
+	MOVQ    CX, R10
+	SUBQ    $+64, R10
+	JL      greatestGroupEnd11
 
-noAdd6:
-	VMOVAPS Z3, Z2
-	MOVQ    CX, R11
-	SHRQ    $0x05, R11
-	JZ      greatestSingle
+greatestGroup:
+	VPMAXSD (R9), Z1, Z1
+	VPMAXSD 64(R9), Z1, Z1
+	VPMAXSD 128(R9), Z1, Z1
+	VPMAXSD 192(R9), Z1, Z1
+	ADDQ    $+256, R9
+	SUBQ    $+64, R10
+	JGE     greatestGroup
 
-greatestLoop:
-	VPMAXSD (R10), Z2, Z2
-	VPMAXSD 64(R10), Z2, Z2
-	ADDQ    $+128, R10
-	DECQ    R11
-	JNZ     greatestLoop
+greatestGroupEnd11:
+	ADDQ $+48, R10
+	JL   greatestSingleEnd12
 
 greatestSingle:
-	TESTQ   $+16, CX
-	JZ      greatestTail
-	VPMAXSD (R10), Z2, Z2
-	ADDQ    $0x40, R10
+	VPMAXSD (R9), Z1, Z1
+	ADDQ    $+64, R9
+	SUBQ    $+16, R10
+	JGE     greatestSingle
 
-greatestTail:
+greatestSingleEnd12:
 	KTESTW  K1, K1
 	JZ      greatestEnd
-	VPMAXSD (R10), Z2, K1, Z2
-	ADDQ    $0x40, R10
+	VPMAXSD (R9), Z1, K1, Z1
+	ADDQ    $0x40, R9
 
 greatestEnd:
-	VSHUFF32X4   $0x4e, Z2, Z2, Z4
-	VPMAXSD      Z4, Z2, Z2
-	VSHUFF32X4   $0xb1, Z2, Z2, Z4
-	VPMAXSD      Z4, Z2, Z2
-	VPERMILPS    $0x4e, Z2, Z4
-	VPMAXSD      Z4, Z2, Z2
-	VPERMILPS    $0xb1, Z2, Z4
-	VPMAXSD      Z4, Z2, Z2
-	VPADDD       Z1, Z2, Z2
-	VCVTDQ2PS    Z2, Z2
-	VMULPS       Z0, Z2, Z2
-	VMOVSS       X2, (DX)(DI*4)
-	ADDQ         R9, SI
-	INCQ         DI
-	CMPQ         DI, R8
+	VSHUFF32X4   $0x4e, Z1, Z1, Z3
+	VPMAXSD      Z3, Z1, Z1
+	VSHUFF32X4   $0xb1, Z1, Z1, Z3
+	VPMAXSD      Z3, Z1, Z1
+	VPERMILPS    $0x4e, Z1, Z3
+	VPMAXSD      Z3, Z1, Z1
+	VPERMILPS    $0xb1, Z1, Z3
+	VPMAXSD      Z3, Z1, Z1
+	VCVTDQ2PS    Z1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVSS       X1, (DX)(SI*4)
+	ADDQ         R8, BX
+	INCQ         SI
+	CMPQ         SI, DI
 	JLT          greatest
 	MOVL         $0x3fb8aa3b, BX
 	VPBROADCASTD BX, Z0
@@ -420,196 +419,189 @@ greatestEnd:
 	MOVL         $0xb102e308, BX
 	VPBROADCASTD BX, Z3
 	MOVL         $0x3f800000, BX
-	VPBROADCASTD BX, Z4
+	VPBROADCASTD BX, Z7
 	MOVL         $0xc2800000, BX
-	VPBROADCASTD BX, Z9
+	VPBROADCASTD BX, Z8
 	MOVL         $0x3efffffe, BX
-	VPBROADCASTD BX, Z10
+	VPBROADCASTD BX, Z9
 	MOVL         $0x3e2aaa45, BX
-	VPBROADCASTD BX, Z11
+	VPBROADCASTD BX, Z10
 	MOVL         $0x3d2aac8b, BX
-	VPBROADCASTD BX, Z12
+	VPBROADCASTD BX, Z11
 	MOVL         $0x3c091fe3, BX
-	VPBROADCASTD BX, Z13
+	VPBROADCASTD BX, Z12
 	MOVL         $0x3ab50d46, BX
-	VPBROADCASTD BX, Z14
-	MOVQ         16(AX), BX
-	VPBROADCASTD 80(AX), Z15
-	MOVQ         (AX), SI
-	MOVQ         32(AX), R8
-	MOVQ         8(AX), R9
-	XORQ         DI, DI
+	VPBROADCASTD BX, Z13
+	VPBROADCASTD 72(AX), Z14
+	MOVQ         (AX), BX
+	MOVQ         24(AX), DI
+	MOVQ         8(AX), R8
+	XORQ         SI, SI
 
 exp:
-	MOVQ         SI, R10
-	VPXORD       Z5, Z5, Z5
-	TESTQ        BX, BX
-	JZ           noAdd7
-	VPBROADCASTD (BX)(DI*4), Z5
+	MOVQ         BX, R9
+	VBROADCASTSS (DX)(SI*4), Z15
+	VPXORD       Z4, Z4, Z4
+	MOVQ         CX, R10
+	SUBQ         $+32, R10
+	JL           expGroupEnd13
 
-noAdd7:
-	VBROADCASTSS (DX)(DI*4), Z16
-	VPXORD       Z6, Z6, Z6
-	MOVQ         CX, R11
-	SHRQ         $0x05, R11
-	JZ           expSingle
+expGroup:
+	VCVTDQ2PS    (R9), Z16
+	VCVTDQ2PS    64(R9), Z17
+	VMULPS       Z14, Z16, Z16
+	VMULPS       Z14, Z17, Z17
+	VSUBPS       Z15, Z16, Z16
+	VSUBPS       Z15, Z17, Z17
+	VMOVAPS      Z0, Z18
+	VMOVAPS      Z0, Z19
+	VFMADD213PS  Z1, Z16, Z18
+	VFMADD213PS  Z1, Z17, Z19
+	VSUBPS       Z1, Z18, Z18
+	VSUBPS       Z1, Z19, Z19
+	VCMPPS       $0x16, Z8, Z16, K2
+	VCMPPS       $0x16, Z8, Z17, K3
+	VFNMADD231PS Z2, Z18, Z16
+	VFNMADD231PS Z2, Z19, Z17
+	VFNMADD231PS Z3, Z18, Z16
+	VFNMADD231PS Z3, Z19, Z17
+	VMOVAPS      Z13, Z20
+	VMOVAPS      Z13, Z21
+	VFMADD213PS  Z12, Z16, Z20
+	VFMADD213PS  Z12, Z17, Z21
+	VFMADD213PS  Z11, Z16, Z20
+	VFMADD213PS  Z11, Z17, Z21
+	VFMADD213PS  Z10, Z16, Z20
+	VFMADD213PS  Z10, Z17, Z21
+	VFMADD213PS  Z9, Z16, Z20
+	VFMADD213PS  Z9, Z17, Z21
+	VMULPS       Z16, Z16, Z22
+	VFMADD213PS  Z16, Z22, Z20
+	VMULPS       Z17, Z17, Z16
+	VFMADD213PS  Z17, Z16, Z21
+	VADDPS       Z7, Z20, Z20
+	VADDPS       Z7, Z21, Z21
+	VSCALEFPS.Z  Z18, Z20, K2, Z16
+	VSCALEFPS.Z  Z19, Z21, K3, Z17
+	VMOVUPS      Z16, (R9)
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS      Z17, 64(R9)
+	VADDPS       Z17, Z4, Z4
+	ADDQ         $+128, R9
+	SUBQ         $+32, R10
+	JGE          expGroup
 
-expLoop:
-	VPADDD       (R10), Z5, Z17
-	VCVTDQ2PS    Z17, Z17
-	VMULPS       Z15, Z17, Z17
-	VSUBPS       Z16, Z17, Z17
-	VMOVAPS      Z0, Z18
-	VFMADD213PS  Z1, Z17, Z18
-	VSUBPS       Z1, Z18, Z18
-	VCMPPS       $0x16, Z9, Z17, K2
-	VFNMADD231PS Z2, Z18, Z17
-	VFNMADD231PS Z3, Z18, Z17
-	VMOVAPS      Z14, Z19
-	VFMADD213PS  Z13, Z17, Z19
-	VFMADD213PS  Z12, Z17, Z19
-	VFMADD213PS  Z11, Z17, Z19
-	VFMADD213PS  Z10, Z17, Z19
-	VMULPS       Z17, Z17, Z20
-	VFMADD213PS  Z17, Z20, Z19
-	VADDPS       Z4, Z19, Z19
-	VSCALEFPS.Z  Z18, Z19, K2, Z17
-	VMOVUPS      Z17, (R10)
-	VADDPS       Z17, Z6, Z6
-	VPADDD       64(R10), Z5, Z17
-	VCVTDQ2PS    Z17, Z17
-	VMULPS       Z15, Z17, Z17
-	VSUBPS       Z16, Z17, Z17
-	VMOVAPS      Z0, Z18
-	VFMADD213PS  Z1, Z17, Z18
-	VSUBPS       Z1, Z18, Z18
-	VCMPPS       $0x16, Z9, Z17, K2
-	VFNMADD231PS Z2, Z18, Z17
-	VFNMADD231PS Z3, Z18, Z17
-	VMOVAPS      Z14, Z19
-	VFMADD213PS  Z13, Z17, Z19
-	VFMADD213PS  Z12, Z17, Z19
-	VFMADD213PS  Z11, Z17, Z19
-	VFMADD213PS  Z10, Z17, Z19
-	VMULPS       Z17, Z17, Z20
-	VFMADD213PS  Z17, Z20, Z19
-	VADDPS       Z4, Z19, Z19
-	VSCALEFPS.Z  Z18, Z19, K2, Z17
-	VMOVUPS      Z17, 64(R10)
-	VADDPS       Z17, Z6, Z6
-	ADDQ         $+128, R10
-	DECQ         R11
-	JNZ          expLoop
+expGroupEnd13:
+	ADDQ $+16, R10
+	JL   expSingleEnd14
 
 expSingle:
-	TESTQ        $+16, CX
-	JZ           expTail
-	VPADDD       (R10), Z5, Z17
-	VCVTDQ2PS    Z17, Z17
-	VMULPS       Z15, Z17, Z17
-	VSUBPS       Z16, Z17, Z17
-	VMOVAPS      Z0, Z18
-	VFMADD213PS  Z1, Z17, Z18
-	VSUBPS       Z1, Z18, Z18
-	VCMPPS       $0x16, Z9, Z17, K2
-	VFNMADD231PS Z2, Z18, Z17
-	VFNMADD231PS Z3, Z18, Z17
-	VMOVAPS      Z14, Z19
-	VFMADD213PS  Z13, Z17, Z19
-	VFMADD213PS  Z12, Z17, Z19
-	VFMADD213PS  Z11, Z17, Z19
-	VFMADD213PS  Z10, Z17, Z19
-	VMULPS       Z17, Z17, Z20
-	VFMADD213PS  Z17, Z20, Z19
-	VADDPS       Z4, Z19, Z19
-	VSCALEFPS.Z  Z18, Z19, K2, Z17
-	VMOVUPS      Z17, (R10)
-	VADDPS       Z17, Z6, Z6
-	ADDQ         $0x40, R10
+	VCVTDQ2PS    (R9), Z16
+	VMULPS       Z14, Z16, Z16
+	VSUBPS       Z15, Z16, Z16
+	VMOVAPS      Z0, Z17
+	VFMADD213PS  Z1, Z16, Z17
+	VSUBPS       Z1, Z17, Z17
+	VCMPPS       $0x16, Z8, Z16, K2
+	VFNMADD231PS Z2, Z17, Z16
+	VFNMADD231PS Z3, Z17, Z16
+	VMOVAPS      Z13, Z18
+	VFMADD213PS  Z12, Z16, Z18
+	VFMADD213PS  Z11, Z16, Z18
+	VFMADD213PS  Z10, Z16, Z18
+	VFMADD213PS  Z9, Z16, Z18
+	VMULPS       Z16, Z16, Z19
+	VFMADD213PS  Z16, Z19, Z18
+	VADDPS       Z7, Z18, Z18
+	VSCALEFPS.Z  Z17, Z18, K2, Z16
+	VMOVUPS      Z16, (R9)
+	VADDPS       Z16, Z4, Z4
+	ADDQ         $+64, R9
+	SUBQ         $+16, R10
+	JGE          expSingle
 
-expTail:
+expSingleEnd14:
 	KTESTW       K1, K1
 	JZ           expEnd
-	VPADDD       (R10), Z5, Z17
-	VCVTDQ2PS    Z17, Z17
-	VMULPS       Z15, Z17, Z17
-	VSUBPS       Z16, Z17, Z17
-	VMOVAPS      Z0, Z16
-	VFMADD213PS  Z1, Z17, Z16
-	VSUBPS       Z1, Z16, Z16
-	VCMPPS       $0x16, Z9, Z17, K1, K2
-	VFNMADD231PS Z2, Z16, Z17
-	VFNMADD231PS Z3, Z16, Z17
-	VMOVAPS      Z14, Z18
-	VFMADD213PS  Z13, Z17, Z18
-	VFMADD213PS  Z12, Z17, Z18
-	VFMADD213PS  Z11, Z17, Z18
-	VFMADD213PS  Z10, Z17, Z18
-	VMULPS       Z17, Z17, Z19
-	VFMADD213PS  Z17, Z19, Z18
-	VADDPS       Z4, Z18, Z18
-	VSCALEFPS.Z  Z16, Z18, K2, Z17
-	VMOVUPS      Z17, (R10)
-	VADDPS       Z17, Z6, Z6
-	ADDQ         $0x40, R10
+	VCVTDQ2PS    (R9), Z16
+	VMULPS       Z14, Z16, Z16
+	VSUBPS       Z15, Z16, Z16
+	VMOVAPS      Z0, Z15
+	VFMADD213PS  Z1, Z16, Z15
+	VSUBPS       Z1, Z15, Z15
+	VCMPPS       $0x16, Z8, Z16, K1, K2
+	VFNMADD231PS Z2, Z15, Z16
+	VFNMADD231PS Z3, Z15, Z16
+	VMOVAPS      Z13, Z17
+	VFMADD213PS  Z12, Z16, Z17
+	VFMADD213PS  Z11, Z16, Z17
+	VFMADD213PS  Z10, Z16, Z17
+	VFMADD213PS  Z9, Z16, Z17
+	VMULPS       Z16, Z16, Z18
+	VFMADD213PS  Z16, Z18, Z17
+	VADDPS       Z7, Z17, Z17
+	VSCALEFPS.Z  Z15, Z17, K2, Z16
+	VMOVUPS      Z16, (R9)
+	VADDPS       Z16, Z4, Z4
+	ADDQ         $0x40, R9
 
 expEnd:
-	VPXORD  Z7, Z7, Z7
-	MOVQ    R10, R11
-	MOVQ    (AX), R12
-	SUBQ    R12, R11
-	TESTQ   $+192, R11
-	JZ      filled8
-	VMOVUPS Z7, (R10)
-	ADDQ    $0x40, R10
-	MOVQ    R10, R11
-	MOVQ    (AX), R12
-	SUBQ    R12, R11
-	TESTQ   $+192, R11
-	JZ      filled8
-	VMOVUPS Z7, (R10)
-	ADDQ    $0x40, R10
-	MOVQ    R10, R11
-	MOVQ    (AX), R12
-	SUBQ    R12, R11
-	TESTQ   $+192, R11
-	JZ      filled8
-	VMOVUPS Z7, (R10)
-	ADDQ    $0x40, R10
+	VPXORD  Z5, Z5, Z5
+	MOVQ    R9, R10
+	MOVQ    (AX), R11
+	SUBQ    R11, R10
+	TESTQ   $+192, R10
+	JZ      filled15
+	VMOVUPS Z5, (R9)
+	ADDQ    $0x40, R9
+	MOVQ    R9, R10
+	MOVQ    (AX), R11
+	SUBQ    R11, R10
+	TESTQ   $+192, R10
+	JZ      filled15
+	VMOVUPS Z5, (R9)
+	ADDQ    $0x40, R9
+	MOVQ    R9, R10
+	MOVQ    (AX), R11
+	SUBQ    R11, R10
+	TESTQ   $+192, R10
+	JZ      filled15
+	VMOVUPS Z5, (R9)
+	ADDQ    $0x40, R9
 
-filled8:
-	VSHUFF32X4   $0x4e, Z6, Z6, Z16
-	VADDPS       Z16, Z6, Z6
-	VSHUFF32X4   $0xb1, Z6, Z6, Z16
-	VADDPS       Z16, Z6, Z6
-	VPERMILPS    $0x4e, Z6, Z16
-	VADDPS       Z16, Z6, Z6
-	VPERMILPS    $0xb1, Z6, Z16
-	VADDPS       Z16, Z6, Z6
-	VDIVSS       X6, X4, X16
-	VMOVSS       X16, (DX)(DI*4)
-	ADDQ         R9, SI
-	INCQ         DI
-	CMPQ         DI, R8
+filled15:
+	VSHUFF32X4   $0x4e, Z4, Z4, Z15
+	VADDPS       Z15, Z4, Z4
+	VSHUFF32X4   $0xb1, Z4, Z4, Z15
+	VADDPS       Z15, Z4, Z4
+	VPERMILPS    $0x4e, Z4, Z15
+	VADDPS       Z15, Z4, Z4
+	VPERMILPS    $0xb1, Z4, Z15
+	VADDPS       Z15, Z4, Z4
+	VDIVSS       X4, X7, X15
+	VMOVSS       X15, (DX)(SI*4)
+	ADDQ         R8, BX
+	INCQ         SI
+	CMPQ         SI, DI
 	JLT          exp
-	MOVQ         48(AX), BX
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
+	MOVQ         40(AX), BX
+	MOVQ         48(AX), SI
+	MOVQ         56(AX), DI
 	MOVQ         (AX), R8
 	MOVQ         8(AX), R9
-	VPBROADCASTD 84(AX), Z0
+	VPBROADCASTD 76(AX), Z0
 	MOVL         $0x01010101, R10
 	VPBROADCASTD R10, Z2
-	MOVQ         96(AX), R10
+	MOVQ         88(AX), R10
 	VMOVDQU32    (R10), Z1
-	MOVQ         32(AX), R10
+	MOVQ         24(AX), R10
 	XORQ         AX, AX
 	ADDQ         $0x3f, CX
 	SHRQ         $0x06, CX
 
 pack:
 	VBROADCASTSS (DX)(AX*4), Z3
-	VPXORD       Z8, Z8, Z8
+	VPXORD       Z6, Z6, Z6
 	MOVQ         R8, R11
 	MOVQ         BX, R12
 	MOVQ         CX, R13
@@ -621,31 +613,31 @@ packLoop:
 	VMULPS     64(R11), Z3, Z5
 	VMULPS     Z0, Z5, Z5
 	VCVTPS2DQ  Z5, Z5
-	VMULPS     128(R11), Z3, Z6
-	VMULPS     Z0, Z6, Z6
-	VCVTPS2DQ  Z6, Z6
-	VMULPS     192(R11), Z3, Z7
+	VMULPS     128(R11), Z3, Z7
 	VMULPS     Z0, Z7, Z7
 	VCVTPS2DQ  Z7, Z7
+	VMULPS     192(R11), Z3, Z8
+	VMULPS     Z0, Z8, Z8
+	VCVTPS2DQ  Z8, Z8
 	VPACKUSDW  Z5, Z4, Z4
-	VPACKUSDW  Z7, Z6, Z6
-	VPACKUSWB  Z6, Z4, Z4
+	VPACKUSDW  Z8, Z7, Z7
+	VPACKUSWB  Z7, Z4, Z4
 	VPERMD     Z4, Z1, Z4
 	VMOVDQU32  Z4, (R12)
-	VPDPBUSD   Z2, Z4, Z8
+	VPDPBUSD   Z2, Z4, Z6
 	ADDQ       $+256, R11
 	ADDQ       $0x40, R12
 	DECQ       R13
 	JNZ        packLoop
-	VSHUFF32X4 $0x4e, Z8, Z8, Z3
-	VPADDD     Z3, Z8, Z8
-	VSHUFF32X4 $0xb1, Z8, Z8, Z3
-	VPADDD     Z3, Z8, Z8
-	VPERMILPS  $0x4e, Z8, Z3
-	VPADDD     Z3, Z8, Z8
-	VPERMILPS  $0xb1, Z8, Z3
-	VPADDD     Z3, Z8, Z8
-	VMOVD      X8, (DI)(AX*4)
+	VSHUFF32X4 $0x4e, Z6, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VSHUFF32X4 $0xb1, Z6, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VPERMILPS  $0x4e, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VPERMILPS  $0xb1, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VMOVD      X6, (DI)(AX*4)
 	ADDQ       R9, R8
 	ADDQ       SI, BX
 	INCQ       AX
@@ -658,92 +650,85 @@ packLoop:
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, BMI2
 TEXT ·attentionBiasedBytesVNNI(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         40(AX), CX
+	MOVQ         32(AX), CX
 	MOVQ         $-1, DX
 	MOVQ         CX, BX
 	ANDQ         $0x0f, BX
 	BZHIQ        BX, DX, DX
 	KMOVQ        DX, K1
-	MOVQ         72(AX), DX
+	MOVQ         64(AX), DX
 	MOVQ         16(AX), BX
-	MOVQ         24(AX), SI
-	VPBROADCASTD 80(AX), Z0
-	MOVL         $0xff800000, DI
-	VPBROADCASTD DI, Z3
-	MOVQ         (AX), R8
-	MOVQ         32(AX), R10
-	MOVQ         8(AX), R11
-	XORQ         R9, R9
+	VPBROADCASTD 72(AX), Z0
+	MOVL         $0xff800000, SI
+	VPBROADCASTD SI, Z2
+	MOVQ         (AX), DI
+	MOVQ         24(AX), R9
+	MOVQ         8(AX), R10
+	XORQ         R8, R8
 
 score:
-	MOVQ         R8, R12
-	VPXORD       Z1, Z1, Z1
-	TESTQ        BX, BX
-	JZ           noAdd9
-	VPBROADCASTD (BX)(R9*4), Z1
+	MOVQ    DI, R11
+	VMOVAPS Z2, Z1
+	MOVQ    BX, SI
+	MOVQ    CX, R12
+	SUBQ    $+32, R12
+	JL      scoreGroupEnd16
 
-noAdd9:
-	VMOVAPS Z3, Z2
-	MOVQ    SI, DI
-	MOVQ    CX, R13
-	SHRQ    $0x05, R13
-	JZ      scoreSingle
+scoreGroup:
+	VCVTDQ2PS (R11), Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    (SI), Z3, Z3
+	ADDQ      $0x40, SI
+	VMOVUPS   Z3, (R11)
+	VMAXPS    Z3, Z1, Z1
+	VCVTDQ2PS 64(R11), Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    (SI), Z3, Z3
+	ADDQ      $0x40, SI
+	VMOVUPS   Z3, 64(R11)
+	VMAXPS    Z3, Z1, Z1
+	ADDQ      $+128, R11
+	SUBQ      $+32, R12
+	JGE       scoreGroup
 
-scoreLoop:
-	VPADDD    (R12), Z1, Z4
-	VCVTDQ2PS Z4, Z4
-	VMULPS    Z0, Z4, Z4
-	VADDPS    (DI), Z4, Z4
-	ADDQ      $0x40, DI
-	VMOVUPS   Z4, (R12)
-	VMAXPS    Z4, Z2, Z2
-	VPADDD    64(R12), Z1, Z4
-	VCVTDQ2PS Z4, Z4
-	VMULPS    Z0, Z4, Z4
-	VADDPS    (DI), Z4, Z4
-	ADDQ      $0x40, DI
-	VMOVUPS   Z4, 64(R12)
-	VMAXPS    Z4, Z2, Z2
-	ADDQ      $+128, R12
-	DECQ      R13
-	JNZ       scoreLoop
+scoreGroupEnd16:
+	ADDQ $+16, R12
+	JL   scoreSingleEnd17
 
 scoreSingle:
-	TESTQ     $+16, CX
-	JZ        scoreTail
-	VPADDD    (R12), Z1, Z4
-	VCVTDQ2PS Z4, Z4
-	VMULPS    Z0, Z4, Z4
-	VADDPS    (DI), Z4, Z4
-	ADDQ      $0x40, DI
-	VMOVUPS   Z4, (R12)
-	VMAXPS    Z4, Z2, Z2
-	ADDQ      $0x40, R12
+	VCVTDQ2PS (R11), Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    (SI), Z3, Z3
+	ADDQ      $0x40, SI
+	VMOVUPS   Z3, (R11)
+	VMAXPS    Z3, Z1, Z1
+	ADDQ      $+64, R11
+	SUBQ      $+16, R12
+	JGE       scoreSingle
 
-scoreTail:
+scoreSingleEnd17:
 	KTESTW    K1, K1
 	JZ        scoreEnd
-	VPADDD    (R12), Z1, Z4
-	VCVTDQ2PS Z4, Z4
-	VMULPS    Z0, Z4, Z4
-	VADDPS    (DI), Z4, K1, Z4
-	VMOVUPS   Z4, (R12)
-	VMAXPS    Z4, Z2, K1, Z2
-	ADDQ      $0x40, R12
+	VCVTDQ2PS (R11), Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    (SI), Z3, K1, Z3
+	VMOVUPS   Z3, (R11)
+	VMAXPS    Z3, Z1, K1, Z1
+	ADDQ      $0x40, R11
 
 scoreEnd:
-	VSHUFF32X4   $0x4e, Z2, Z2, Z4
-	VMAXPS       Z4, Z2, Z2
-	VSHUFF32X4   $0xb1, Z2, Z2, Z4
-	VMAXPS       Z4, Z2, Z2
-	VPERMILPS    $0x4e, Z2, Z4
-	VMAXPS       Z4, Z2, Z2
-	VPERMILPS    $0xb1, Z2, Z4
-	VMAXPS       Z4, Z2, Z2
-	VMOVSS       X2, (DX)(R9*4)
-	ADDQ         R11, R8
-	INCQ         R9
-	CMPQ         R9, R10
+	VSHUFF32X4   $0x4e, Z1, Z1, Z3
+	VMAXPS       Z3, Z1, Z1
+	VSHUFF32X4   $0xb1, Z1, Z1, Z3
+	VMAXPS       Z3, Z1, Z1
+	VPERMILPS    $0x4e, Z1, Z3
+	VMAXPS       Z3, Z1, Z1
+	VPERMILPS    $0xb1, Z1, Z3
+	VMAXPS       Z3, Z1, Z1
+	VMOVSS       X1, (DX)(R8*4)
+	ADDQ         R10, DI
+	INCQ         R8
+	CMPQ         R8, R9
 	JLT          score
 	MOVL         $0x3fb8aa3b, BX
 	VPBROADCASTD BX, Z0
@@ -754,7 +739,7 @@ scoreEnd:
 	MOVL         $0xb102e308, BX
 	VPBROADCASTD BX, Z3
 	MOVL         $0x3f800000, BX
-	VPBROADCASTD BX, Z4
+	VPBROADCASTD BX, Z7
 	MOVL         $0xc2800000, BX
 	VPBROADCASTD BX, Z8
 	MOVL         $0x3efffffe, BX
@@ -768,64 +753,66 @@ scoreEnd:
 	MOVL         $0x3ab50d46, BX
 	VPBROADCASTD BX, Z13
 	MOVQ         (AX), BX
-	MOVQ         32(AX), DI
+	MOVQ         24(AX), DI
 	MOVQ         8(AX), R8
 	XORQ         SI, SI
 
 exp:
 	MOVQ         BX, R9
 	VBROADCASTSS (DX)(SI*4), Z14
-	VPXORD       Z5, Z5, Z5
+	VPXORD       Z4, Z4, Z4
 	MOVQ         CX, R10
-	SHRQ         $0x05, R10
-	JZ           expSingle
+	SUBQ         $+32, R10
+	JL           expGroupEnd18
 
-expLoop:
+expGroup:
 	VMOVUPS      (R9), Z15
+	VMOVUPS      64(R9), Z16
 	VSUBPS       Z14, Z15, Z15
-	VMOVAPS      Z0, Z16
-	VFMADD213PS  Z1, Z15, Z16
-	VSUBPS       Z1, Z16, Z16
+	VSUBPS       Z14, Z16, Z16
+	VMOVAPS      Z0, Z17
+	VMOVAPS      Z0, Z18
+	VFMADD213PS  Z1, Z15, Z17
+	VFMADD213PS  Z1, Z16, Z18
+	VSUBPS       Z1, Z17, Z17
+	VSUBPS       Z1, Z18, Z18
 	VCMPPS       $0x16, Z8, Z15, K2
-	VFNMADD231PS Z2, Z16, Z15
-	VFNMADD231PS Z3, Z16, Z15
-	VMOVAPS      Z13, Z17
-	VFMADD213PS  Z12, Z15, Z17
-	VFMADD213PS  Z11, Z15, Z17
-	VFMADD213PS  Z10, Z15, Z17
-	VFMADD213PS  Z9, Z15, Z17
-	VMULPS       Z15, Z15, Z18
-	VFMADD213PS  Z15, Z18, Z17
-	VADDPS       Z4, Z17, Z17
-	VSCALEFPS.Z  Z16, Z17, K2, Z15
+	VCMPPS       $0x16, Z8, Z16, K3
+	VFNMADD231PS Z2, Z17, Z15
+	VFNMADD231PS Z2, Z18, Z16
+	VFNMADD231PS Z3, Z17, Z15
+	VFNMADD231PS Z3, Z18, Z16
+	VMOVAPS      Z13, Z19
+	VMOVAPS      Z13, Z20
+	VFMADD213PS  Z12, Z15, Z19
+	VFMADD213PS  Z12, Z16, Z20
+	VFMADD213PS  Z11, Z15, Z19
+	VFMADD213PS  Z11, Z16, Z20
+	VFMADD213PS  Z10, Z15, Z19
+	VFMADD213PS  Z10, Z16, Z20
+	VFMADD213PS  Z9, Z15, Z19
+	VFMADD213PS  Z9, Z16, Z20
+	VMULPS       Z15, Z15, Z21
+	VFMADD213PS  Z15, Z21, Z19
+	VMULPS       Z16, Z16, Z15
+	VFMADD213PS  Z16, Z15, Z20
+	VADDPS       Z7, Z19, Z19
+	VADDPS       Z7, Z20, Z20
+	VSCALEFPS.Z  Z17, Z19, K2, Z15
+	VSCALEFPS.Z  Z18, Z20, K3, Z16
 	VMOVUPS      Z15, (R9)
-	VADDPS       Z15, Z5, Z5
-	VMOVUPS      64(R9), Z15
-	VSUBPS       Z14, Z15, Z15
-	VMOVAPS      Z0, Z16
-	VFMADD213PS  Z1, Z15, Z16
-	VSUBPS       Z1, Z16, Z16
-	VCMPPS       $0x16, Z8, Z15, K2
-	VFNMADD231PS Z2, Z16, Z15
-	VFNMADD231PS Z3, Z16, Z15
-	VMOVAPS      Z13, Z17
-	VFMADD213PS  Z12, Z15, Z17
-	VFMADD213PS  Z11, Z15, Z17
-	VFMADD213PS  Z10, Z15, Z17
-	VFMADD213PS  Z9, Z15, Z17
-	VMULPS       Z15, Z15, Z18
-	VFMADD213PS  Z15, Z18, Z17
-	VADDPS       Z4, Z17, Z17
-	VSCALEFPS.Z  Z16, Z17, K2, Z15
-	VMOVUPS      Z15, 64(R9)
-	VADDPS       Z15, Z5, Z5
+	VADDPS       Z15, Z4, Z4
+	VMOVUPS      Z16, 64(R9)
+	VADDPS       Z16, Z4, Z4
 	ADDQ         $+128, R9
-	DECQ         R10
-	JNZ          expLoop
+	SUBQ         $+32, R10
+	JGE          expGroup
+
+expGroupEnd18:
+	ADDQ $+16, R10
+	JL   expSingleEnd19
 
 expSingle:
-	TESTQ        $+16, CX
-	JZ           expTail
 	VMOVUPS      (R9), Z15
 	VSUBPS       Z14, Z15, Z15
 	VMOVAPS      Z0, Z16
@@ -841,13 +828,15 @@ expSingle:
 	VFMADD213PS  Z9, Z15, Z17
 	VMULPS       Z15, Z15, Z18
 	VFMADD213PS  Z15, Z18, Z17
-	VADDPS       Z4, Z17, Z17
+	VADDPS       Z7, Z17, Z17
 	VSCALEFPS.Z  Z16, Z17, K2, Z15
 	VMOVUPS      Z15, (R9)
-	VADDPS       Z15, Z5, Z5
-	ADDQ         $0x40, R9
+	VADDPS       Z15, Z4, Z4
+	ADDQ         $+64, R9
+	SUBQ         $+16, R10
+	JGE          expSingle
 
-expTail:
+expSingleEnd19:
 	KTESTW       K1, K1
 	JZ           expEnd
 	VMOVUPS      (R9), Z15
@@ -865,69 +854,69 @@ expTail:
 	VFMADD213PS  Z9, Z15, Z16
 	VMULPS       Z15, Z15, Z17
 	VFMADD213PS  Z15, Z17, Z16
-	VADDPS       Z4, Z16, Z16
+	VADDPS       Z7, Z16, Z16
 	VSCALEFPS.Z  Z14, Z16, K2, Z15
 	VMOVUPS      Z15, (R9)
-	VADDPS       Z15, Z5, Z5
+	VADDPS       Z15, Z4, Z4
 	ADDQ         $0x40, R9
 
 expEnd:
-	VPXORD  Z6, Z6, Z6
+	VPXORD  Z5, Z5, Z5
 	MOVQ    R9, R10
 	MOVQ    (AX), R11
 	SUBQ    R11, R10
 	TESTQ   $+192, R10
-	JZ      filled10
-	VMOVUPS Z6, (R9)
+	JZ      filled20
+	VMOVUPS Z5, (R9)
 	ADDQ    $0x40, R9
 	MOVQ    R9, R10
 	MOVQ    (AX), R11
 	SUBQ    R11, R10
 	TESTQ   $+192, R10
-	JZ      filled10
-	VMOVUPS Z6, (R9)
+	JZ      filled20
+	VMOVUPS Z5, (R9)
 	ADDQ    $0x40, R9
 	MOVQ    R9, R10
 	MOVQ    (AX), R11
 	SUBQ    R11, R10
 	TESTQ   $+192, R10
-	JZ      filled10
-	VMOVUPS Z6, (R9)
+	JZ      filled20
+	VMOVUPS Z5, (R9)
 	ADDQ    $0x40, R9
 
-filled10:
-	VSHUFF32X4   $0x4e, Z5, Z5, Z14
-	VADDPS       Z14, Z5, Z5
-	VSHUFF32X4   $0xb1, Z5, Z5, Z14
-	VADDPS       Z14, Z5, Z5
-	VPERMILPS    $0x4e, Z5, Z14
-	VADDPS       Z14, Z5, Z5
-	VPERMILPS    $0xb1, Z5, Z14
-	VADDPS       Z14, Z5, Z5
-	VDIVSS       X5, X4, X14
+filled20:
+	VSHUFF32X4   $0x4e, Z4, Z4, Z14
+	VADDPS       Z14, Z4, Z4
+	VSHUFF32X4   $0xb1, Z4, Z4, Z14
+	VADDPS       Z14, Z4, Z4
+	VPERMILPS    $0x4e, Z4, Z14
+	VADDPS       Z14, Z4, Z4
+	VPERMILPS    $0xb1, Z4, Z14
+	VADDPS       Z14, Z4, Z4
+	VDIVSS       X4, X7, X14
 	VMOVSS       X14, (DX)(SI*4)
 	ADDQ         R8, BX
 	INCQ         SI
 	CMPQ         SI, DI
 	JLT          exp
-	MOVQ         48(AX), BX
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
+	MOVQ         40(AX), BX
+	MOVQ         48(AX), SI
+	MOVQ         56(AX), DI
 	MOVQ         (AX), R8
 	MOVQ         8(AX), R9
-	VPBROADCASTD 84(AX), Z0
+	VPBROADCASTD 76(AX), Z0
 	MOVL         $0x01010101, R10
 	VPBROADCASTD R10, Z2
-	MOVQ         96(AX), R10
+	MOVQ         88(AX), R10
 	VMOVDQU32    (R10), Z1
-	MOVQ         32(AX), R10
+	MOVQ         24(AX), R10
 	XORQ         AX, AX
 	ADDQ         $0x3f, CX
 	SHRQ         $0x06, CX
 
 pack:
 	VBROADCASTSS (DX)(AX*4), Z3
-	VPXORD       Z7, Z7, Z7
+	VPXORD       Z6, Z6, Z6
 	MOVQ         R8, R11
 	MOVQ         BX, R12
 	MOVQ         CX, R13
@@ -939,37 +928,73 @@ packLoop:
 	VMULPS     64(R11), Z3, Z5
 	VMULPS     Z0, Z5, Z5
 	VCVTPS2DQ  Z5, Z5
-	VMULPS     128(R11), Z3, Z6
-	VMULPS     Z0, Z6, Z6
-	VCVTPS2DQ  Z6, Z6
+	VMULPS     128(R11), Z3, Z7
+	VMULPS     Z0, Z7, Z7
+	VCVTPS2DQ  Z7, Z7
 	VMULPS     192(R11), Z3, Z8
 	VMULPS     Z0, Z8, Z8
 	VCVTPS2DQ  Z8, Z8
 	VPACKUSDW  Z5, Z4, Z4
-	VPACKUSDW  Z8, Z6, Z6
-	VPACKUSWB  Z6, Z4, Z4
+	VPACKUSDW  Z8, Z7, Z7
+	VPACKUSWB  Z7, Z4, Z4
 	VPERMD     Z4, Z1, Z4
 	VMOVDQU32  Z4, (R12)
-	VPDPBUSD   Z2, Z4, Z7
+	VPDPBUSD   Z2, Z4, Z6
 	ADDQ       $+256, R11
 	ADDQ       $0x40, R12
 	DECQ       R13
 	JNZ        packLoop
-	VSHUFF32X4 $0x4e, Z7, Z7, Z3
-	VPADDD     Z3, Z7, Z7
-	VSHUFF32X4 $0xb1, Z7, Z7, Z3
-	VPADDD     Z3, Z7, Z7
-	VPERMILPS  $0x4e, Z7, Z3
-	VPADDD     Z3, Z7, Z7
-	VPERMILPS  $0xb1, Z7, Z3
-	VPADDD     Z3, Z7, Z7
-	VMOVD      X7, (DI)(AX*4)
+	VSHUFF32X4 $0x4e, Z6, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VSHUFF32X4 $0xb1, Z6, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VPERMILPS  $0x4e, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VPERMILPS  $0xb1, Z6, Z3
+	VPADDD     Z3, Z6, Z6
+	VMOVD      X6, (DI)(AX*4)
 	ADDQ       R9, R8
 	ADDQ       SI, BX
 	INCQ       AX
 	CMPQ       AX, R10
 	JLT        pack
 	VZEROUPPER
+	RET
+
+// func sumRowsAVX2(a *byte)
+// Requires: AVX
+TEXT ·sumRowsAVX2(SB), NOSPLIT, $0-8
+	MOVQ  a+0(FP), AX
+	MOVQ  (AX), CX
+	MOVQ  8(AX), DX
+	MOVQ  24(AX), BX
+	MOVQ  32(AX), SI
+	MOVL  40(AX), DI
+	VPXOR X0, X0, X0
+
+row:
+	MOVQ    16(AX), R9
+	VPSADBW (CX), X0, X1
+	MOVQ    CX, R8
+	JMP     sixteen
+
+more:
+	ADDQ    $0x10, R8
+	VPSADBW (R8), X0, X2
+	VPADDD  X2, X1, X1
+
+sixteen:
+	DECQ    R9
+	JNZ     more
+	VPSHUFD $0xee, X1, X2
+	VPADDD  X2, X1, X1
+	VMOVD   X1, R8
+	IMULL   DI, R8
+	MOVL    R8, (SI)
+	ADDQ    $0x04, SI
+	ADDQ    DX, CX
+	DECQ    BX
+	JNZ     row
 	RET
 
 // func packKeysAVX2(a *byte)

@@ -58,6 +58,10 @@ type gemmArgs struct {
 	list     unsafe.Pointer // *listedTile
 	stepMove uintptr
 
+	// Of kernels on 512 bits: what is added to each row's sums, int32s, moving on; 0:
+	// nothing.
+	rowAdd uintptr
+
 	plain uint64 // not 0: packing needs no clamps, flips and zero points
 
 	// On tile registers: the bytes of a step where it is the only one of its run

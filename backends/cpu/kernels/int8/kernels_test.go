@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -62,10 +63,18 @@ func TestGemmKernels(t *testing.T) {
 					x: base(x), xStep: uintptr(step * elem), runs: base(offsets), numRuns: runs, quads: quads, w: base(packed),
 					init: base(init), sums: base(sums), sumStep: uintptr(4 * k.cols), tiles: tiles, rows: rows,
 				}
+				rowAdd := make([]int32, n)
+				if k.level == isa.VNNI && r.bool() {
+					for i := range rowAdd {
+						rowAdd[i] = int32(r.Uint32())
+					}
+					g.rowAdd = uintptr(base(rowAdd))
+				}
 				k.run[rows-1](g)
+				runtime.KeepAlive(rowAdd)
 				for row := range n {
 					for c := range k.cols {
-						want := init[c]
+						want := init[c] + rowAdd[row]
 						for run := range runs {
 							for i := range length {
 								want += at(row, run, i) * int32(w[(run*length+i)*k.cols+c])
@@ -199,6 +208,7 @@ func TestLayouts(t *testing.T) {
 		{"gemm.aheadEnd", unsafe.Offsetof(g.aheadEnd), 240},
 		{"gemm.list", unsafe.Offsetof(g.list), 248},
 		{"gemm.stepMove", unsafe.Offsetof(g.stepMove), 256},
+		{"gemm.rowAdd", unsafe.Offsetof(g.rowAdd), 264},
 		{"picture.x", unsafe.Offsetof(pi.x), 0},
 		{"picture.xStep", unsafe.Offsetof(pi.xStep), 8},
 		{"picture.n", unsafe.Offsetof(pi.n), 16},

@@ -13,19 +13,25 @@ import (
 const (
 	attSums    = 0
 	attSumStep = 8
-	attRowAdd  = 16
-	attBias    = 24
-	attRows    = 32
-	attN       = 40
-	attY       = 48
-	attYStep   = 56
-	attTotal   = 64
-	attTmp     = 72
-	attMult    = 80
-	attInv     = 84
-	attHi      = 88
-	attZero    = 92
-	attOrder   = 96
+	attBias    = 16
+	attRows    = 24
+	attN       = 32
+	attY       = 40
+	attYStep   = 48
+	attTotal   = 56
+	attTmp     = 64
+	attMult    = 72
+	attInv     = 76
+	attHi      = 80
+	attZero    = 84
+	attOrder   = 88
+
+	addX     = 0
+	addXStep = 8
+	addDepth = 16
+	addRows  = 24
+	addY     = 32
+	addTimes = 40
 
 	colX     = 0
 	colXStep = 8
@@ -36,13 +42,49 @@ const (
 	colFlip  = 48
 )
 
+// expGroup is how many vectors of exponentials are computed side by side: so they
+// wait less for each other's steps.
+const expGroup = 2
+
 // attentionVNNI writes what an attention does between its products.
 func attentionVNNI() {
 	(&attention{biased: true}).write("attentionRowsVNNI", "turns rows of sums into the 8-bit weights of an attention.")
 	(&attention{bytes: true}).write("attentionBytesVNNI", "is attentionRowsVNNI without a bias, a mult above 0, weights from 0 to 255 and an inv up to 32767; rows of sums and weights have room for whole lines of 64 columns.")
 	(&attention{biased: true, bytes: true}).write("attentionBiasedBytesVNNI", "is attentionBytesVNNI with a bias.")
+	sumRows()
 	packKeys()
 	packValues()
+}
+
+// sumRows sums up rows of bytes, 16 at a time.
+func sumRows() {
+	a := text("sumRowsAVX2", "sumRowArgs", "sets y to the sums of rows of x times a factor.")
+	x, step, rows, y, times := load(a, addX), load(a, addXStep), load(a, addRows), load(a, addY), GP32()
+	MOVL(field(a, addTimes), times)
+	zero := XMM()
+	VPXOR(zero, zero, zero)
+	Label("row")
+	acc, t, from, left, sum := XMM(), XMM(), GP64(), load(a, addDepth), GP32()
+	VPSADBW(at(x, 0), zero, acc)
+	MOVQ(x, from)
+	JMP(LabelRef("sixteen"))
+	Label("more")
+	ADDQ(Imm(16), from)
+	VPSADBW(at(from, 0), zero, t)
+	VPADDD(t, acc, acc)
+	Label("sixteen")
+	DECQ(left)
+	JNZ(LabelRef("more"))
+	VPSHUFD(Imm(0xee), acc, t)
+	VPADDD(t, acc, acc)
+	VMOVD(acc, sum)
+	IMULL(times, sum)
+	MOVL(sum, at(y, 0))
+	ADDQ(Imm(4), y)
+	ADDQ(step, x)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	RET()
 }
 
 // attention is a kernel of what lies between the products. It goes through all
@@ -56,33 +98,34 @@ type attention struct {
 	tmp    reg.GPVirtual
 }
 
-// pass walks the vectors of each row, two at a time; begin and end are done once a
-// row. body finds a vector disp bytes from at; the last one may be masked by K1.
-func (t *attention) pass(name string, begin func(row reg.GPVirtual), body func(at reg.GPVirtual, disp int, masked bool), end func(row, at reg.GPVirtual)) {
+// pass walks the vectors of each row, group at a time, then one by one; begin and end
+// are done once a row. body finds count vectors disp bytes from at; the last one may
+// be masked by K1.
+func (t *attention) pass(name string, group int, begin func(row reg.GPVirtual), body func(at reg.GPVirtual, count int, masked bool), end func(row, at reg.GPVirtual)) {
 	base, row, rows, sumStep := load(t.a, attSums), GP64(), load(t.a, attRows), load(t.a, attSumStep)
 	XORQ(row, row)
 	Label(name)
 	at, left := GP64(), GP64()
 	MOVQ(base, at)
 	begin(row)
+	loop := func(name string, n int) {
+		end := label(name + "End")
+		JL(LabelRef(end))
+		Label(name)
+		body(at, n, false)
+		ADDQ(I32(int32(64*n)), at)
+		SUBQ(I32(int32(16*n)), left)
+		JGE(LabelRef(name))
+		Label(end)
+	}
 	MOVQ(t.n, left)
-	SHRQ(Imm(5), left)
-	JZ(LabelRef(name + "Single"))
-	Label(name + "Loop")
-	body(at, 0, false)
-	body(at, 64, false)
-	ADDQ(I32(128), at)
-	DECQ(left)
-	JNZ(LabelRef(name + "Loop"))
-	Label(name + "Single")
-	TESTQ(I32(16), t.n)
-	JZ(LabelRef(name + "Tail"))
-	body(at, 0, false)
-	ADDQ(Imm(64), at)
-	Label(name + "Tail")
+	SUBQ(I32(int32(16*group)), left)
+	loop(name+"Group", group)
+	ADDQ(I32(int32(16*group-16)), left)
+	loop(name+"Single", 1)
 	KTESTW(reg.K1, reg.K1)
 	JZ(LabelRef(name + "End"))
-	body(at, 0, true)
+	body(at, 1, true)
 	ADDQ(Imm(64), at)
 	Label(name + "End")
 	end(row, at)
@@ -90,6 +133,15 @@ func (t *attention) pass(name string, begin func(row reg.GPVirtual), body func(a
 	INCQ(row)
 	CMPQ(row, rows)
 	JLT(LabelRef(name))
+}
+
+// eachVector is a body for pass that does the same for each vector.
+func eachVector(f func(at reg.GPVirtual, disp int, masked bool)) func(at reg.GPVirtual, count int, masked bool) {
+	return func(at reg.GPVirtual, count int, masked bool) {
+		for i := range count {
+			f(at, 64*i, masked)
+		}
+	}
 }
 
 func (t *attention) scalar(row reg.GPVirtual) Mem { return Mem{Base: t.tmp, Index: row, Scale: 4} }
@@ -115,29 +167,16 @@ func (t *attention) write(name, doc string) {
 	RET()
 }
 
-// rowAdd loads what is added to a row's sums.
-func (t *attention) rowAdd(rowAdd, row reg.GPVirtual, add reg.VecVirtual) {
-	skip := label("noAdd")
-	VPXORD(add, add, add)
-	TESTQ(rowAdd, rowAdd)
-	JZ(LabelRef(skip))
-	VPBROADCASTD(Mem{Base: rowAdd, Index: row, Scale: 4}, add)
-	Label(skip)
-}
-
 // scores turns sums into scores.
 func (t *attention) scores() {
-	rowAdd, bias := load(t.a, attRowAdd), load(t.a, attBias)
-	mult, add, acc, b := broadcast(t.a, attMult), ZMM(), ZMM(), GP64()
+	bias, mult, acc, b := load(t.a, attBias), broadcast(t.a, attMult), ZMM(), GP64()
 	lowest := constant(float32(math.Inf(-1)))
-	t.pass("score", func(row reg.GPVirtual) {
-		t.rowAdd(rowAdd, row, add)
+	t.pass("score", 2, func(reg.GPVirtual) {
 		VMOVAPS(lowest, acc)
 		MOVQ(bias, b)
-	}, func(at reg.GPVirtual, disp int, masked bool) {
+	}, eachVector(func(at reg.GPVirtual, disp int, masked bool) {
 		v := ZMM()
-		VPADDD(Mem{Base: at, Disp: disp}, add, v)
-		VCVTDQ2PS(v, v)
+		VCVTDQ2PS(Mem{Base: at, Disp: disp}, v)
 		VMULPS(mult, v, v)
 		var skip string
 		if !t.bytes {
@@ -160,7 +199,7 @@ func (t *attention) scores() {
 		} else {
 			VMAXPS(v, acc, acc)
 		}
-	}, func(row, _ reg.GPVirtual) {
+	}), func(row, _ reg.GPVirtual) {
 		fold(acc, VMAXPS)
 		VMOVSS(acc.AsX(), t.scalar(row))
 	})
@@ -168,22 +207,19 @@ func (t *attention) scores() {
 
 // greatest finds each row's greatest score, which is that of its greatest sum.
 func (t *attention) greatest() {
-	rowAdd, mult, add := load(t.a, attRowAdd), broadcast(t.a, attMult), ZMM()
-	acc, lowest, r := ZMM(), ZMM(), GP32()
+	mult, acc, lowest, r := broadcast(t.a, attMult), ZMM(), ZMM(), GP32()
 	MOVL(U32(1<<31), r)
 	VPBROADCASTD(r, lowest)
-	t.pass("greatest", func(row reg.GPVirtual) {
-		t.rowAdd(rowAdd, row, add)
+	t.pass("greatest", 4, func(reg.GPVirtual) {
 		VMOVAPS(lowest, acc)
-	}, func(at reg.GPVirtual, disp int, masked bool) {
+	}, eachVector(func(at reg.GPVirtual, disp int, masked bool) {
 		if masked {
 			VPMAXSD(Mem{Base: at, Disp: disp}, acc, reg.K1, acc)
 		} else {
 			VPMAXSD(Mem{Base: at, Disp: disp}, acc, acc)
 		}
-	}, func(row, _ reg.GPVirtual) {
+	}), func(row, _ reg.GPVirtual) {
 		fold(acc, VPMAXSD)
-		VPADDD(add, acc, acc)
 		VCVTDQ2PS(acc, acc)
 		VMULPS(mult, acc, acc)
 		VMOVSS(acc.AsX(), t.scalar(row))
@@ -193,35 +229,40 @@ func (t *attention) greatest() {
 // exponentials are fmath.SoftExp of scores less their greatest.
 func (t *attention) exponentials() {
 	e := newExpKernel()
-	var rowAdd reg.GPVirtual
-	var mult, add reg.VecVirtual
+	var mult reg.VecVirtual
 	if !t.biased {
-		rowAdd, mult, add = load(t.a, attRowAdd), broadcast(t.a, attMult), ZMM()
+		mult = broadcast(t.a, attMult)
 	}
 	top, sum := ZMM(), ZMM()
-	t.pass("exp", func(row reg.GPVirtual) {
-		if !t.biased {
-			t.rowAdd(rowAdd, row, add)
-		}
+	t.pass("exp", expGroup, func(row reg.GPVirtual) {
 		VBROADCASTSS(t.scalar(row), top)
 		VPXORD(sum, sum, sum)
-	}, func(at reg.GPVirtual, disp int, masked bool) {
-		x := ZMM()
-		if t.biased {
-			VMOVUPS(Mem{Base: at, Disp: disp}, x)
-		} else {
-			VPADDD(Mem{Base: at, Disp: disp}, add, x)
-			VCVTDQ2PS(x, x)
-			VMULPS(mult, x, x)
+	}, func(at reg.GPVirtual, count int, masked bool) {
+		x := zmmsOf(count)
+		for i, v := range x {
+			m := Mem{Base: at, Disp: 64 * i}
+			if t.biased {
+				VMOVUPS(m, v)
+			} else {
+				VCVTDQ2PS(m, v)
+			}
 		}
-		VSUBPS(top, x, x)
-		e.of([]reg.VecVirtual{x}, masked && t.bytes)
-		p := x
-		VMOVUPS(p, Mem{Base: at, Disp: disp})
-		if masked && !t.bytes {
-			VADDPS(p, sum, reg.K1, sum)
-		} else {
-			VADDPS(p, sum, sum)
+		if !t.biased {
+			for _, v := range x {
+				VMULPS(mult, v, v)
+			}
+		}
+		for _, v := range x {
+			VSUBPS(top, v, v)
+		}
+		e.of(x, masked && t.bytes)
+		for i, v := range x {
+			VMOVUPS(v, Mem{Base: at, Disp: 64 * i})
+			if masked && !t.bytes {
+				VADDPS(v, sum, reg.K1, sum)
+			} else {
+				VADDPS(v, sum, sum)
+			}
 		}
 	}, func(row, at reg.GPVirtual) {
 		if t.bytes { // the rest of the last four vectors
@@ -250,13 +291,13 @@ func (t *attention) quantize() {
 	y, yStep, total := load(t.a, attY), load(t.a, attYStep), load(t.a, attTotal)
 	inv, most, zero := broadcast(t.a, attInv), broadcast(t.a, attHi), broadcast(t.a, attZero)
 	acc, r, out := ZMM(), ZMM(), GP64()
-	t.pass("quantize", func(row reg.GPVirtual) {
+	t.pass("quantize", 2, func(row reg.GPVirtual) {
 		VBROADCASTSS(t.scalar(row), r)
 		VCMPPS(Imm(7), r, r, reg.K2) // ordered: no NaN
 		VPXORD(acc, acc, acc)
 		MOVQ(y, out)
 		ADDQ(yStep, y)
-	}, func(at reg.GPVirtual, disp int, masked bool) {
+	}, eachVector(func(at reg.GPVirtual, disp int, masked bool) {
 		v := ZMM()
 		VMULPS(Mem{Base: at, Disp: disp}, r, v)
 		VMULPS(inv, v, v)
@@ -271,7 +312,7 @@ func (t *attention) quantize() {
 		VPMOVDB(v, v.AsX())
 		VMOVDQU32(v.AsX(), Mem{Base: out})
 		ADDQ(Imm(16), out)
-	}, func(row, _ reg.GPVirtual) {
+	}), func(row, _ reg.GPVirtual) {
 		fold(acc, VPADDD)
 		VMOVD(acc.AsX(), Mem{Base: total, Index: row, Scale: 4})
 	})

@@ -90,6 +90,10 @@ func gemm(name string, m machine, rows, vecs int) {
 
 	Label("tile")
 	init := load(a, gemmInit)
+	if m.bytes == 64 {
+		CMPQ(field(a, gemmRowAdd), Imm(0))
+		JNE(LabelRef("rowAdd"))
+	}
 	for v := range vecs {
 		m.move(at(init, v*m.bytes), acc(0, v))
 	}
@@ -98,6 +102,7 @@ func gemm(name string, m machine, rows, vecs int) {
 			m.move(acc(0, v), acc(r, v))
 		}
 	}
+	Label("start")
 	w, runs, left := load(a, gemmW), load(a, gemmRuns), load(a, gemmNumRuns)
 
 	Label("run")
@@ -174,6 +179,29 @@ func gemm(name string, m machine, rows, vecs int) {
 	}
 	VZEROUPPER()
 	RET()
+	if m.bytes == 64 {
+		addToRows(a, init, rows, vecs, acc, ws)
+	}
+}
+
+// addToRows starts a tile with sums to which what is said for each row is added.
+func addToRows(a reg.Register, init reg.GPVirtual, rows, vecs int, acc func(r, v int) reg.VecPhysical, free []reg.VecPhysical) {
+	Label("rowAdd")
+	add := load(a, gemmRowAdd)
+	for first := 0; first < vecs; first += len(free) {
+		n := min(len(free), vecs-first)
+		for i := range n {
+			VMOVDQU32(at(init, (first+i)*64), free[i])
+		}
+		for r := range rows {
+			for i := range n {
+				VPADDD_BCST(at(add, 4*r), free[i], acc(r, first+i))
+			}
+		}
+	}
+	ADDQ(I32(int32(4*rows)), add)
+	MOVQ(add, field(a, gemmRowAdd))
+	JMP(LabelRef("start"))
 }
 
 // gemmPacked writes rows of 8-bit results: sums to float32, times the column's

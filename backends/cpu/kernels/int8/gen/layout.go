@@ -36,6 +36,7 @@ const (
 	gemmAheadEnd  = 240
 	gemmList      = 248
 	gemmStepMove  = 256
+	gemmRowAdd    = 264
 
 	picX     = 0
 	picXStep = 8
