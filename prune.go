@@ -134,6 +134,9 @@ func Prune(ctx context.Context, m *Model, o PruneOptions) (*PruneResult, error) 
 		if limit, err = amount(o.Amount, now); err != nil {
 			return nil, diag.At("--target-"+o.Goal, err)
 		}
+		if limit > now {
+			return nil, &diag.Error{Place: "--target-" + o.Goal, Found: fmt.Sprintf("%s, and the network has %.4g", o.Amount, now), Wanted: "less than it has", Fix: "0.5x is half of it"}
+		}
 	}
 	res := &PruneResult{Target: o.Target, Round: o.Round, Out: o.Out}
 	small, err := o.inRounds(ctx, m, g, c, cost, now, limit, res)

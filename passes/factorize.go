@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -21,7 +22,7 @@ import (
 // The rank is what gives share= of the parameters (0.5 by default), or rank=,
 // or the least that keeps energy= of the sum of squares. It changes the
 // function, unless nothing is lost; layers that would not get smaller stay.
-func factorize(g *ir.Graph, a Args) (bool, error) {
+func factorize(ctx context.Context, g *ir.Graph, a Args, progress func(done, total int)) (bool, error) {
 	share, err := a.number("share", 0.5, 0)
 	if err != nil {
 		return false, err
@@ -38,11 +39,23 @@ func factorize(g *ir.Graph, a Args) (bool, error) {
 		return false, &diag.Error{Place: fmt.Sprintf("energy=%g", energy), Found: "more than all", Wanted: "a share, at most 1"}
 	}
 	done := map[*ir.Node]bool{}
+	total := 0
+	for _, n := range g.Nodes {
+		if a.takes(n) && separable(n) {
+			total++
+		}
+	}
+	met := 0
 	return rewrite(g, a, func(e *editor, n *ir.Node) (*ir.Value, error) {
 		if done[n] || !separable(n) {
 			return nil, nil
 		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		done[n] = true
+		met++
+		progress(met, total)
 		f := newSingular(n.Inputs[1].Const)
 		if f == nil {
 			return nil, nil

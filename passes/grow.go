@@ -189,7 +189,7 @@ func (p Pass) grow(ctx context.Context, g, before *ir.Graph, o Options) (*Grown,
 	}
 	worst := -1.0
 	if !o.Unchecked {
-		if worst, err = validateOn(ctx, before, g, p.Promise, grown.Adapt, o.Inputs, o.proof(p.Name)); err != nil {
+		if worst, err = validateOn(ctx, before, g, p.Promise, grown.Adapt, o.Inputs, o.progress("check "+p.Name)); err != nil {
 			return grown, worst, err
 		}
 	}

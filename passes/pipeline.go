@@ -40,6 +40,8 @@ type Pass struct {
 	Doc     string
 	Promise Promise
 	Run     func(g *ir.Graph, a Args) (changed bool, err error)
+	// Slow takes the place of Run in passes that take seconds.
+	Slow func(ctx context.Context, g *ir.Graph, a Args, progress func(done, total int)) (changed bool, err error)
 	// Grow takes the place of Run in transforms, which are always checked.
 	Grow func(g *ir.Graph, a Args) (*Grown, error)
 	// Measure takes the place of Run in passes that need data: Options.Inputs.
@@ -148,7 +150,7 @@ type Options struct {
 	Difference bool
 	// Runner runs the graphs of passes that measure [the interpreter].
 	Runner Runner
-	// Progress says how far the interpreter is that checks a pass.
+	// Progress says how far a slow pass is, or the interpreter that checks one.
 	Progress func(stage string, done, total int)
 	// ReproDir, where set, gets a file with the graph that a failing pass was
 	// given: PASS.repro.nasc.
@@ -213,6 +215,9 @@ func runOne(ctx context.Context, g, before *ir.Graph, p Pass, o Options) (Step, 
 		return Step{Name: p.Name, Changed: len(grown.Places) > 0, Took: time.Since(start), Nodes: len(g.Nodes), MaxAbs: worst, Places: grown.Places, Refused: grown.Refused}, nil
 	}
 	run := p.Run
+	if p.Slow != nil {
+		run = func(g *ir.Graph, a Args) (bool, error) { return p.Slow(ctx, g, a, o.progress(p.Name)) }
+	}
 	if p.Measure != nil {
 		run = func(g *ir.Graph, _ Args) (bool, error) {
 			if len(o.Inputs) == 0 {
@@ -237,7 +242,7 @@ func runOne(ctx context.Context, g, before *ir.Graph, p Pass, o Options) (Step, 
 			return s, err
 		}
 	} else if o.VerifyEach && changed {
-		if s.MaxAbs, err = validate(ctx, before, g, p.Promise, o.proof(p.Name)); err != nil {
+		if s.MaxAbs, err = validate(ctx, before, g, p.Promise, o.progress("check "+p.Name)); err != nil {
 			return s, err
 		}
 	}
@@ -252,12 +257,12 @@ func (o Options) runner() Runner {
 	return o.Runner
 }
 
-// proof tells of one pass's check.
-func (o Options) proof(pass string) func(done, total int) {
+// progress tells of one stage.
+func (o Options) progress(stage string) func(done, total int) {
 	if o.Progress == nil {
-		return nil
+		return func(int, int) {}
 	}
-	return func(done, total int) { o.Progress("check "+pass, done, total) }
+	return func(done, total int) { o.Progress(stage, done, total) }
 }
 
 // repro keeps the graph that made a pass fail and says in the error where.

@@ -346,7 +346,7 @@ graph @main(%x: f32[N,6,5,4]) {
 		t.Fatal(err)
 	}
 	two := one.Clone()
-	if ok, err := factorize(two, Args{"rank": "2"}); err != nil || !ok {
+	if ok, err := factorize(context.Background(), two, Args{"rank": "2"}, func(int, int) {}); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
 	if e, err := Gap(context.Background(), one, two, nil, 1); err != nil || e > 1e-5 {

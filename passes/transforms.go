@@ -22,7 +22,7 @@ var transforms = []Pass{
 // shrinking are the passes that make a network smaller and change its function
 // (Prune is no pass: it needs a cost and data).
 var shrinking = []Pass{
-	{Name: "factorize", Doc: "two thin layers of one, by singular values", Promise: Changes, Run: factorize, Takes: []string{"node", "share", "rank", "energy"}, Optional: true},
+	{Name: "factorize", Doc: "two thin layers of one, by singular values", Promise: Changes, Slow: factorize, Takes: []string{"node", "share", "rank", "energy"}, Optional: true},
 	{Name: "mask", Doc: "the least weights to zero: pattern=2:4 or share=0.8", Promise: Changes, Run: mask, Takes: []string{"node", "pattern", "share"}, Optional: true},
 	{Name: "narrow-channels", Doc: "channels with the least weights away, share= or to= of them stay", Promise: Changes, Run: narrowChannels, Takes: []string{"node", "share", "to"}, Optional: true},
 	{Name: "drop-layer", Doc: "layers away whose results are of their inputs' type", Promise: Changes, Run: dropLayer, Takes: node, Optional: true},

@@ -3,7 +3,6 @@ package study
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -36,7 +35,7 @@ func (s *Study) read(ctx context.Context) error {
 }
 
 // errEmpty says that a file has no tables: its making was interrupted.
-var errEmpty = errors.New("an empty study")
+var errEmpty error = &diag.Error{Found: "an empty file, or a study whose making was interrupted", Wanted: "a study with trials", Fix: "nasc search --study begins it"}
 
 // leastPage is the least size of a SQLite file's page.
 const leastPage = 512
@@ -61,7 +60,7 @@ func (s *Study) form(ctx context.Context) error {
 	case id == 0 && tables == 0 && st.Size() > 0 && st.Size() < leastPage: // SQLite takes it for an empty one, and would write over it
 		return &diag.Error{Place: s.Path, Found: fmt.Sprintf("a file of %d bytes that is no study, or what is left of one", st.Size()), Wanted: "a study of nasc search", Fix: damagedFix}
 	case id == 0 && tables == 0:
-		return errEmpty
+		return diag.At(s.Path, errEmpty)
 	case id != applicationID:
 		return &diag.Error{Place: s.Path, Found: "a SQLite file that is no study", Wanted: "a study of nasc search", Fix: "name another file"}
 	case version > Format:
