@@ -16,9 +16,9 @@ import (
 // Measured is what one process measured of a network: the median of whole runs
 // and of each step, in ms.
 type Measured struct {
-	Median float64   `json:"median_ms"`          // of the runs while the machine was quiet, as profiles take them
+	Median float64   `json:"median_ms"`          // of the runs while the machine was quiet, as profiles take them; of long ones of their pieces
 	All    float64   `json:"all_ms,omitempty"`   // of all runs, those beside a busy neighbour, too
-	Quiet  float64   `json:"quiet"`              // the share of the runs that Median is of; 0: there were not enough, and it is of all
+	Quiet  float64   `json:"quiet"`              // the share of the runs, or pieces, that Median is of; 0: there were not enough, and it is of all
 	Paced  float64   `json:"paced,omitempty"`    // of targets by blocks: ms for each µs that the anchor took beside it
 	Runs   int       `json:"runs"`               // that All is of
 	Broken int       `json:"broken"`             // more runs, not used: the system gave the CPU to others meanwhile
@@ -94,11 +94,15 @@ type netTimer struct {
 	in, out []*ir.Tensor
 	plan    backends.Planned // nil: it shows no steps
 	took    []time.Duration
+	first   []int // steps with which pieces begin (latency.Pieces), once it has run
 	steps   [][]float64
 	// By visit: the medians of all runs, of the quiet ones where there are enough,
 	// and of multiples of the anchor.
 	all, quiet, paced  []float64
+	pieces             [][]float64 // of long networks: of each piece's quiet times
+	calm               []bool      // steps that met quiet
 	runs, still, split int
+	ran, met           int // pieces, and those that met quiet
 }
 
 func newNetTimer(r Runnable, threads int) *netTimer {
@@ -121,6 +125,14 @@ func (n *netTimer) warm(ctx context.Context) error {
 			return err
 		}
 	}
+	if n.plan != nil && n.first == nil {
+		clear(n.took)
+		if err := n.plan.RunTimed(ctx, n.in, n.out, n.took); err != nil {
+			return err
+		}
+		n.first = latency.Pieces(n.took)
+		n.pieces, n.calm = make([][]float64, len(n.first)), make([]bool, len(n.took))
+	}
 	return nil
 }
 
@@ -128,6 +140,9 @@ func (n *netTimer) warm(ctx context.Context) error {
 func (n *netTimer) visit(ctx context.Context, anchor *latency.Pace, d time.Duration) error {
 	if err := n.warm(ctx); err != nil {
 		return err
+	}
+	if len(n.first) > 1 {
+		return n.visitPieces(ctx, anchor, d)
 	}
 	var quiet, noisy, broken, paced []float64
 	least := visitRuns
@@ -238,6 +253,89 @@ func (n *netTimer) run(ctx context.Context) (ms float64, clean bool, err error) 
 	return ms, clean || n.plan == nil, err
 }
 
+// visitPieces runs a long network for about d, in turns as a whole and in pieces,
+// of which those count that met quiet.
+func (n *netTimer) visitPieces(ctx context.Context, anchor *latency.Pace, d time.Duration) error {
+	var all, broken []float64
+	quiet := make([][]float64, len(n.first))
+	least := visitRuns
+	look, err := anchor.Now(ctx)
+	if err != nil {
+		return err
+	}
+	for begun, k := time.Now(), 0; ; k++ {
+		ms, clean, err := n.run(ctx)
+		if err != nil {
+			return err
+		}
+		if run := time.Duration(ms * 1e6); run > d { // long runs are fewer
+			least = 1 + min(1, int(2*d/run))
+		}
+		if clean {
+			all = append(all, ms)
+		} else {
+			broken = append(broken, ms)
+		}
+		took := n.took
+		if k >= stepTries {
+			took = nil
+		}
+		clear(took)
+		pieces, err := anchor.RunPieces(ctx, n.plan, n.threads, n.in, n.out, took, n.first, look)
+		if err != nil {
+			return err
+		}
+		fewest := math.MaxInt
+		for i, p := range pieces {
+			n.ran++
+			if p.Quiet && p.Clean {
+				n.met++
+				quiet[i] = append(quiet[i], float64(p.Took.Nanoseconds())/1e6)
+			}
+			fewest = min(fewest, len(quiet[i]))
+			look = p.Anchor[1]
+		}
+		n.keepSteps(took, pieces)
+		past := time.Since(begun)
+		if len(all) >= least && fewest >= least && past >= d || len(all)+len(broken) >= least && past >= visitPatience*d {
+			break
+		}
+	}
+	n.split += len(broken)
+	if len(all) < least {
+		all = append(all, broken...)
+		n.split -= len(broken)
+	}
+	n.all, n.runs = append(n.all, medianOf(all)), n.runs+len(all)
+	for i, q := range quiet {
+		if len(q) > 0 {
+			n.pieces[i] = append(n.pieces[i], medianOf(q))
+		}
+	}
+	return nil
+}
+
+// keepSteps keeps the times of steps in pieces that met quiet; of a step that
+// has met none, all.
+func (n *netTimer) keepSteps(took []time.Duration, pieces []latency.Piece) {
+	for i, p := range pieces {
+		end := len(took)
+		if i+1 < len(n.first) {
+			end = min(end, n.first[i+1])
+		}
+		for k := n.first[i]; k < end; k++ {
+			calm := p.Quiet && p.Clean
+			if calm && !n.calm[k] {
+				n.steps[k] = nil
+			}
+			if calm || !n.calm[k] {
+				n.steps[k] = append(n.steps[k], float64(took[k].Nanoseconds())/1e6)
+			}
+			n.calm[k] = n.calm[k] || calm
+		}
+	}
+}
+
 // leastQuiet is how many visits must have met quiet for the network's time to be
 // of them alone.
 const leastQuiet = 2
@@ -248,10 +346,24 @@ func (n *netTimer) measured() *Measured {
 	if len(n.quiet) >= leastQuiet {
 		m.Median, m.Quiet = medianOf(n.quiet), math.Round(1000*float64(n.still)/float64(n.runs))/1000
 	}
+	if sum, ok := n.sum(); ok {
+		m.Median, m.Quiet = sum, math.Round(1000*float64(n.met)/float64(n.ran))/1000
+	}
 	for _, t := range n.steps {
 		m.Steps = append(m.Steps, medianOf(t))
 	}
 	return m
+}
+
+// sum is what the pieces of a long network took in quiet, if each met it in enough visits.
+func (n *netTimer) sum() (ms float64, ok bool) {
+	for _, x := range n.pieces {
+		if len(x) < leastQuiet {
+			return 0, false
+		}
+		ms += medianOf(x)
+	}
+	return ms, len(n.pieces) > 1
 }
 
 func medianOf(x []float64) float64 {

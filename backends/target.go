@@ -66,6 +66,10 @@ type Planned interface {
 	// RunTimed is Run that adds each step's wall time to took, which has one
 	// entry a step.
 	RunTimed(ctx context.Context, in, out []*ir.Tensor, took []time.Duration) error
+	// RunPaused is RunTimed, or Run where took is nil, that calls pause before the
+	// steps given, in order: no thread of the run is busy meanwhile, and it does not
+	// count in took. The run ends with pause's error.
+	RunPaused(ctx context.Context, in, out []*ir.Tensor, took []time.Duration, before []int, pause func(step int) error) error
 }
 
 // Placed is implemented by executables that keep inputs and results elsewhere

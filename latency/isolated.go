@@ -69,7 +69,7 @@ func (a *alone) visit(ctx context.Context, m *measure, least int, d time.Duratio
 		for _, r := range round {
 			r[wholeRun] /= (before + after) / 2
 		}
-		a.add(round, wholeRun, quiet, 1)
+		a.add(0, round, wholeRun, quiet, 1)
 		a.anchors = append(a.anchors, before, after)
 		before = after
 	}
@@ -120,7 +120,7 @@ func (m *measure) emptyRun(ctx context.Context) (float64, error) {
 			return 0, errors.Join(err, a.close())
 		}
 	}
-	return median(slices.Concat(a.quiet, a.noisy)), a.close()
+	return median(slices.Concat(a.parts[0].quiet, a.parts[0].noisy)), a.close()
 }
 
 // isolatedNet is a network of a target that shows no steps, with the blocks that

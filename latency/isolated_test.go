@@ -65,7 +65,7 @@ func TestAloneRow(t *testing.T) {
 		for range 4 {
 			round = append(round, map[string]float64{wholeRun: 10})
 		}
-		a.add(round, wholeRun, i != 2, 1)
+		a.add(0, round, wholeRun, i != 2, 1)
 		a.anchors = append(a.anchors, speed, speed)
 	}
 	r := a.row("k", 0.5)

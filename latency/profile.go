@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/nasc-dev/nasc/backends"
@@ -320,6 +319,7 @@ type session struct {
 	open   int
 	rounds int
 	run    time.Duration // the mean of those that warm up
+	first  []int         // steps with which pieces begin
 }
 
 // begin makes a network ready.
@@ -356,6 +356,7 @@ func (m *measure) begin(ctx context.Context, w Work) (*session, error) {
 		}
 		s.run = time.Since(start) / time.Duration(n+1)
 	}
+	s.cut(Pieces(s.took))
 	return s, nil
 }
 
@@ -374,15 +375,7 @@ func (s *session) timed(ctx context.Context) (map[string]float64, error) {
 	if err := s.p.RunTimed(ctx, s.in, s.out, s.took); err != nil {
 		return nil, err
 	}
-	one := make(map[string]float64, len(s.have))
-	for _, k := range s.order {
-		sum := time.Duration(0)
-		for _, i := range s.byKey[k] {
-			sum += max(s.took[i]-s.clock.cost, 0)
-		}
-		one[k] = float64(sum.Nanoseconds()) / 1000 / float64(len(s.byKey[k]))
-	}
-	return one, nil
+	return s.means(0, len(s.took)), nil
 }
 
 // whole is a run as a whole.
@@ -404,6 +397,9 @@ func (s *session) whole(ctx context.Context) (map[string]float64, error) {
 // round is some runs between two looks at the anchor, after a look before; quiet
 // says that neither the clock nor the neighbours were seen to change.
 func (s *session) round(ctx context.Context, before float64) (after float64, runs int, quiet bool, err error) {
+	if len(s.first) > 1 {
+		return s.inPieces(ctx, before)
+	}
 	before, err = s.anchor.wait(ctx, before)
 	if err != nil {
 		return 0, 0, false, err
@@ -433,14 +429,10 @@ func (s *session) round(ctx context.Context, before float64) (after float64, run
 	usual := s.anchor.usual()
 	quiet = max(before, after) <= s.anchor.limit() && !s.crowd.crowded()
 	for k, h := range s.have {
-		h.add(round, k, quiet, usual/((before+after)/2))
+		h.add(0, round, k, quiet, usual/((before+after)/2))
 		// One step of a broken run is longer, which a median bears; the run is.
-		h.add(broken, k, quiet && k != wholeRun, usual/((before+after)/2))
-		if quiet {
-			h.anchors = append(h.anchors, before, after)
-		} else {
-			h.busy = append(h.busy, before, after)
-		}
+		h.add(0, broken, k, quiet && k != wholeRun, usual/((before+after)/2))
+		h.look(quiet, before, after)
 	}
 	return after, runs, quiet, nil
 }
@@ -487,7 +479,7 @@ func (s *session) visit(ctx context.Context, limit time.Duration, visits int, la
 				continue
 			}
 			r := h.row(k, s.clock)
-			if r.Runs < minRuns || r.Noisy && !over || !over && r.Interval > s.o.CI && len(h.quiet) < maxRuns {
+			if r.Runs < minRuns || r.Noisy && !over || !over && r.Interval > s.o.CI && !h.full() {
 				continue
 			}
 			if k == wholeRun && s.open > 1 {
@@ -533,55 +525,4 @@ func (m *measure) network(r Row, name string, order []string, byKey map[string][
 		n.kernels = append(n.kernels, pendingUse{k, Use{N: len(byKey[k]), Time: have[k].row(k, m.clock).Median}})
 	}
 	return m.hold.network(n)
-}
-
-// samples of one key in µs: a run's mean over the key's steps.
-type samples struct {
-	quiet, noisy []float64
-	anchors      []float64 // beside the quiet ones; of blocks beside all
-	busy         []float64 // beside the others
-	macs, bytes  int64
-	done         bool
-}
-
-// add takes the key's samples of a round. Small drifts of the clock are
-// corrected by the anchor's; those of a busy round are kept apart.
-func (s *samples) add(round []map[string]float64, key string, quiet bool, drift float64) {
-	for _, one := range round {
-		t, ok := one[key]
-		switch {
-		case !ok:
-		case quiet && len(s.quiet) < maxRuns:
-			s.quiet = append(s.quiet, t*min(max(drift, 1/quietFactor), quietFactor))
-		case !quiet && len(s.noisy) < maxRuns:
-			s.noisy = append(s.noisy, t)
-		}
-	}
-}
-
-// row sums up the samples: the quiet ones where there are enough, else all.
-func (s *samples) row(key string, c clock) Row {
-	x, a, noisy := slices.Clone(s.quiet), slices.Clone(s.anchors), false
-	if len(x) < minRuns {
-		x, noisy, a = append(x, s.noisy...), true, append(a, s.busy...)
-	}
-	r := Row{Key: key, Runs: len(x), MACs: s.macs, Bytes: s.bytes, Noisy: noisy, Time: time.Now()}
-	if len(x) == 0 {
-		return r
-	}
-	slices.Sort(x)
-	slices.Sort(a)
-	r.Median, r.P10, r.P90, r.Anchor = quantile(x, 0.5), quantile(x, 0.1), quantile(x, 0.9), quantile(a, 0.5)
-	q1, q3 := quantile(x, 0.25), quantile(x, 0.75)
-	for _, t := range x {
-		if t > q3+3*(q3-q1) {
-			r.Outliers++
-		}
-	}
-	lo, hi := medianInterval(x)
-	r.Interval = 1
-	if r.Median > 0 { // no better than a tick of the clock
-		r.Interval = max((hi-lo)/2, c.tick/4) / r.Median
-	}
-	return r
 }

@@ -79,7 +79,7 @@ func (p *program) ArenaBytes() int64 { return int64(p.arena) }
 
 // Run computes out from in; see backends.Executable.
 func (p *program) Run(ctx context.Context, in, out []*ir.Tensor) error {
-	return p.run(ctx, in, out, nil)
+	return p.run(ctx, in, out, nil, pauses{})
 }
 
 // RunTimed is Run that measures each step.
@@ -87,7 +87,21 @@ func (p *program) RunTimed(ctx context.Context, in, out []*ir.Tensor, took []tim
 	if len(took) != len(p.steps) {
 		return diag.Errorf("timed run", "found room for %d steps; the plan has %d", len(took), len(p.steps))
 	}
-	return p.run(ctx, in, out, took)
+	return p.run(ctx, in, out, took, pauses{})
+}
+
+// RunPaused is RunTimed, or Run where took is nil, that calls pause before the steps given.
+func (p *program) RunPaused(ctx context.Context, in, out []*ir.Tensor, took []time.Duration, before []int, pause func(step int) error) error {
+	if took != nil && len(took) != len(p.steps) {
+		return diag.Errorf("timed run", "found room for %d steps; the plan has %d", len(took), len(p.steps))
+	}
+	return p.run(ctx, in, out, took, pauses{before, pause})
+}
+
+// pauses are the steps before which a run stops for a call.
+type pauses struct {
+	before []int
+	call   func(step int) error
 }
 
 // Close ends the executable's use of the process's helpers.
@@ -102,7 +116,7 @@ func (p *program) Close() error {
 	return nil
 }
 
-func (p *program) run(ctx context.Context, in, out []*ir.Tensor, took []time.Duration) error {
+func (p *program) run(ctx context.Context, in, out []*ir.Tensor, took []time.Duration, stop pauses) error {
 	if err := backends.CheckTensors("input", p.inputs, in); err != nil {
 		return err
 	}
@@ -121,11 +135,8 @@ func (p *program) run(ctx context.Context, in, out []*ir.Tensor, took []time.Dur
 		}
 		*q.to = rawBytes(t[q.io])[q.off : q.off+q.n]
 	}
-	if p.shares {
-		m.lent = lend(m.gang, m.room)
-		m.gang.threads = 1 + len(m.lent)
-	}
-	err = p.execute(ctx, m, took)
+	p.borrow(m)
+	err = p.execute(ctx, m, took, stop)
 	giveBack(m.lent)
 	m.lent = nil
 	for i := range m.patches {
@@ -135,7 +146,15 @@ func (p *program) run(ctx context.Context, in, out []*ir.Tensor, took []time.Dur
 	return err
 }
 
-func (p *program) execute(ctx context.Context, m *runMemory, took []time.Duration) error {
+// borrow calls in the process's helpers.
+func (p *program) borrow(m *runMemory) {
+	if p.shares {
+		m.lent = lend(m.gang, m.room)
+		m.gang.threads = 1 + len(m.lent)
+	}
+}
+
+func (p *program) execute(ctx context.Context, m *runMemory, took []time.Duration, stop pauses) error {
 	var last time.Time
 	if took != nil {
 		last = time.Now()
@@ -143,6 +162,16 @@ func (p *program) execute(ctx context.Context, m *runMemory, took []time.Duratio
 	for i := range p.steps {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if len(stop.before) > 0 && stop.before[0] == i {
+			stop.before = stop.before[1:]
+			giveBack(m.lent)
+			m.lent = nil
+			if err := stop.call(i); err != nil {
+				return err
+			}
+			p.borrow(m)
+			last = time.Now()
 		}
 		s, c := &p.steps[i], &m.calls[i]
 		c.held = 0
