@@ -17,7 +17,33 @@ type assembler struct {
 
 // assemble turns groups into steps over placed memory.
 func (c *compiler) assemble(threads int) *program {
-	a := &assembler{c: c, home: map[*ir.Value]view{}, last: map[*ir.Value]int{}, into: map[*ir.Value]*group{}}
+	a, tail := c.place()
+	p := &program{inputs: c.g.Inputs, outputs: c.g.Outputs, level: c.level, threads: threads}
+	for i, g := range c.groups {
+		if !g.alias && !g.skip {
+			p.steps = append(p.steps, a.step(i, g))
+		}
+	}
+	p.steps = append(p.steps, tail...)
+	settleWeights(p.steps)
+	p.arena = placeBuffers(a.bufs, p.threads)
+	for i := range p.steps {
+		if w := p.steps[i].work; w != nil {
+			p.scratch = max(p.scratch, align(w.ScratchBytes()))
+		}
+	}
+	return p
+}
+
+// arenaBytes says what assemble's program will need for values.
+func (c *compiler) arenaBytes(threads int) int {
+	a, _ := c.place()
+	return placeBuffers(a.bufs, threads)
+}
+
+// place gives every value its buffer, and the steps that copy some to the outputs.
+func (c *compiler) place() (a *assembler, tail []step) {
+	a = &assembler{c: c, home: map[*ir.Value]view{}, last: map[*ir.Value]int{}, into: map[*ir.Value]*group{}}
 	for i, g := range c.groups {
 		for _, v := range g.in {
 			if v != nil {
@@ -33,7 +59,6 @@ func (c *compiler) assemble(threads int) *program {
 	}
 	a.spreadLast()
 	a.joinConcats()
-	p := &program{inputs: c.g.Inputs, outputs: c.g.Outputs, level: c.level, threads: threads}
 	for i, v := range c.g.Inputs {
 		b := a.newBuffer(int(v.Type.Bytes()), 0)
 		b.where, b.io = inInput, i
@@ -42,21 +67,7 @@ func (c *compiler) assemble(threads int) *program {
 	for i, g := range c.groups {
 		a.placeResults(i, g)
 	}
-	tail := a.placeOutputs()
-	for i, g := range c.groups {
-		if !g.alias && !g.skip {
-			p.steps = append(p.steps, a.step(i, g))
-		}
-	}
-	p.steps = append(p.steps, tail...)
-	settleWeights(p.steps)
-	p.arena = placeBuffers(a.bufs, p.threads)
-	for i := range p.steps {
-		if w := p.steps[i].work; w != nil {
-			p.scratch = max(p.scratch, align(w.ScratchBytes()))
-		}
-	}
-	return p
+	return a, a.placeOutputs()
 }
 
 // spreadLast makes a value live as long as the values that are views of it.
@@ -77,6 +88,7 @@ func (a *assembler) spreadLast() {
 func (a *assembler) joinConcats() {
 	made := map[*ir.Value]*group{}
 	for _, g := range a.c.groups {
+		g.skip = false
 		if g.dst == nil && !g.alias {
 			for _, v := range g.out {
 				made[v] = g

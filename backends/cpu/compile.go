@@ -97,11 +97,12 @@ func compile(g *ir.Graph, o backends.Options, single bool, least int) (backends.
 	}
 	c.fuse()
 	c.lowerAll()
+	threads := min(max(o.Threads, 1), maxThreads, runtime.GOMAXPROCS(0))
 	if !single {
-		c.putPointwise()
+		c.putPointwise(threads)
 		c.putBeside()
 	}
-	p := c.assemble(min(max(o.Threads, 1), maxThreads, runtime.GOMAXPROCS(0)))
+	p := c.assemble(threads)
 	p.shares = p.threads > 1 && slices.ContainsFunc(p.steps, func(s step) bool { return s.share })
 	if p.threads > 1 {
 		retainHelpers(p.threads - 1)

@@ -12,6 +12,8 @@ const (
 	pointwiseBytes = 1 << 20
 	// pointwiseReach is how many groups apart the members of one may be.
 	pointwiseReach = 64
+	// arenaSlack is the part of the arena by which it may grow for all groups together.
+	arenaSlack = 64
 )
 
 // putPointwise makes one group of neighbouring float groups that compute row after
@@ -21,9 +23,11 @@ const (
 //
 // A group runs at the place of its last member. Between the first and the last
 // nothing else is computed but views and small values; those of them that read a
-// member's result come after the group, and no member may read them. So no value
-// lives longer than before but by little.
-func (c *compiler) putPointwise() {
+// member's result come after the group, and no member may read them. Where that
+// takes more memory all the same, the groups stay as they were.
+func (c *compiler) putPointwise(threads int) {
+	c.dropViews()
+	alone := c.groups
 	for at := 0; at < len(c.groups); at++ {
 		f := c.newPointFinder(at)
 		if f == nil {
@@ -37,6 +41,35 @@ func (c *compiler) putPointwise() {
 			at = f.replace(g)
 		}
 	}
+	if len(c.groups) == len(alone) {
+		return
+	}
+	together := c.groups
+	bytes := c.arenaBytes(threads)
+	c.groups = alone
+	if most := c.arenaBytes(threads); bytes <= most+most/arenaSlack {
+		c.groups = together
+	}
+}
+
+// dropViews removes views that nobody reads: what they are of need not be written.
+func (c *compiler) dropViews() {
+	read := map[*ir.Value]bool{}
+	for _, v := range c.g.Outputs {
+		read[v] = true
+	}
+	var kept []*group
+	for _, g := range slices.Backward(c.groups) {
+		if g.alias && !slices.ContainsFunc(g.out, func(v *ir.Value) bool { return read[v] }) {
+			continue
+		}
+		for _, v := range g.in {
+			read[v] = true
+		}
+		kept = append(kept, g)
+	}
+	slices.Reverse(kept)
+	c.groups = kept
 }
 
 // pointFinder gathers the members of a group.

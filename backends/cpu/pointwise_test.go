@@ -65,13 +65,24 @@ graph @g(%x: f32[7,5,9], %d: f32[7,5,9]) {
   return %y, %s
 }`, "softmax+multiply+reduce_sum+subtract+multiply"},
 		{"what stands between comes after", `
+const @w: f32[24,24] = normal(1,1)
+graph @g(%x: f32[40,24], %f: f32[24]) {
+  %t = tanh %x
+  %d = dot %t @w
+  %a = multiply %d %f
+  %s = reduce_sum %a axes=[0]
+  %b = exponential %a
+  %y = add %b %x
+  return %y, %s
+}`, "tanh dot multiply+exponential+add reduce_sum"},
+		{"where that takes more memory", `
 graph @g(%x: f32[40,24], %f: f32[24]) {
   %a = multiply %x %f
   %s = reduce_sum %a axes=[0]
   %b = exponential %a
   %y = add %b %x
   return %y, %s
-}`, "multiply+exponential+add reduce_sum"},
+}`, "multiply reduce_sum exponential add"},
 		{"a member that reads what stands between", `
 graph @g(%x: f32[40,24], %f: f32[24]) {
   %a = tanh %x
@@ -158,7 +169,7 @@ func TestPointwiseRandomly(t *testing.T) {
 				t.Fatal(err)
 			}
 			p, q := with.(*program), without.(*program)
-			if p.arena > q.arena {
+			if p.arena > q.arena+q.arena/arenaSlack {
 				t.Errorf("seed %d: %d bytes of arena with pointwise groups, %d without\n%s", seed, p.arena, q.arena, g)
 			}
 			groups += strings.Count(fmt.Sprint(p.Steps()), "pointwise_")
