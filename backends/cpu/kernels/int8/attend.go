@@ -70,7 +70,9 @@ type attendBlock struct {
 
 // attentionArgs is the argument block of the kernels that turn rows of sums into
 // weights: rows of n, times mult, plus bias; 8 bits of the softmax go to y, their
-// sums to total. sums and tmp, a float32 a row, are written over. gen/ knows this layout; TestAttendLayouts compares.
+// sums to total, and up to three int32s behind them. sums, and of each whole four rows
+// 16 bytes in tmp and 64 in lanes, are written over. gen/ knows this layout;
+// TestAttendLayouts compares.
 type attentionArgs struct {
 	sums    unsafe.Pointer
 	sumStep uintptr
@@ -85,6 +87,7 @@ type attentionArgs struct {
 	hi      float32
 	zero    int32
 	order   unsafe.Pointer // of 4-byte pieces of packed bytes
+	lanes   unsafe.Pointer
 }
 
 // columnArgs is the argument block of the kernels that pack n groups of four rows
@@ -255,7 +258,8 @@ func (k *AttendKernel) prepare() {
 		o.q = take(k.block * k.D)
 	}
 	o.initK, o.initV = take((k.cols+64)*4), take((k.V+64)*4)
-	o.rowAdd, o.total, o.tmp = take(k.block*4), take(k.block*4), take(k.block*4)
+	whole := ceilDiv(k.block, 4) * 4
+	o.rowAdd, o.total, o.tmp, o.lanes = take(k.block*4), take(whole*4), take(whole*16), take(whole*64)
 	o.sums, o.values = take((k.block*k.cols+64)*4), take(k.block*64*4+sumSlack)
 	o.weights = take(k.block * k.kPad)
 	k.scratch = at
@@ -302,10 +306,11 @@ func (k *AttendKernel) vector(head, t0, t1 int, a *AttendArgs, packed bool) {
 		p.rows = attentionArgs{
 			sums: unsafe.Add(mem, o.sums), sumStep: uintptr(k.cols * 4), rows: rows, n: k.S,
 			y: unsafe.Add(mem, o.weights), yStep: uintptr(k.kPad), total: unsafe.Add(mem, o.total), tmp: unsafe.Add(mem, o.tmp),
-			mult: k.Score, inv: k.Inv, zero: k.Weights.Zero, order: unsafe.Pointer(&pieces),
+			mult: k.Score, inv: k.Inv, zero: k.Weights.Zero, order: unsafe.Pointer(&pieces), lanes: unsafe.Add(mem, o.lanes),
 		}
 		_, p.rows.hi = k.Weights.bounds()
 		p.rows.bias = bias
+		clear(view[byte](unsafe.Add(mem, o.lanes), ceilDiv(rows, 4)*256)[rows*64:]) // no numbers that slow a processor down
 		g := gemmArgs{x: x, xStep: uintptr(step), runs: unsafe.Pointer(&noOffset), numRuns: 1, quads: k.D / 4}
 		if kz != 0 {
 			p.sums = sumRowArgs{x: x, xStep: uintptr(step), depth: k.D / 16, rows: rows, y: unsafe.Add(mem, o.rowAdd), times: -kz}

@@ -32,6 +32,7 @@ func TestAttendLayouts(t *testing.T) {
 		{"rows.hi", unsafe.Offsetof(a.hi), 80},
 		{"rows.zero", unsafe.Offsetof(a.zero), 84},
 		{"rows.order", unsafe.Offsetof(a.order), 88},
+		{"rows.lanes", unsafe.Offsetof(a.lanes), 96},
 		{"sums.xStep", unsafe.Offsetof(sums.xStep), 8},
 		{"sums.depth", unsafe.Offsetof(sums.depth), 16},
 		{"sums.rows", unsafe.Offsetof(sums.rows), 24},

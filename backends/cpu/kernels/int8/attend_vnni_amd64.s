@@ -15,133 +15,154 @@ TEXT ·attentionRowsVNNI(SB), NOSPLIT, $0-8
 	BZHIQ        BX, DX, DX
 	KMOVQ        DX, K1
 	MOVQ         64(AX), DX
-	MOVQ         16(AX), BX
+	MOVQ         96(AX), BX
+	MOVQ         16(AX), SI
 	VPBROADCASTD 72(AX), Z0
-	MOVL         $0xff800000, SI
-	VPBROADCASTD SI, Z2
-	MOVQ         (AX), DI
-	MOVQ         24(AX), R9
-	MOVQ         8(AX), R10
-	XORQ         R8, R8
+	MOVL         $0xff800000, DI
+	VPBROADCASTD DI, Z2
+	MOVQ         (AX), R8
+	MOVQ         8(AX), R9
+	MOVQ         24(AX), R11
+	XORQ         R10, R10
+	SHLQ         $0x04, R11
 
 score:
-	MOVQ    DI, R11
+	MOVQ    R8, R12
 	VMOVAPS Z2, Z1
-	MOVQ    BX, SI
-	MOVQ    CX, R12
-	SUBQ    $+32, R12
+	MOVQ    SI, DI
+	MOVQ    CX, R13
+	SUBQ    $+32, R13
 	JL      scoreGroupEnd1
 
 scoreGroup:
-	VCVTDQ2PS (R11), Z3
+	VCVTDQ2PS (R12), Z3
 	VMULPS    Z0, Z3, Z3
-	TESTQ     SI, SI
+	TESTQ     DI, DI
 	JZ        noBias2
-	VADDPS    (SI), Z3, Z3
-	ADDQ      $0x40, SI
+	VADDPS    (DI), Z3, Z3
+	ADDQ      $0x40, DI
 
 noBias2:
-	VMOVUPS   Z3, (R11)
+	VMOVUPS   Z3, (R12)
 	VMAXPS    Z3, Z1, Z1
-	VCVTDQ2PS 64(R11), Z3
+	VCVTDQ2PS 64(R12), Z3
 	VMULPS    Z0, Z3, Z3
-	TESTQ     SI, SI
+	TESTQ     DI, DI
 	JZ        noBias3
-	VADDPS    (SI), Z3, Z3
-	ADDQ      $0x40, SI
+	VADDPS    (DI), Z3, Z3
+	ADDQ      $0x40, DI
 
 noBias3:
-	VMOVUPS Z3, 64(R11)
+	VMOVUPS Z3, 64(R12)
 	VMAXPS  Z3, Z1, Z1
-	ADDQ    $+128, R11
-	SUBQ    $+32, R12
+	ADDQ    $+128, R12
+	SUBQ    $+32, R13
 	JGE     scoreGroup
 
 scoreGroupEnd1:
-	ADDQ $+16, R12
+	ADDQ $+16, R13
 	JL   scoreSingleEnd4
 
 scoreSingle:
-	VCVTDQ2PS (R11), Z3
+	VCVTDQ2PS (R12), Z3
 	VMULPS    Z0, Z3, Z3
-	TESTQ     SI, SI
+	TESTQ     DI, DI
 	JZ        noBias5
-	VADDPS    (SI), Z3, Z3
-	ADDQ      $0x40, SI
+	VADDPS    (DI), Z3, Z3
+	ADDQ      $0x40, DI
 
 noBias5:
-	VMOVUPS Z3, (R11)
+	VMOVUPS Z3, (R12)
 	VMAXPS  Z3, Z1, Z1
-	ADDQ    $+64, R11
-	SUBQ    $+16, R12
+	ADDQ    $+64, R12
+	SUBQ    $+16, R13
 	JGE     scoreSingle
 
 scoreSingleEnd4:
 	KTESTW    K1, K1
 	JZ        scoreEnd
-	VCVTDQ2PS (R11), Z3
+	VCVTDQ2PS (R12), Z3
 	VMULPS    Z0, Z3, Z3
-	TESTQ     SI, SI
+	TESTQ     DI, DI
 	JZ        noBias6
-	VADDPS    (SI), Z3, K1, Z3
+	VADDPS    (DI), Z3, K1, Z3
 
 noBias6:
-	VMOVUPS Z3, (R11)
+	VMOVUPS Z3, (R12)
 	VMAXPS  Z3, Z1, K1, Z1
-	ADDQ    $0x40, R11
+	ADDQ    $0x40, R12
 
 scoreEnd:
-	VSHUFF32X4   $0x4e, Z1, Z1, Z3
-	VMAXPS       Z3, Z1, Z1
-	VSHUFF32X4   $0xb1, Z1, Z1, Z3
-	VMAXPS       Z3, Z1, Z1
-	VPERMILPS    $0x4e, Z1, Z3
-	VMAXPS       Z3, Z1, Z1
-	VPERMILPS    $0xb1, Z1, Z3
-	VMAXPS       Z3, Z1, Z1
-	VMOVSS       X1, (DX)(R8*4)
-	ADDQ         R10, DI
-	INCQ         R8
-	CMPQ         R8, R9
-	JLT          score
-	MOVL         $0x3fb8aa3b, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x4b400000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x3f317218, BX
-	VPBROADCASTD BX, Z2
-	MOVL         $0xb102e308, BX
-	VPBROADCASTD BX, Z3
-	MOVL         $0x3f800000, BX
-	VPBROADCASTD BX, Z6
-	MOVL         $0xc2800000, BX
-	VPBROADCASTD BX, Z7
-	MOVL         $0x3efffffe, BX
-	VPBROADCASTD BX, Z8
-	MOVL         $0x3e2aaa45, BX
-	VPBROADCASTD BX, Z9
-	MOVL         $0x3d2aac8b, BX
-	VPBROADCASTD BX, Z10
-	MOVL         $0x3c091fe3, BX
-	VPBROADCASTD BX, Z11
-	MOVL         $0x3ab50d46, BX
-	VPBROADCASTD BX, Z12
-	MOVQ         (AX), BX
-	MOVQ         24(AX), DI
-	MOVQ         8(AX), R8
-	XORQ         SI, SI
+	VMOVUPS Z1, (BX)(R10*4)
+	ADDQ    R9, R8
+	ADDQ    $0x10, R10
+	CMPQ    R10, R11
+	JLT     score
+	MOVQ    24(AX), DI
+	XORQ    SI, SI
+	SHLQ    $0x04, DI
+
+scores:
+	VMOVUPS      (BX)(SI*4), Z0
+	VMOVUPS      64(BX)(SI*4), Z1
+	VMOVUPS      128(BX)(SI*4), Z2
+	VMOVUPS      192(BX)(SI*4), Z3
+	VSHUFF32X4   $0x44, Z1, Z0, Z6
+	VSHUFF32X4   $0xee, Z1, Z0, Z0
+	VMAXPS       Z6, Z0, Z0
+	VSHUFF32X4   $0x44, Z3, Z2, Z1
+	VSHUFF32X4   $0xee, Z3, Z2, Z2
+	VMAXPS       Z1, Z2, Z2
+	VSHUFF32X4   $0x88, Z2, Z0, Z1
+	VSHUFF32X4   $0xdd, Z2, Z0, Z0
+	VMAXPS       Z1, Z0, Z0
+	VPERMILPS    $0x4e, Z0, Z1
+	VMAXPS       Z1, Z0, Z0
+	VPERMILPS    $0xb1, Z0, Z1
+	VMAXPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (DX)(SI*1)
+	ADDQ         $+64, SI
+	CMPQ         SI, DI
+	JLT          scores
+	MOVL         $0x3fb8aa3b, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x4b400000, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0x3f317218, SI
+	VPBROADCASTD SI, Z2
+	MOVL         $0xb102e308, SI
+	VPBROADCASTD SI, Z3
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z6
+	MOVL         $0xc2800000, SI
+	VPBROADCASTD SI, Z7
+	MOVL         $0x3efffffe, SI
+	VPBROADCASTD SI, Z8
+	MOVL         $0x3e2aaa45, SI
+	VPBROADCASTD SI, Z9
+	MOVL         $0x3d2aac8b, SI
+	VPBROADCASTD SI, Z10
+	MOVL         $0x3c091fe3, SI
+	VPBROADCASTD SI, Z11
+	MOVL         $0x3ab50d46, SI
+	VPBROADCASTD SI, Z12
+	MOVQ         (AX), SI
+	MOVQ         8(AX), DI
+	MOVQ         24(AX), R9
+	XORQ         R8, R8
+	SHLQ         $0x04, R9
 
 exp:
-	MOVQ         BX, R9
-	VBROADCASTSS (DX)(SI*4), Z13
+	MOVQ         SI, R10
+	VBROADCASTSS (DX)(R8*1), Z13
 	VPXORD       Z4, Z4, Z4
-	MOVQ         CX, R10
-	SUBQ         $+32, R10
+	MOVQ         CX, R11
+	SUBQ         $+32, R11
 	JL           expGroupEnd7
 
 expGroup:
-	VMOVUPS      (R9), Z14
-	VMOVUPS      64(R9), Z15
+	VMOVUPS      (R10), Z14
+	VMOVUPS      64(R10), Z15
 	VSUBPS       Z13, Z14, Z14
 	VSUBPS       Z13, Z15, Z15
 	VMOVAPS      Z0, Z16
@@ -174,20 +195,20 @@ expGroup:
 	VADDPS       Z6, Z19, Z19
 	VSCALEFPS.Z  Z16, Z18, K2, Z14
 	VSCALEFPS.Z  Z17, Z19, K3, Z15
-	VMOVUPS      Z14, (R9)
+	VMOVUPS      Z14, (R10)
 	VADDPS       Z14, Z4, Z4
-	VMOVUPS      Z15, 64(R9)
+	VMOVUPS      Z15, 64(R10)
 	VADDPS       Z15, Z4, Z4
-	ADDQ         $+128, R9
-	SUBQ         $+32, R10
+	ADDQ         $+128, R10
+	SUBQ         $+32, R11
 	JGE          expGroup
 
 expGroupEnd7:
-	ADDQ $+16, R10
+	ADDQ $+16, R11
 	JL   expSingleEnd8
 
 expSingle:
-	VMOVUPS      (R9), Z14
+	VMOVUPS      (R10), Z14
 	VSUBPS       Z13, Z14, Z14
 	VMOVAPS      Z0, Z15
 	VFMADD213PS  Z1, Z14, Z15
@@ -204,16 +225,16 @@ expSingle:
 	VFMADD213PS  Z14, Z17, Z16
 	VADDPS       Z6, Z16, Z16
 	VSCALEFPS.Z  Z15, Z16, K2, Z14
-	VMOVUPS      Z14, (R9)
+	VMOVUPS      Z14, (R10)
 	VADDPS       Z14, Z4, Z4
-	ADDQ         $+64, R9
-	SUBQ         $+16, R10
+	ADDQ         $+64, R10
+	SUBQ         $+16, R11
 	JGE          expSingle
 
 expSingleEnd8:
 	KTESTW       K1, K1
 	JZ           expEnd
-	VMOVUPS      (R9), Z14
+	VMOVUPS      (R10), Z14
 	VSUBPS       Z13, Z14, Z14
 	VMOVAPS      Z0, Z13
 	VFMADD213PS  Z1, Z14, Z13
@@ -230,116 +251,157 @@ expSingleEnd8:
 	VFMADD213PS  Z14, Z16, Z15
 	VADDPS       Z6, Z15, Z15
 	VSCALEFPS.Z  Z13, Z15, K2, Z14
-	VMOVUPS      Z14, (R9)
+	VMOVUPS      Z14, (R10)
 	VADDPS       Z14, Z4, K1, Z4
-	ADDQ         $0x40, R9
+	ADDQ         $0x40, R10
 
 expEnd:
-	VSHUFF32X4   $0x4e, Z4, Z4, Z13
-	VADDPS       Z13, Z4, Z4
-	VSHUFF32X4   $0xb1, Z4, Z4, Z13
-	VADDPS       Z13, Z4, Z4
-	VPERMILPS    $0x4e, Z4, Z13
-	VADDPS       Z13, Z4, Z4
-	VPERMILPS    $0xb1, Z4, Z13
-	VADDPS       Z13, Z4, Z4
-	VDIVSS       X4, X6, X13
-	VMOVSS       X13, (DX)(SI*4)
-	ADDQ         R8, BX
-	INCQ         SI
+	VMOVUPS Z4, (BX)(R8*4)
+	ADDQ    DI, SI
+	ADDQ    $0x10, R8
+	CMPQ    R8, R9
+	JLT     exp
+	MOVQ    24(AX), DI
+	XORQ    SI, SI
+	SHLQ    $0x04, DI
+
+sums:
+	VMOVUPS      (BX)(SI*4), Z0
+	VMOVUPS      64(BX)(SI*4), Z1
+	VMOVUPS      128(BX)(SI*4), Z2
+	VMOVUPS      192(BX)(SI*4), Z3
+	VSHUFF32X4   $0x44, Z1, Z0, Z4
+	VSHUFF32X4   $0xee, Z1, Z0, Z0
+	VADDPS       Z4, Z0, Z0
+	VSHUFF32X4   $0x44, Z3, Z2, Z1
+	VSHUFF32X4   $0xee, Z3, Z2, Z2
+	VADDPS       Z1, Z2, Z2
+	VSHUFF32X4   $0x88, Z2, Z0, Z1
+	VSHUFF32X4   $0xdd, Z2, Z0, Z0
+	VADDPS       Z1, Z0, Z0
+	VPERMILPS    $0x4e, Z0, Z1
+	VADDPS       Z1, Z0, Z0
+	VPERMILPS    $0xb1, Z0, Z1
+	VADDPS       Z1, Z0, Z0
+	VDIVPS       Z0, Z6, Z0
+	VMOVUPS      Z0, (DX)(SI*1)
+	ADDQ         $+64, SI
 	CMPQ         SI, DI
-	JLT          exp
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
+	JLT          sums
+	MOVQ         40(AX), SI
+	MOVQ         48(AX), DI
 	VPBROADCASTD 76(AX), Z0
 	VPBROADCASTD 80(AX), Z1
 	VPBROADCASTD 84(AX), Z2
-	MOVQ         (AX), R8
-	MOVQ         24(AX), R9
-	MOVQ         8(AX), R11
-	XORQ         R10, R10
+	MOVQ         (AX), R9
+	MOVQ         8(AX), R10
+	MOVQ         24(AX), R12
+	XORQ         R11, R11
+	SHLQ         $0x04, R12
 
 quantize:
-	MOVQ         R8, R12
-	VBROADCASTSS (DX)(R10*4), Z3
+	MOVQ         R9, R13
+	VBROADCASTSS (DX)(R11*1), Z3
 	VCMPPS       $0x07, Z3, Z3, K2
 	VPXORD       Z5, Z5, Z5
-	MOVQ         BX, AX
-	ADDQ         SI, BX
-	MOVQ         CX, R13
-	SUBQ         $+32, R13
+	MOVQ         SI, R8
+	ADDQ         DI, SI
+	MOVQ         CX, R14
+	SUBQ         $+32, R14
 	JL           quantizeGroupEnd9
 
 quantizeGroup:
-	VMULPS      (R12), Z3, Z4
+	VMULPS      (R13), Z3, Z4
 	VMULPS      Z0, Z4, Z4
 	VMINPS      Z1, Z4, Z4
 	VCVTPS2DQ.Z Z4, K2, Z4
 	VPADDD      Z2, Z4, Z4
 	VPADDD      Z4, Z5, Z5
 	VPMOVDB     Z4, X4
-	VMOVDQU32   X4, (AX)
-	ADDQ        $0x10, AX
-	VMULPS      64(R12), Z3, Z4
+	VMOVDQU32   X4, (R8)
+	ADDQ        $0x10, R8
+	VMULPS      64(R13), Z3, Z4
 	VMULPS      Z0, Z4, Z4
 	VMINPS      Z1, Z4, Z4
 	VCVTPS2DQ.Z Z4, K2, Z4
 	VPADDD      Z2, Z4, Z4
 	VPADDD      Z4, Z5, Z5
 	VPMOVDB     Z4, X4
-	VMOVDQU32   X4, (AX)
-	ADDQ        $0x10, AX
-	ADDQ        $+128, R12
-	SUBQ        $+32, R13
+	VMOVDQU32   X4, (R8)
+	ADDQ        $0x10, R8
+	ADDQ        $+128, R13
+	SUBQ        $+32, R14
 	JGE         quantizeGroup
 
 quantizeGroupEnd9:
-	ADDQ $+16, R13
+	ADDQ $+16, R14
 	JL   quantizeSingleEnd10
 
 quantizeSingle:
-	VMULPS      (R12), Z3, Z4
+	VMULPS      (R13), Z3, Z4
 	VMULPS      Z0, Z4, Z4
 	VMINPS      Z1, Z4, Z4
 	VCVTPS2DQ.Z Z4, K2, Z4
 	VPADDD      Z2, Z4, Z4
 	VPADDD      Z4, Z5, Z5
 	VPMOVDB     Z4, X4
-	VMOVDQU32   X4, (AX)
-	ADDQ        $0x10, AX
-	ADDQ        $+64, R12
-	SUBQ        $+16, R13
+	VMOVDQU32   X4, (R8)
+	ADDQ        $0x10, R8
+	ADDQ        $+64, R13
+	SUBQ        $+16, R14
 	JGE         quantizeSingle
 
 quantizeSingleEnd10:
 	KTESTW      K1, K1
 	JZ          quantizeEnd
-	VMULPS      (R12), Z3, Z3
+	VMULPS      (R13), Z3, Z3
 	VMULPS      Z0, Z3, Z3
 	VMINPS      Z1, Z3, Z3
 	VCVTPS2DQ.Z Z3, K2, Z3
 	VPADDD      Z2, Z3, Z3
 	VPADDD      Z3, Z5, K1, Z5
 	VPMOVDB     Z3, X3
-	VMOVDQU32   X3, (AX)
-	ADDQ        $0x10, AX
-	ADDQ        $0x40, R12
+	VMOVDQU32   X3, (R8)
+	ADDQ        $0x10, R8
+	ADDQ        $0x40, R13
 
 quantizeEnd:
-	VSHUFF32X4 $0x4e, Z5, Z5, Z3
-	VPADDD     Z3, Z5, Z5
-	VSHUFF32X4 $0xb1, Z5, Z5, Z3
-	VPADDD     Z3, Z5, Z5
-	VPERMILPS  $0x4e, Z5, Z3
-	VPADDD     Z3, Z5, Z5
-	VPERMILPS  $0xb1, Z5, Z3
-	VPADDD     Z3, Z5, Z5
-	VMOVD      X5, (DI)(R10*4)
-	ADDQ       R11, R8
-	INCQ       R10
-	CMPQ       R10, R9
-	JLT        quantize
+	VMOVUPS Z5, (BX)(R11*4)
+	ADDQ    R10, R9
+	ADDQ    $0x10, R11
+	CMPQ    R11, R12
+	JLT     quantize
+	MOVQ    56(AX), CX
+	MOVQ    $0x00001111, DX
+	KMOVW   DX, K3
+	MOVQ    24(AX), DX
+	XORQ    AX, AX
+	SHLQ    $0x04, DX
+
+totals:
+	VMOVUPS       (BX)(AX*4), Z0
+	VMOVUPS       64(BX)(AX*4), Z1
+	VMOVUPS       128(BX)(AX*4), Z2
+	VMOVUPS       192(BX)(AX*4), Z3
+	VSHUFF32X4    $0x44, Z1, Z0, Z4
+	VSHUFF32X4    $0xee, Z1, Z0, Z0
+	VPADDD        Z4, Z0, Z0
+	VSHUFF32X4    $0x44, Z3, Z2, Z1
+	VSHUFF32X4    $0xee, Z3, Z2, Z2
+	VPADDD        Z1, Z2, Z2
+	VSHUFF32X4    $0x88, Z2, Z0, Z1
+	VSHUFF32X4    $0xdd, Z2, Z0, Z0
+	VPADDD        Z1, Z0, Z0
+	VPERMILPS     $0x4e, Z0, Z1
+	VPADDD        Z1, Z0, Z0
+	VPERMILPS     $0xb1, Z0, Z1
+	VPADDD        Z1, Z0, Z0
+	VPCOMPRESSD.Z Z0, K3, Z0
+	VMOVDQU       X0, (CX)
+	ADDQ          $0x10, CX
+	ADDQ          $+64, AX
+	CMPQ          AX, DX
+	JLT           totals
 	VZEROUPPER
 	RET
 
@@ -354,101 +416,122 @@ TEXT ·attentionBytesVNNI(SB), NOSPLIT, $0-8
 	BZHIQ        BX, DX, DX
 	KMOVQ        DX, K1
 	MOVQ         64(AX), DX
+	MOVQ         96(AX), BX
 	VPBROADCASTD 72(AX), Z0
-	MOVL         $0x80000000, BX
-	VPBROADCASTD BX, Z2
-	MOVQ         (AX), BX
-	MOVQ         24(AX), DI
-	MOVQ         8(AX), R8
-	XORQ         SI, SI
+	MOVL         $0x80000000, SI
+	VPBROADCASTD SI, Z2
+	MOVQ         (AX), SI
+	MOVQ         8(AX), DI
+	MOVQ         24(AX), R9
+	XORQ         R8, R8
+	SHLQ         $0x04, R9
 
 greatest:
-	MOVQ    BX, R9
+	MOVQ    SI, R10
 	VMOVAPS Z2, Z1
-	MOVQ    CX, R10
-	SUBQ    $+64, R10
+	MOVQ    CX, R11
+	SUBQ    $+64, R11
 	JL      greatestGroupEnd11
 
 greatestGroup:
-	VPMAXSD (R9), Z1, Z1
-	VPMAXSD 64(R9), Z1, Z1
-	VPMAXSD 128(R9), Z1, Z1
-	VPMAXSD 192(R9), Z1, Z1
-	ADDQ    $+256, R9
-	SUBQ    $+64, R10
+	VPMAXSD (R10), Z1, Z1
+	VPMAXSD 64(R10), Z1, Z1
+	VPMAXSD 128(R10), Z1, Z1
+	VPMAXSD 192(R10), Z1, Z1
+	ADDQ    $+256, R10
+	SUBQ    $+64, R11
 	JGE     greatestGroup
 
 greatestGroupEnd11:
-	ADDQ $+48, R10
+	ADDQ $+48, R11
 	JL   greatestSingleEnd12
 
 greatestSingle:
-	VPMAXSD (R9), Z1, Z1
-	ADDQ    $+64, R9
-	SUBQ    $+16, R10
+	VPMAXSD (R10), Z1, Z1
+	ADDQ    $+64, R10
+	SUBQ    $+16, R11
 	JGE     greatestSingle
 
 greatestSingleEnd12:
 	KTESTW  K1, K1
 	JZ      greatestEnd
-	VPMAXSD (R9), Z1, K1, Z1
-	ADDQ    $0x40, R9
+	VPMAXSD (R10), Z1, K1, Z1
+	ADDQ    $0x40, R10
 
 greatestEnd:
-	VSHUFF32X4   $0x4e, Z1, Z1, Z3
-	VPMAXSD      Z3, Z1, Z1
-	VSHUFF32X4   $0xb1, Z1, Z1, Z3
-	VPMAXSD      Z3, Z1, Z1
-	VPERMILPS    $0x4e, Z1, Z3
-	VPMAXSD      Z3, Z1, Z1
-	VPERMILPS    $0xb1, Z1, Z3
-	VPMAXSD      Z3, Z1, Z1
+	VMOVUPS Z1, (BX)(R8*4)
+	ADDQ    DI, SI
+	ADDQ    $0x10, R8
+	CMPQ    R8, R9
+	JLT     greatest
+	MOVQ    24(AX), DI
+	XORQ    SI, SI
+	SHLQ    $0x04, DI
+
+greatests:
+	VMOVUPS      (BX)(SI*4), Z1
+	VMOVUPS      64(BX)(SI*4), Z2
+	VMOVUPS      128(BX)(SI*4), Z6
+	VMOVUPS      192(BX)(SI*4), Z7
+	VSHUFF32X4   $0x44, Z2, Z1, Z8
+	VSHUFF32X4   $0xee, Z2, Z1, Z1
+	VPMAXSD      Z8, Z1, Z1
+	VSHUFF32X4   $0x44, Z7, Z6, Z2
+	VSHUFF32X4   $0xee, Z7, Z6, Z6
+	VPMAXSD      Z2, Z6, Z6
+	VSHUFF32X4   $0x88, Z6, Z1, Z2
+	VSHUFF32X4   $0xdd, Z6, Z1, Z1
+	VPMAXSD      Z2, Z1, Z1
+	VPERMILPS    $0x4e, Z1, Z2
+	VPMAXSD      Z2, Z1, Z1
+	VPERMILPS    $0xb1, Z1, Z2
+	VPMAXSD      Z2, Z1, Z1
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       Z0, Z1, Z1
-	VMOVSS       X1, (DX)(SI*4)
-	ADDQ         R8, BX
-	INCQ         SI
+	VMOVUPS      Z1, (DX)(SI*1)
+	ADDQ         $+64, SI
 	CMPQ         SI, DI
-	JLT          greatest
-	MOVL         $0x3fb8aa3b, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x4b400000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x3f317218, BX
-	VPBROADCASTD BX, Z2
-	MOVL         $0xb102e308, BX
-	VPBROADCASTD BX, Z3
-	MOVL         $0x3f800000, BX
-	VPBROADCASTD BX, Z7
-	MOVL         $0xc2800000, BX
-	VPBROADCASTD BX, Z8
-	MOVL         $0x3efffffe, BX
-	VPBROADCASTD BX, Z9
-	MOVL         $0x3e2aaa45, BX
-	VPBROADCASTD BX, Z10
-	MOVL         $0x3d2aac8b, BX
-	VPBROADCASTD BX, Z11
-	MOVL         $0x3c091fe3, BX
-	VPBROADCASTD BX, Z12
-	MOVL         $0x3ab50d46, BX
-	VPBROADCASTD BX, Z13
+	JLT          greatests
+	MOVL         $0x3fb8aa3b, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x4b400000, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0x3f317218, SI
+	VPBROADCASTD SI, Z2
+	MOVL         $0xb102e308, SI
+	VPBROADCASTD SI, Z6
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z7
+	MOVL         $0xc2800000, SI
+	VPBROADCASTD SI, Z8
+	MOVL         $0x3efffffe, SI
+	VPBROADCASTD SI, Z9
+	MOVL         $0x3e2aaa45, SI
+	VPBROADCASTD SI, Z10
+	MOVL         $0x3d2aac8b, SI
+	VPBROADCASTD SI, Z11
+	MOVL         $0x3c091fe3, SI
+	VPBROADCASTD SI, Z12
+	MOVL         $0x3ab50d46, SI
+	VPBROADCASTD SI, Z13
 	VPBROADCASTD 72(AX), Z14
-	MOVQ         (AX), BX
-	MOVQ         24(AX), DI
-	MOVQ         8(AX), R8
-	XORQ         SI, SI
+	MOVQ         (AX), SI
+	MOVQ         8(AX), DI
+	MOVQ         24(AX), R9
+	XORQ         R8, R8
+	SHLQ         $0x04, R9
 
 exp:
-	MOVQ         BX, R9
-	VBROADCASTSS (DX)(SI*4), Z15
-	VPXORD       Z4, Z4, Z4
-	MOVQ         CX, R10
-	SUBQ         $+32, R10
+	MOVQ         SI, R10
+	VBROADCASTSS (DX)(R8*1), Z15
+	VPXORD       Z3, Z3, Z3
+	MOVQ         CX, R11
+	SUBQ         $+32, R11
 	JL           expGroupEnd13
 
 expGroup:
-	VCVTDQ2PS    (R9), Z16
-	VCVTDQ2PS    64(R9), Z17
+	VCVTDQ2PS    (R10), Z16
+	VCVTDQ2PS    64(R10), Z17
 	VMULPS       Z14, Z16, Z16
 	VMULPS       Z14, Z17, Z17
 	VSUBPS       Z15, Z16, Z16
@@ -463,8 +546,8 @@ expGroup:
 	VCMPPS       $0x16, Z8, Z17, K3
 	VFNMADD231PS Z2, Z18, Z16
 	VFNMADD231PS Z2, Z19, Z17
-	VFNMADD231PS Z3, Z18, Z16
-	VFNMADD231PS Z3, Z19, Z17
+	VFNMADD231PS Z6, Z18, Z16
+	VFNMADD231PS Z6, Z19, Z17
 	VMOVAPS      Z13, Z20
 	VMOVAPS      Z13, Z21
 	VFMADD213PS  Z12, Z16, Z20
@@ -483,20 +566,20 @@ expGroup:
 	VADDPS       Z7, Z21, Z21
 	VSCALEFPS.Z  Z18, Z20, K2, Z16
 	VSCALEFPS.Z  Z19, Z21, K3, Z17
-	VMOVUPS      Z16, (R9)
-	VADDPS       Z16, Z4, Z4
-	VMOVUPS      Z17, 64(R9)
-	VADDPS       Z17, Z4, Z4
-	ADDQ         $+128, R9
-	SUBQ         $+32, R10
+	VMOVUPS      Z16, (R10)
+	VADDPS       Z16, Z3, Z3
+	VMOVUPS      Z17, 64(R10)
+	VADDPS       Z17, Z3, Z3
+	ADDQ         $+128, R10
+	SUBQ         $+32, R11
 	JGE          expGroup
 
 expGroupEnd13:
-	ADDQ $+16, R10
+	ADDQ $+16, R11
 	JL   expSingleEnd14
 
 expSingle:
-	VCVTDQ2PS    (R9), Z16
+	VCVTDQ2PS    (R10), Z16
 	VMULPS       Z14, Z16, Z16
 	VSUBPS       Z15, Z16, Z16
 	VMOVAPS      Z0, Z17
@@ -504,7 +587,7 @@ expSingle:
 	VSUBPS       Z1, Z17, Z17
 	VCMPPS       $0x16, Z8, Z16, K2
 	VFNMADD231PS Z2, Z17, Z16
-	VFNMADD231PS Z3, Z17, Z16
+	VFNMADD231PS Z6, Z17, Z16
 	VMOVAPS      Z13, Z18
 	VFMADD213PS  Z12, Z16, Z18
 	VFMADD213PS  Z11, Z16, Z18
@@ -514,16 +597,16 @@ expSingle:
 	VFMADD213PS  Z16, Z19, Z18
 	VADDPS       Z7, Z18, Z18
 	VSCALEFPS.Z  Z17, Z18, K2, Z16
-	VMOVUPS      Z16, (R9)
-	VADDPS       Z16, Z4, Z4
-	ADDQ         $+64, R9
-	SUBQ         $+16, R10
+	VMOVUPS      Z16, (R10)
+	VADDPS       Z16, Z3, Z3
+	ADDQ         $+64, R10
+	SUBQ         $+16, R11
 	JGE          expSingle
 
 expSingleEnd14:
 	KTESTW       K1, K1
 	JZ           expEnd
-	VCVTDQ2PS    (R9), Z16
+	VCVTDQ2PS    (R10), Z16
 	VMULPS       Z14, Z16, Z16
 	VSUBPS       Z15, Z16, Z16
 	VMOVAPS      Z0, Z15
@@ -531,7 +614,7 @@ expSingleEnd14:
 	VSUBPS       Z1, Z15, Z15
 	VCMPPS       $0x16, Z8, Z16, K1, K2
 	VFNMADD231PS Z2, Z15, Z16
-	VFNMADD231PS Z3, Z15, Z16
+	VFNMADD231PS Z6, Z15, Z16
 	VMOVAPS      Z13, Z17
 	VFMADD213PS  Z12, Z16, Z17
 	VFMADD213PS  Z11, Z16, Z17
@@ -541,52 +624,69 @@ expSingleEnd14:
 	VFMADD213PS  Z16, Z18, Z17
 	VADDPS       Z7, Z17, Z17
 	VSCALEFPS.Z  Z15, Z17, K2, Z16
-	VMOVUPS      Z16, (R9)
-	VADDPS       Z16, Z4, Z4
-	ADDQ         $0x40, R9
+	VMOVUPS      Z16, (R10)
+	VADDPS       Z16, Z3, Z3
+	ADDQ         $0x40, R10
 
 expEnd:
-	VPXORD  Z5, Z5, Z5
-	MOVQ    R9, R10
-	MOVQ    (AX), R11
-	SUBQ    R11, R10
-	TESTQ   $+192, R10
+	VPXORD  Z4, Z4, Z4
+	MOVQ    R10, R11
+	MOVQ    (AX), R12
+	SUBQ    R12, R11
+	TESTQ   $+192, R11
 	JZ      filled15
-	VMOVUPS Z5, (R9)
-	ADDQ    $0x40, R9
-	MOVQ    R9, R10
-	MOVQ    (AX), R11
-	SUBQ    R11, R10
-	TESTQ   $+192, R10
+	VMOVUPS Z4, (R10)
+	ADDQ    $0x40, R10
+	MOVQ    R10, R11
+	MOVQ    (AX), R12
+	SUBQ    R12, R11
+	TESTQ   $+192, R11
 	JZ      filled15
-	VMOVUPS Z5, (R9)
-	ADDQ    $0x40, R9
-	MOVQ    R9, R10
-	MOVQ    (AX), R11
-	SUBQ    R11, R10
-	TESTQ   $+192, R10
+	VMOVUPS Z4, (R10)
+	ADDQ    $0x40, R10
+	MOVQ    R10, R11
+	MOVQ    (AX), R12
+	SUBQ    R12, R11
+	TESTQ   $+192, R11
 	JZ      filled15
-	VMOVUPS Z5, (R9)
-	ADDQ    $0x40, R9
+	VMOVUPS Z4, (R10)
+	ADDQ    $0x40, R10
 
 filled15:
-	VSHUFF32X4   $0x4e, Z4, Z4, Z15
-	VADDPS       Z15, Z4, Z4
-	VSHUFF32X4   $0xb1, Z4, Z4, Z15
-	VADDPS       Z15, Z4, Z4
-	VPERMILPS    $0x4e, Z4, Z15
-	VADDPS       Z15, Z4, Z4
-	VPERMILPS    $0xb1, Z4, Z15
-	VADDPS       Z15, Z4, Z4
-	VDIVSS       X4, X7, X15
-	VMOVSS       X15, (DX)(SI*4)
-	ADDQ         R8, BX
-	INCQ         SI
+	VMOVUPS Z3, (BX)(R8*4)
+	ADDQ    DI, SI
+	ADDQ    $0x10, R8
+	CMPQ    R8, R9
+	JLT     exp
+	MOVQ    24(AX), DI
+	XORQ    SI, SI
+	SHLQ    $0x04, DI
+
+sums:
+	VMOVUPS      (BX)(SI*4), Z0
+	VMOVUPS      64(BX)(SI*4), Z1
+	VMOVUPS      128(BX)(SI*4), Z2
+	VMOVUPS      192(BX)(SI*4), Z3
+	VSHUFF32X4   $0x44, Z1, Z0, Z4
+	VSHUFF32X4   $0xee, Z1, Z0, Z0
+	VADDPS       Z4, Z0, Z0
+	VSHUFF32X4   $0x44, Z3, Z2, Z1
+	VSHUFF32X4   $0xee, Z3, Z2, Z2
+	VADDPS       Z1, Z2, Z2
+	VSHUFF32X4   $0x88, Z2, Z0, Z1
+	VSHUFF32X4   $0xdd, Z2, Z0, Z0
+	VADDPS       Z1, Z0, Z0
+	VPERMILPS    $0x4e, Z0, Z1
+	VADDPS       Z1, Z0, Z0
+	VPERMILPS    $0xb1, Z0, Z1
+	VADDPS       Z1, Z0, Z0
+	VDIVPS       Z0, Z7, Z0
+	VMOVUPS      Z0, (DX)(SI*1)
+	ADDQ         $+64, SI
 	CMPQ         SI, DI
-	JLT          exp
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
+	JLT          sums
+	MOVQ         40(AX), SI
+	MOVQ         48(AX), DI
 	MOVQ         (AX), R8
 	MOVQ         8(AX), R9
 	VPBROADCASTD 76(AX), Z0
@@ -594,55 +694,79 @@ filled15:
 	VPBROADCASTD R10, Z2
 	MOVQ         88(AX), R10
 	VMOVDQU32    (R10), Z1
-	MOVQ         24(AX), R10
-	XORQ         AX, AX
+	MOVQ         24(AX), R11
+	XORQ         R10, R10
+	SHLQ         $0x04, R11
 	ADDQ         $0x3f, CX
 	SHRQ         $0x06, CX
 
 pack:
-	VBROADCASTSS (DX)(AX*4), Z3
-	VPXORD       Z6, Z6, Z6
-	MOVQ         R8, R11
-	MOVQ         BX, R12
-	MOVQ         CX, R13
+	VBROADCASTSS (DX)(R10*1), Z3
+	VPXORD       Z5, Z5, Z5
+	MOVQ         R8, R12
+	MOVQ         SI, R13
+	MOVQ         CX, R14
 
 packLoop:
-	VMULPS     (R11), Z3, Z4
-	VMULPS     Z0, Z4, Z4
-	VCVTPS2DQ  Z4, Z4
-	VMULPS     64(R11), Z3, Z5
-	VMULPS     Z0, Z5, Z5
-	VCVTPS2DQ  Z5, Z5
-	VMULPS     128(R11), Z3, Z7
-	VMULPS     Z0, Z7, Z7
-	VCVTPS2DQ  Z7, Z7
-	VMULPS     192(R11), Z3, Z8
-	VMULPS     Z0, Z8, Z8
-	VCVTPS2DQ  Z8, Z8
-	VPACKUSDW  Z5, Z4, Z4
-	VPACKUSDW  Z8, Z7, Z7
-	VPACKUSWB  Z7, Z4, Z4
-	VPERMD     Z4, Z1, Z4
-	VMOVDQU32  Z4, (R12)
-	VPDPBUSD   Z2, Z4, Z6
-	ADDQ       $+256, R11
-	ADDQ       $0x40, R12
-	DECQ       R13
-	JNZ        packLoop
-	VSHUFF32X4 $0x4e, Z6, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VSHUFF32X4 $0xb1, Z6, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VPERMILPS  $0x4e, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VPERMILPS  $0xb1, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VMOVD      X6, (DI)(AX*4)
-	ADDQ       R9, R8
-	ADDQ       SI, BX
-	INCQ       AX
-	CMPQ       AX, R10
-	JLT        pack
+	VMULPS    (R12), Z3, Z4
+	VMULPS    Z0, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VMULPS    64(R12), Z3, Z6
+	VMULPS    Z0, Z6, Z6
+	VCVTPS2DQ Z6, Z6
+	VMULPS    128(R12), Z3, Z7
+	VMULPS    Z0, Z7, Z7
+	VCVTPS2DQ Z7, Z7
+	VMULPS    192(R12), Z3, Z8
+	VMULPS    Z0, Z8, Z8
+	VCVTPS2DQ Z8, Z8
+	VPACKUSDW Z6, Z4, Z4
+	VPACKUSDW Z8, Z7, Z7
+	VPACKUSWB Z7, Z4, Z4
+	VPERMD    Z4, Z1, Z4
+	VMOVDQU32 Z4, (R13)
+	VPDPBUSD  Z2, Z4, Z5
+	ADDQ      $+256, R12
+	ADDQ      $0x40, R13
+	DECQ      R14
+	JNZ       packLoop
+	VMOVUPS   Z5, (BX)(R10*4)
+	ADDQ      R9, R8
+	ADDQ      DI, SI
+	ADDQ      $0x10, R10
+	CMPQ      R10, R11
+	JLT       pack
+	MOVQ      56(AX), CX
+	MOVQ      $0x00001111, DX
+	KMOVW     DX, K3
+	MOVQ      24(AX), DX
+	XORQ      AX, AX
+	SHLQ      $0x04, DX
+
+totals:
+	VMOVUPS       (BX)(AX*4), Z0
+	VMOVUPS       64(BX)(AX*4), Z1
+	VMOVUPS       128(BX)(AX*4), Z2
+	VMOVUPS       192(BX)(AX*4), Z3
+	VSHUFF32X4    $0x44, Z1, Z0, Z4
+	VSHUFF32X4    $0xee, Z1, Z0, Z0
+	VPADDD        Z4, Z0, Z0
+	VSHUFF32X4    $0x44, Z3, Z2, Z1
+	VSHUFF32X4    $0xee, Z3, Z2, Z2
+	VPADDD        Z1, Z2, Z2
+	VSHUFF32X4    $0x88, Z2, Z0, Z1
+	VSHUFF32X4    $0xdd, Z2, Z0, Z0
+	VPADDD        Z1, Z0, Z0
+	VPERMILPS     $0x4e, Z0, Z1
+	VPADDD        Z1, Z0, Z0
+	VPERMILPS     $0xb1, Z0, Z1
+	VPADDD        Z1, Z0, Z0
+	VPCOMPRESSD.Z Z0, K3, Z0
+	VMOVDQU       X0, (CX)
+	ADDQ          $0x10, CX
+	ADDQ          $+64, AX
+	CMPQ          AX, DX
+	JLT           totals
 	VZEROUPPER
 	RET
 
@@ -657,117 +781,138 @@ TEXT ·attentionBiasedBytesVNNI(SB), NOSPLIT, $0-8
 	BZHIQ        BX, DX, DX
 	KMOVQ        DX, K1
 	MOVQ         64(AX), DX
-	MOVQ         16(AX), BX
+	MOVQ         96(AX), BX
+	MOVQ         16(AX), SI
 	VPBROADCASTD 72(AX), Z0
-	MOVL         $0xff800000, SI
-	VPBROADCASTD SI, Z2
-	MOVQ         (AX), DI
-	MOVQ         24(AX), R9
-	MOVQ         8(AX), R10
-	XORQ         R8, R8
+	MOVL         $0xff800000, DI
+	VPBROADCASTD DI, Z2
+	MOVQ         (AX), R8
+	MOVQ         8(AX), R9
+	MOVQ         24(AX), R11
+	XORQ         R10, R10
+	SHLQ         $0x04, R11
 
 score:
-	MOVQ    DI, R11
+	MOVQ    R8, R12
 	VMOVAPS Z2, Z1
-	MOVQ    BX, SI
-	MOVQ    CX, R12
-	SUBQ    $+32, R12
+	MOVQ    SI, DI
+	MOVQ    CX, R13
+	SUBQ    $+32, R13
 	JL      scoreGroupEnd16
 
 scoreGroup:
-	VCVTDQ2PS (R11), Z3
+	VCVTDQ2PS (R12), Z3
 	VMULPS    Z0, Z3, Z3
-	VADDPS    (SI), Z3, Z3
-	ADDQ      $0x40, SI
-	VMOVUPS   Z3, (R11)
+	VADDPS    (DI), Z3, Z3
+	ADDQ      $0x40, DI
+	VMOVUPS   Z3, (R12)
 	VMAXPS    Z3, Z1, Z1
-	VCVTDQ2PS 64(R11), Z3
+	VCVTDQ2PS 64(R12), Z3
 	VMULPS    Z0, Z3, Z3
-	VADDPS    (SI), Z3, Z3
-	ADDQ      $0x40, SI
-	VMOVUPS   Z3, 64(R11)
+	VADDPS    (DI), Z3, Z3
+	ADDQ      $0x40, DI
+	VMOVUPS   Z3, 64(R12)
 	VMAXPS    Z3, Z1, Z1
-	ADDQ      $+128, R11
-	SUBQ      $+32, R12
+	ADDQ      $+128, R12
+	SUBQ      $+32, R13
 	JGE       scoreGroup
 
 scoreGroupEnd16:
-	ADDQ $+16, R12
+	ADDQ $+16, R13
 	JL   scoreSingleEnd17
 
 scoreSingle:
-	VCVTDQ2PS (R11), Z3
+	VCVTDQ2PS (R12), Z3
 	VMULPS    Z0, Z3, Z3
-	VADDPS    (SI), Z3, Z3
-	ADDQ      $0x40, SI
-	VMOVUPS   Z3, (R11)
+	VADDPS    (DI), Z3, Z3
+	ADDQ      $0x40, DI
+	VMOVUPS   Z3, (R12)
 	VMAXPS    Z3, Z1, Z1
-	ADDQ      $+64, R11
-	SUBQ      $+16, R12
+	ADDQ      $+64, R12
+	SUBQ      $+16, R13
 	JGE       scoreSingle
 
 scoreSingleEnd17:
 	KTESTW    K1, K1
 	JZ        scoreEnd
-	VCVTDQ2PS (R11), Z3
+	VCVTDQ2PS (R12), Z3
 	VMULPS    Z0, Z3, Z3
-	VADDPS    (SI), Z3, K1, Z3
-	VMOVUPS   Z3, (R11)
+	VADDPS    (DI), Z3, K1, Z3
+	VMOVUPS   Z3, (R12)
 	VMAXPS    Z3, Z1, K1, Z1
-	ADDQ      $0x40, R11
+	ADDQ      $0x40, R12
 
 scoreEnd:
-	VSHUFF32X4   $0x4e, Z1, Z1, Z3
-	VMAXPS       Z3, Z1, Z1
-	VSHUFF32X4   $0xb1, Z1, Z1, Z3
-	VMAXPS       Z3, Z1, Z1
-	VPERMILPS    $0x4e, Z1, Z3
-	VMAXPS       Z3, Z1, Z1
-	VPERMILPS    $0xb1, Z1, Z3
-	VMAXPS       Z3, Z1, Z1
-	VMOVSS       X1, (DX)(R8*4)
-	ADDQ         R10, DI
-	INCQ         R8
-	CMPQ         R8, R9
-	JLT          score
-	MOVL         $0x3fb8aa3b, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x4b400000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x3f317218, BX
-	VPBROADCASTD BX, Z2
-	MOVL         $0xb102e308, BX
-	VPBROADCASTD BX, Z3
-	MOVL         $0x3f800000, BX
-	VPBROADCASTD BX, Z7
-	MOVL         $0xc2800000, BX
-	VPBROADCASTD BX, Z8
-	MOVL         $0x3efffffe, BX
-	VPBROADCASTD BX, Z9
-	MOVL         $0x3e2aaa45, BX
-	VPBROADCASTD BX, Z10
-	MOVL         $0x3d2aac8b, BX
-	VPBROADCASTD BX, Z11
-	MOVL         $0x3c091fe3, BX
-	VPBROADCASTD BX, Z12
-	MOVL         $0x3ab50d46, BX
-	VPBROADCASTD BX, Z13
-	MOVQ         (AX), BX
-	MOVQ         24(AX), DI
-	MOVQ         8(AX), R8
-	XORQ         SI, SI
+	VMOVUPS Z1, (BX)(R10*4)
+	ADDQ    R9, R8
+	ADDQ    $0x10, R10
+	CMPQ    R10, R11
+	JLT     score
+	MOVQ    24(AX), DI
+	XORQ    SI, SI
+	SHLQ    $0x04, DI
+
+scores:
+	VMOVUPS      (BX)(SI*4), Z0
+	VMOVUPS      64(BX)(SI*4), Z1
+	VMOVUPS      128(BX)(SI*4), Z2
+	VMOVUPS      192(BX)(SI*4), Z3
+	VSHUFF32X4   $0x44, Z1, Z0, Z7
+	VSHUFF32X4   $0xee, Z1, Z0, Z0
+	VMAXPS       Z7, Z0, Z0
+	VSHUFF32X4   $0x44, Z3, Z2, Z1
+	VSHUFF32X4   $0xee, Z3, Z2, Z2
+	VMAXPS       Z1, Z2, Z2
+	VSHUFF32X4   $0x88, Z2, Z0, Z1
+	VSHUFF32X4   $0xdd, Z2, Z0, Z0
+	VMAXPS       Z1, Z0, Z0
+	VPERMILPS    $0x4e, Z0, Z1
+	VMAXPS       Z1, Z0, Z0
+	VPERMILPS    $0xb1, Z0, Z1
+	VMAXPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (DX)(SI*1)
+	ADDQ         $+64, SI
+	CMPQ         SI, DI
+	JLT          scores
+	MOVL         $0x3fb8aa3b, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x4b400000, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0x3f317218, SI
+	VPBROADCASTD SI, Z2
+	MOVL         $0xb102e308, SI
+	VPBROADCASTD SI, Z3
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z7
+	MOVL         $0xc2800000, SI
+	VPBROADCASTD SI, Z8
+	MOVL         $0x3efffffe, SI
+	VPBROADCASTD SI, Z9
+	MOVL         $0x3e2aaa45, SI
+	VPBROADCASTD SI, Z10
+	MOVL         $0x3d2aac8b, SI
+	VPBROADCASTD SI, Z11
+	MOVL         $0x3c091fe3, SI
+	VPBROADCASTD SI, Z12
+	MOVL         $0x3ab50d46, SI
+	VPBROADCASTD SI, Z13
+	MOVQ         (AX), SI
+	MOVQ         8(AX), DI
+	MOVQ         24(AX), R9
+	XORQ         R8, R8
+	SHLQ         $0x04, R9
 
 exp:
-	MOVQ         BX, R9
-	VBROADCASTSS (DX)(SI*4), Z14
+	MOVQ         SI, R10
+	VBROADCASTSS (DX)(R8*1), Z14
 	VPXORD       Z4, Z4, Z4
-	MOVQ         CX, R10
-	SUBQ         $+32, R10
+	MOVQ         CX, R11
+	SUBQ         $+32, R11
 	JL           expGroupEnd18
 
 expGroup:
-	VMOVUPS      (R9), Z15
-	VMOVUPS      64(R9), Z16
+	VMOVUPS      (R10), Z15
+	VMOVUPS      64(R10), Z16
 	VSUBPS       Z14, Z15, Z15
 	VSUBPS       Z14, Z16, Z16
 	VMOVAPS      Z0, Z17
@@ -800,20 +945,20 @@ expGroup:
 	VADDPS       Z7, Z20, Z20
 	VSCALEFPS.Z  Z17, Z19, K2, Z15
 	VSCALEFPS.Z  Z18, Z20, K3, Z16
-	VMOVUPS      Z15, (R9)
+	VMOVUPS      Z15, (R10)
 	VADDPS       Z15, Z4, Z4
-	VMOVUPS      Z16, 64(R9)
+	VMOVUPS      Z16, 64(R10)
 	VADDPS       Z16, Z4, Z4
-	ADDQ         $+128, R9
-	SUBQ         $+32, R10
+	ADDQ         $+128, R10
+	SUBQ         $+32, R11
 	JGE          expGroup
 
 expGroupEnd18:
-	ADDQ $+16, R10
+	ADDQ $+16, R11
 	JL   expSingleEnd19
 
 expSingle:
-	VMOVUPS      (R9), Z15
+	VMOVUPS      (R10), Z15
 	VSUBPS       Z14, Z15, Z15
 	VMOVAPS      Z0, Z16
 	VFMADD213PS  Z1, Z15, Z16
@@ -830,16 +975,16 @@ expSingle:
 	VFMADD213PS  Z15, Z18, Z17
 	VADDPS       Z7, Z17, Z17
 	VSCALEFPS.Z  Z16, Z17, K2, Z15
-	VMOVUPS      Z15, (R9)
+	VMOVUPS      Z15, (R10)
 	VADDPS       Z15, Z4, Z4
-	ADDQ         $+64, R9
-	SUBQ         $+16, R10
+	ADDQ         $+64, R10
+	SUBQ         $+16, R11
 	JGE          expSingle
 
 expSingleEnd19:
 	KTESTW       K1, K1
 	JZ           expEnd
-	VMOVUPS      (R9), Z15
+	VMOVUPS      (R10), Z15
 	VSUBPS       Z14, Z15, Z15
 	VMOVAPS      Z0, Z14
 	VFMADD213PS  Z1, Z15, Z14
@@ -856,52 +1001,69 @@ expSingleEnd19:
 	VFMADD213PS  Z15, Z17, Z16
 	VADDPS       Z7, Z16, Z16
 	VSCALEFPS.Z  Z14, Z16, K2, Z15
-	VMOVUPS      Z15, (R9)
+	VMOVUPS      Z15, (R10)
 	VADDPS       Z15, Z4, Z4
-	ADDQ         $0x40, R9
+	ADDQ         $0x40, R10
 
 expEnd:
 	VPXORD  Z5, Z5, Z5
-	MOVQ    R9, R10
-	MOVQ    (AX), R11
-	SUBQ    R11, R10
-	TESTQ   $+192, R10
+	MOVQ    R10, R11
+	MOVQ    (AX), R12
+	SUBQ    R12, R11
+	TESTQ   $+192, R11
 	JZ      filled20
-	VMOVUPS Z5, (R9)
-	ADDQ    $0x40, R9
-	MOVQ    R9, R10
-	MOVQ    (AX), R11
-	SUBQ    R11, R10
-	TESTQ   $+192, R10
+	VMOVUPS Z5, (R10)
+	ADDQ    $0x40, R10
+	MOVQ    R10, R11
+	MOVQ    (AX), R12
+	SUBQ    R12, R11
+	TESTQ   $+192, R11
 	JZ      filled20
-	VMOVUPS Z5, (R9)
-	ADDQ    $0x40, R9
-	MOVQ    R9, R10
-	MOVQ    (AX), R11
-	SUBQ    R11, R10
-	TESTQ   $+192, R10
+	VMOVUPS Z5, (R10)
+	ADDQ    $0x40, R10
+	MOVQ    R10, R11
+	MOVQ    (AX), R12
+	SUBQ    R12, R11
+	TESTQ   $+192, R11
 	JZ      filled20
-	VMOVUPS Z5, (R9)
-	ADDQ    $0x40, R9
+	VMOVUPS Z5, (R10)
+	ADDQ    $0x40, R10
 
 filled20:
-	VSHUFF32X4   $0x4e, Z4, Z4, Z14
-	VADDPS       Z14, Z4, Z4
-	VSHUFF32X4   $0xb1, Z4, Z4, Z14
-	VADDPS       Z14, Z4, Z4
-	VPERMILPS    $0x4e, Z4, Z14
-	VADDPS       Z14, Z4, Z4
-	VPERMILPS    $0xb1, Z4, Z14
-	VADDPS       Z14, Z4, Z4
-	VDIVSS       X4, X7, X14
-	VMOVSS       X14, (DX)(SI*4)
-	ADDQ         R8, BX
-	INCQ         SI
+	VMOVUPS Z4, (BX)(R8*4)
+	ADDQ    DI, SI
+	ADDQ    $0x10, R8
+	CMPQ    R8, R9
+	JLT     exp
+	MOVQ    24(AX), DI
+	XORQ    SI, SI
+	SHLQ    $0x04, DI
+
+sums:
+	VMOVUPS      (BX)(SI*4), Z0
+	VMOVUPS      64(BX)(SI*4), Z1
+	VMOVUPS      128(BX)(SI*4), Z2
+	VMOVUPS      192(BX)(SI*4), Z3
+	VSHUFF32X4   $0x44, Z1, Z0, Z4
+	VSHUFF32X4   $0xee, Z1, Z0, Z0
+	VADDPS       Z4, Z0, Z0
+	VSHUFF32X4   $0x44, Z3, Z2, Z1
+	VSHUFF32X4   $0xee, Z3, Z2, Z2
+	VADDPS       Z1, Z2, Z2
+	VSHUFF32X4   $0x88, Z2, Z0, Z1
+	VSHUFF32X4   $0xdd, Z2, Z0, Z0
+	VADDPS       Z1, Z0, Z0
+	VPERMILPS    $0x4e, Z0, Z1
+	VADDPS       Z1, Z0, Z0
+	VPERMILPS    $0xb1, Z0, Z1
+	VADDPS       Z1, Z0, Z0
+	VDIVPS       Z0, Z7, Z0
+	VMOVUPS      Z0, (DX)(SI*1)
+	ADDQ         $+64, SI
 	CMPQ         SI, DI
-	JLT          exp
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
+	JLT          sums
+	MOVQ         40(AX), SI
+	MOVQ         48(AX), DI
 	MOVQ         (AX), R8
 	MOVQ         8(AX), R9
 	VPBROADCASTD 76(AX), Z0
@@ -909,55 +1071,79 @@ filled20:
 	VPBROADCASTD R10, Z2
 	MOVQ         88(AX), R10
 	VMOVDQU32    (R10), Z1
-	MOVQ         24(AX), R10
-	XORQ         AX, AX
+	MOVQ         24(AX), R11
+	XORQ         R10, R10
+	SHLQ         $0x04, R11
 	ADDQ         $0x3f, CX
 	SHRQ         $0x06, CX
 
 pack:
-	VBROADCASTSS (DX)(AX*4), Z3
+	VBROADCASTSS (DX)(R10*1), Z3
 	VPXORD       Z6, Z6, Z6
-	MOVQ         R8, R11
-	MOVQ         BX, R12
-	MOVQ         CX, R13
+	MOVQ         R8, R12
+	MOVQ         SI, R13
+	MOVQ         CX, R14
 
 packLoop:
-	VMULPS     (R11), Z3, Z4
-	VMULPS     Z0, Z4, Z4
-	VCVTPS2DQ  Z4, Z4
-	VMULPS     64(R11), Z3, Z5
-	VMULPS     Z0, Z5, Z5
-	VCVTPS2DQ  Z5, Z5
-	VMULPS     128(R11), Z3, Z7
-	VMULPS     Z0, Z7, Z7
-	VCVTPS2DQ  Z7, Z7
-	VMULPS     192(R11), Z3, Z8
-	VMULPS     Z0, Z8, Z8
-	VCVTPS2DQ  Z8, Z8
-	VPACKUSDW  Z5, Z4, Z4
-	VPACKUSDW  Z8, Z7, Z7
-	VPACKUSWB  Z7, Z4, Z4
-	VPERMD     Z4, Z1, Z4
-	VMOVDQU32  Z4, (R12)
-	VPDPBUSD   Z2, Z4, Z6
-	ADDQ       $+256, R11
-	ADDQ       $0x40, R12
-	DECQ       R13
-	JNZ        packLoop
-	VSHUFF32X4 $0x4e, Z6, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VSHUFF32X4 $0xb1, Z6, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VPERMILPS  $0x4e, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VPERMILPS  $0xb1, Z6, Z3
-	VPADDD     Z3, Z6, Z6
-	VMOVD      X6, (DI)(AX*4)
-	ADDQ       R9, R8
-	ADDQ       SI, BX
-	INCQ       AX
-	CMPQ       AX, R10
-	JLT        pack
+	VMULPS    (R12), Z3, Z4
+	VMULPS    Z0, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VMULPS    64(R12), Z3, Z5
+	VMULPS    Z0, Z5, Z5
+	VCVTPS2DQ Z5, Z5
+	VMULPS    128(R12), Z3, Z7
+	VMULPS    Z0, Z7, Z7
+	VCVTPS2DQ Z7, Z7
+	VMULPS    192(R12), Z3, Z8
+	VMULPS    Z0, Z8, Z8
+	VCVTPS2DQ Z8, Z8
+	VPACKUSDW Z5, Z4, Z4
+	VPACKUSDW Z8, Z7, Z7
+	VPACKUSWB Z7, Z4, Z4
+	VPERMD    Z4, Z1, Z4
+	VMOVDQU32 Z4, (R13)
+	VPDPBUSD  Z2, Z4, Z6
+	ADDQ      $+256, R12
+	ADDQ      $0x40, R13
+	DECQ      R14
+	JNZ       packLoop
+	VMOVUPS   Z6, (BX)(R10*4)
+	ADDQ      R9, R8
+	ADDQ      DI, SI
+	ADDQ      $0x10, R10
+	CMPQ      R10, R11
+	JLT       pack
+	MOVQ      56(AX), CX
+	MOVQ      $0x00001111, DX
+	KMOVW     DX, K3
+	MOVQ      24(AX), DX
+	XORQ      AX, AX
+	SHLQ      $0x04, DX
+
+totals:
+	VMOVUPS       (BX)(AX*4), Z0
+	VMOVUPS       64(BX)(AX*4), Z1
+	VMOVUPS       128(BX)(AX*4), Z2
+	VMOVUPS       192(BX)(AX*4), Z3
+	VSHUFF32X4    $0x44, Z1, Z0, Z4
+	VSHUFF32X4    $0xee, Z1, Z0, Z0
+	VPADDD        Z4, Z0, Z0
+	VSHUFF32X4    $0x44, Z3, Z2, Z1
+	VSHUFF32X4    $0xee, Z3, Z2, Z2
+	VPADDD        Z1, Z2, Z2
+	VSHUFF32X4    $0x88, Z2, Z0, Z1
+	VSHUFF32X4    $0xdd, Z2, Z0, Z0
+	VPADDD        Z1, Z0, Z0
+	VPERMILPS     $0x4e, Z0, Z1
+	VPADDD        Z1, Z0, Z0
+	VPERMILPS     $0xb1, Z0, Z1
+	VPADDD        Z1, Z0, Z0
+	VPCOMPRESSD.Z Z0, K3, Z0
+	VMOVDQU       X0, (CX)
+	ADDQ          $0x10, CX
+	ADDQ          $+64, AX
+	CMPQ          AX, DX
+	JLT           totals
 	VZEROUPPER
 	RET
 

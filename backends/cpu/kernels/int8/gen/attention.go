@@ -25,6 +25,7 @@ const (
 	attHi      = 80
 	attZero    = 84
 	attOrder   = 88
+	attLanes   = 96
 
 	addX     = 0
 	addXStep = 8
@@ -96,14 +97,15 @@ type attention struct {
 	a      reg.Register
 	n      reg.GPVirtual
 	tmp    reg.GPVirtual
+	lanes  reg.GPVirtual
 }
 
 // pass walks the vectors of each row, group at a time, then one by one; begin and end
 // are done once a row. body finds count vectors disp bytes from at; the last one may
 // be masked by K1.
 func (t *attention) pass(name string, group int, begin func(row reg.GPVirtual), body func(at reg.GPVirtual, count int, masked bool), end func(row, at reg.GPVirtual)) {
-	base, row, rows, sumStep := load(t.a, attSums), GP64(), load(t.a, attRows), load(t.a, attSumStep)
-	XORQ(row, row)
+	base, sumStep := load(t.a, attSums), load(t.a, attSumStep)
+	row, rows := t.rows()
 	Label(name)
 	at, left := GP64(), GP64()
 	MOVQ(base, at)
@@ -130,9 +132,17 @@ func (t *attention) pass(name string, group int, begin func(row reg.GPVirtual), 
 	Label(name + "End")
 	end(row, at)
 	ADDQ(sumStep, base)
-	INCQ(row)
+	ADDQ(Imm(16), row)
 	CMPQ(row, rows)
 	JLT(LabelRef(name))
+}
+
+// rows counts the 16 bytes of a row in tmp.
+func (t *attention) rows() (row, end reg.GPVirtual) {
+	row, end = GP64(), load(t.a, attRows)
+	XORQ(row, row)
+	SHLQ(Imm(4), end)
+	return row, end
 }
 
 // eachVector is a body for pass that does the same for each vector.
@@ -144,14 +154,46 @@ func eachVector(f func(at reg.GPVirtual, disp int, masked bool)) func(at reg.GPV
 	}
 }
 
-func (t *attention) scalar(row reg.GPVirtual) Mem { return Mem{Base: t.tmp, Index: row, Scale: 4} }
+// scalar is a row's number in tmp, lane what it is folded from.
+func (t *attention) scalar(row reg.GPVirtual) Mem { return Mem{Base: t.tmp, Index: row, Scale: 1} }
+
+func (t *attention) lane(row reg.GPVirtual) Mem { return Mem{Base: t.lanes, Index: row, Scale: 4} }
+
+// fold folds the lanes of the rows, four rows at a time, whose results body finds in
+// the four quarters of z.
+func (t *attention) fold(name string, op func(...Op), body func(row reg.GPVirtual, z reg.VecVirtual)) {
+	row, rows := t.rows()
+	Label(name)
+	z := zmmsOf(4)
+	for i, v := range z {
+		m := t.lane(row)
+		m.Disp = 64 * i
+		VMOVUPS(m, v)
+	}
+	body(row, fold4([4]reg.VecVirtual(z), op))
+	ADDQ(I32(64), row)
+	CMPQ(row, rows)
+	JLT(LabelRef(name))
+}
+
+// foldTotals writes the rows' totals.
+func (t *attention) foldTotals() {
+	total, quarters := load(t.a, attTotal), GP64()
+	MOVQ(U32(0x1111), quarters)
+	KMOVW(quarters.As32(), reg.K3)
+	t.fold("totals", VPADDD, func(_ reg.GPVirtual, z reg.VecVirtual) {
+		VPCOMPRESSD_Z(z, reg.K3, z)
+		VMOVDQU(z.AsX(), Mem{Base: total})
+		ADDQ(Imm(16), total)
+	})
+}
 
 // write writes the kernel.
 func (t *attention) write(name, doc string) {
 	t.a = text(name, "attentionArgs", doc)
 	t.n = load(t.a, attN)
 	restMask(t.n)
-	t.tmp = load(t.a, attTmp)
+	t.tmp, t.lanes = load(t.a, attTmp), load(t.a, attLanes)
 	if t.biased {
 		t.scores()
 	} else {
@@ -199,10 +241,8 @@ func (t *attention) scores() {
 		} else {
 			VMAXPS(v, acc, acc)
 		}
-	}), func(row, _ reg.GPVirtual) {
-		fold(acc, VMAXPS)
-		VMOVSS(acc.AsX(), t.scalar(row))
-	})
+	}), func(row, _ reg.GPVirtual) { VMOVUPS(acc, t.lane(row)) })
+	t.fold("scores", VMAXPS, func(row reg.GPVirtual, z reg.VecVirtual) { VMOVUPS(z, t.scalar(row)) })
 }
 
 // greatest finds each row's greatest score, which is that of its greatest sum.
@@ -218,11 +258,11 @@ func (t *attention) greatest() {
 		} else {
 			VPMAXSD(Mem{Base: at, Disp: disp}, acc, acc)
 		}
-	}), func(row, _ reg.GPVirtual) {
-		fold(acc, VPMAXSD)
-		VCVTDQ2PS(acc, acc)
-		VMULPS(mult, acc, acc)
-		VMOVSS(acc.AsX(), t.scalar(row))
+	}), func(row, _ reg.GPVirtual) { VMOVUPS(acc, t.lane(row)) })
+	t.fold("greatests", VPMAXSD, func(row reg.GPVirtual, z reg.VecVirtual) {
+		VCVTDQ2PS(z, z)
+		VMULPS(mult, z, z)
+		VMOVUPS(z, t.scalar(row))
 	})
 }
 
@@ -279,16 +319,17 @@ func (t *attention) exponentials() {
 			}
 			Label(done)
 		}
-		fold(sum, VADDPS)
-		r := XMM()
-		VDIVSS(sum.AsX(), e.one.AsX(), r)
-		VMOVSS(r, t.scalar(row))
+		VMOVUPS(sum, t.lane(row))
+	})
+	t.fold("sums", VADDPS, func(row reg.GPVirtual, z reg.VecVirtual) {
+		VDIVPS(z, e.one, z)
+		VMOVUPS(z, t.scalar(row))
 	})
 }
 
 // quantize rounds the weights.
 func (t *attention) quantize() {
-	y, yStep, total := load(t.a, attY), load(t.a, attYStep), load(t.a, attTotal)
+	y, yStep := load(t.a, attY), load(t.a, attYStep)
 	inv, most, zero := broadcast(t.a, attInv), broadcast(t.a, attHi), broadcast(t.a, attZero)
 	acc, r, out := ZMM(), ZMM(), GP64()
 	t.pass("quantize", 2, func(row reg.GPVirtual) {
@@ -312,18 +353,16 @@ func (t *attention) quantize() {
 		VPMOVDB(v, v.AsX())
 		VMOVDQU32(v.AsX(), Mem{Base: out})
 		ADDQ(Imm(16), out)
-	}), func(row, _ reg.GPVirtual) {
-		fold(acc, VPADDD)
-		VMOVD(acc.AsX(), Mem{Base: total, Index: row, Scale: 4})
-	})
+	}), func(row, _ reg.GPVirtual) { VMOVUPS(acc, t.lane(row)) })
+	t.foldTotals()
 }
 
 // pack packs rows of weights, and sums them up.
 func (t *attention) pack() {
-	y, yStep, total, base, sumStep := load(t.a, attY), load(t.a, attYStep), load(t.a, attTotal), load(t.a, attSums), load(t.a, attSumStep)
+	y, yStep, base, sumStep := load(t.a, attY), load(t.a, attYStep), load(t.a, attSums), load(t.a, attSumStep)
 	weights := newWeightPacker(t.a, attInv, attOrder)
-	row, rows, lines := GP64(), load(t.a, attRows), GP64()
-	XORQ(row, row)
+	row, rows := t.rows()
+	lines := GP64()
 	MOVQ(t.n, lines)
 	ADDQ(Imm(63), lines)
 	SHRQ(Imm(6), lines)
@@ -340,11 +379,11 @@ func (t *attention) pack() {
 	ADDQ(Imm(64), out)
 	DECQ(left)
 	JNZ(LabelRef("packLoop"))
-	fold(acc, VPADDD)
-	VMOVD(acc.AsX(), Mem{Base: total, Index: row, Scale: 4})
+	VMOVUPS(acc, t.lane(row))
 	ADDQ(sumStep, base)
 	ADDQ(yStep, y)
-	INCQ(row)
+	ADDQ(Imm(16), row)
 	CMPQ(row, rows)
 	JLT(LabelRef("pack"))
+	t.foldTotals()
 }

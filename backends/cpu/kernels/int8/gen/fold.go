@@ -19,6 +19,26 @@ func fold(z reg.VecVirtual, op func(...Op)) {
 	}
 }
 
+// fold4 folds the lanes of four vectors with op, each in the order of fmath.Tree,
+// into one, each in all lanes of a quarter.
+func fold4(z [4]reg.VecVirtual, op func(...Op)) reg.VecVirtual {
+	pair := func(a, b reg.VecVirtual, low, high uint64) {
+		t := ZMM()
+		VSHUFF32X4(Imm(low), b, a, t)
+		VSHUFF32X4(Imm(high), b, a, a)
+		op(t, a, a)
+	}
+	pair(z[0], z[1], 0x44, 0xee)
+	pair(z[2], z[3], 0x44, 0xee)
+	pair(z[0], z[2], 0x88, 0xdd)
+	for _, swap := range []uint64{0x4e, 0xb1} {
+		t := ZMM()
+		VPERMILPS(Imm(swap), z[0], t)
+		op(t, z[0], z[0])
+	}
+	return z[0]
+}
+
 // fold16 folds the lanes of 16 vectors with op, each in the order of fmath.Tree,
 // into one, in the order of rowOrder of package int8.
 func fold16(z [16]reg.VecVirtual, op func(...Op)) reg.VecVirtual {
