@@ -6,8 +6,9 @@
 // each value lies), the movement of bytes between layouts, the worker pool,
 // and the two targets cpu-f32 and cpu-int8, which share all of it. Arithmetic
 // is in the kernel packages below it. Float functions of large tensors, one after
-// the other, are one step that takes all of them over a block of rows at a time. What has no kernel runs through the op
-// table's own evaluation: right, slow, and marked in the plan.
+// the other, are one step that takes all of them over a block of rows at a time.
+// What has no kernel runs through the op table's own evaluation: right, slow, and
+// marked in the plan.
 //
 // It may import backends, ir, internal/diag and its kernels, and from outside
 // the standard library and x/sys: services embed it.
