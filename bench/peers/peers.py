@@ -1,7 +1,9 @@
 """nasc, onnxruntime and OpenVINO on the same networks, taking turns.
 
 Each engine holds a network in a process of its own, warmed, and all others are
-stopped while it is timed. A ratio is the median over rounds of (faster peer ms
+stopped while it is timed. With one thread all engines of a round run on the same
+CPU, each CPU in turn: on a shared host one may be slower than another for minutes.
+A ratio is the median over rounds of (faster peer ms
 / nasc ms); above 1 nasc is faster. int8 files of the peers come from their own
 tools (onnxruntime.quantization, nncf) on the calibration data that nasc gets,
 and are the fastest that these make. nasc's output is compared in the same run
@@ -67,13 +69,18 @@ def measure(tools, files, dtype, threads, batch, rounds):
         least, counts = {}, []
         for e, w in workers.items():
             least[e] = runs_of(min(w.ask("run", 0, 0, 2, 2)), rounds)
-        for _ in range(rounds):
-            for e, w in workers.items():
-                ms = w.ask("run", WARM, TARGET, least[e], max(least[e], 1000))
+        cpus = sorted(os.sched_getaffinity(0))
+        for r in range(rounds):
+            on = {cpus[r % len(cpus)]} if threads == 1 else set(cpus)
+            for i in range(len(ENGINES)):  # each engine is the first as often
+                e = ENGINES[(i + r) % len(ENGINES)]
+                if threads == 1:
+                    workers[e].pin(*on)
+                ms = workers[e].ask("run", WARM, TARGET, least[e], max(least[e], 1000))
                 cell["ms"][e].append(float(np.median(ms)))
                 counts.append((e, len(ms)))
             if dtype == "int8":
-                p = vector_peak(tools, threads)
+                p = vector_peak(tools, threads, on)
                 if p:
                     cell["peak"].append(p)
         cell["runs"] = min(sum(n for e, n in counts if e == engine) for engine in ENGINES)
@@ -83,9 +90,9 @@ def measure(tools, files, dtype, threads, batch, rounds):
     return cell
 
 
-def vector_peak(tools, threads):
-    """GOPS of VPDPBUSD on so many cores; none where the machine has no such."""
-    p = subprocess.run([tools.peak, "-level", "vnni", "-threads", str(threads), "-json", "-time", "20ms"], capture_output=True, text=True)
+def vector_peak(tools, threads, cpus):
+    """GOPS of VPDPBUSD on so many cores of these; none where the machine has no such."""
+    p = subprocess.run([tools.peak, "-level", "vnni", "-threads", str(threads), "-json", "-time", "20ms"], capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cpus))
     return json.loads(p.stdout)["rate"] if p.returncode == 0 else None
 
 
@@ -145,7 +152,7 @@ def main():
     args = arguments()
     quiet()
     tools = Tools((ROOT / args.tools).resolve(), options)
-    key = hashlib.sha256(json.dumps([tools.digest, args.rounds, report.cpu(), platform.release(), report.versions(), TARGET, WARM]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([tools.digest, args.rounds, report.cpu(), platform.release(), report.versions(), TARGET, WARM, "pinned"]).encode()).hexdigest()[:16]
     WORK.mkdir(parents=True, exist_ok=True)
     os.chdir(WORK)  # onnxruntime's shape inference leaves files where it runs
     kept = Kept(WORK / "cells.jsonl", key, args.fresh)

@@ -201,7 +201,7 @@ def write(out, date, cells, missing, cold, infos, rounds, peaks):
     charts = {d: out.with_name(out.stem + f"-{d}.svg") for d in dtypes}
     parts = [f"# nasc and its peers, {date}",
              f"`make bench-peers` on {cpu()} ({os.cpu_count()} cores; {features()}), {platform.system()} {platform.release()}; " + ", ".join(f"{k} {n}" for k, n in v.items()) + ".",
-             f"{rounds} rounds in which the engines take turns; each engine is a process of its own that holds one model, warmed before it is timed, with all other engines stopped. "
+             f"{rounds} rounds in which the engines take turns; each engine is a process of its own that holds one model, warmed before it is timed, with all other engines stopped. With one thread the engines of a round run on the same CPU, each CPU in turn. "
              "A round gives the median of its runs; ms are medians over rounds (in brackets nasc's least and greatest round), a ratio is the median of the rounds' ratios (in brackets its least and greatest; above 1 nasc is faster), "
              "\"faster peer\" is the better of the two in each round. The last column counts the runs of an engine: at least 50, fewer where one takes longer than 200 ms. "
              "cosine: nasc's output against onnxruntime's f32 on the same input. int8 share: of the network's products. of the vector peak: the network's products against VPDPBUSD out of registers, measured between the runs (above 100 % with matrix tiles).",
