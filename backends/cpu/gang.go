@@ -26,8 +26,9 @@ type gang struct {
 	call    *call
 	chunk   int64
 	threads int
-	alone   int // steps still to be run without helpers
 	scratch [maxThreads][]byte
+
+	alone lone
 }
 
 // part is one thread's share of a step's units, from which others take when
@@ -44,13 +45,41 @@ const (
 	joinedMask = openBit - 1
 )
 
-// A caller that had to wait longer for a helper shares its CPUs with others: a
-// helper that is put aside in the middle of a unit costs more than it gives.
-// The next aloneSteps steps do without.
+// lone decides when steps are run without helpers. A caller that had to wait
+// long for a helper shares its CPUs with others: a helper that is put aside in
+// the middle of a unit may cost more than it gives. How long that lasts nobody
+// knows, so the caller goes without until that has cost it as much as the wait
+// did, then tries again; a helper that is late again soon is left out for twice
+// as long. So one hiccup of the system costs little, and a CPU that is taken
+// for good is asked for less and less.
+type lone struct {
+	left   time.Duration // what going without may still cost
+	streak uint          // doublings
+	good   int           // shared steps since a helper was late
+}
+
 const (
 	late       = time.Millisecond
-	aloneSteps = 200
+	maxStreak  = 6
+	forgivenIn = 100 // shared steps without a late helper that take one doubling back
 )
+
+// ran notes a step of d that threads could have shared.
+func (l *lone) ran(d time.Duration, threads int) {
+	l.left -= d - d/time.Duration(threads)
+}
+
+// waited notes a shared step at whose end the caller waited for d.
+func (l *lone) waited(d, patience time.Duration) {
+	if d <= patience {
+		if l.good++; l.good == forgivenIn {
+			l.good, l.streak = 0, max(l.streak, 1)-1
+		}
+		return
+	}
+	l.left = d << l.streak
+	l.good, l.streak = 0, min(l.streak+1, maxStreak)
+}
 
 // A helper takes units worth about pieceNS at a time, and not more than a
 // quarter of its share.
@@ -59,9 +88,10 @@ const pieceNS = 50_000
 // share runs a step on up to g.threads threads and returns when it is done. ns
 // is a guess of its time on one.
 func (g *gang) share(w work, c *call, tiles int, ns float64, helpers []*helper) {
-	if g.alone > 0 {
-		g.alone--
+	if g.alone.left > 0 {
+		begun := time.Now()
 		w.Run(0, tiles, c)
+		g.alone.ran(time.Since(begun), g.threads)
 		return
 	}
 	g.work, g.call = w, c
@@ -97,9 +127,11 @@ func (g *gang) wait(joined int64, patience time.Duration) {
 			since = time.Now()
 		}
 	}
-	if !since.IsZero() && time.Since(since) > patience {
-		g.alone = aloneSteps
+	if since.IsZero() {
+		g.alone.waited(0, patience)
+		return
 	}
+	g.alone.waited(time.Since(since), patience)
 }
 
 // join takes part in the open step, if there is one that wants more hands and
