@@ -45,23 +45,24 @@ const (
 	joinedMask = openBit - 1
 )
 
-// lone decides when steps are run without helpers. A caller that had to wait
-// long for a helper shares its CPUs with others: a helper that is put aside in
-// the middle of a unit may cost more than it gives. How long that lasts nobody
-// knows, so the caller goes without until that has cost it as much as the wait
-// did, then tries again; a helper that is late again soon is left out for twice
-// as long. So one hiccup of the system costs little, and a CPU that is taken
-// for good is asked for less and less.
+// lone decides when steps are run without helpers. A caller that waits long for a
+// helper shares its CPUs with others: a helper that is put aside in the middle of
+// a unit may cost more than it gives. So what helpers save is counted against
+// what was waited for them. Where that is more, the caller goes without until this
+// has cost it as much, then tries again; twice as long, and so on, where helpers
+// have not saved a wait's time since. A hiccup of the system now and then costs
+// little, and a CPU that is taken for good is asked for less and less.
 type lone struct {
 	left   time.Duration // what going without may still cost
+	credit time.Duration // what helpers have saved lately, less the waits
+	saved  time.Duration // what they have saved since the caller last went without
 	streak uint          // doublings
-	good   int           // shared steps since a helper was late
 }
 
 const (
 	late       = time.Millisecond
 	maxStreak  = 6
-	forgivenIn = 100 // shared steps without a late helper that take one doubling back
+	mostCredit = 4 * time.Millisecond
 )
 
 // ran notes a step of d that threads could have shared.
@@ -69,16 +70,26 @@ func (l *lone) ran(d time.Duration, threads int) {
 	l.left -= d - d/time.Duration(threads)
 }
 
+// shared notes a step that one thread would take about d for.
+func (l *lone) shared(d time.Duration, threads int) {
+	d -= d / time.Duration(threads)
+	l.saved += d
+	l.credit = min(l.credit+d, mostCredit)
+}
+
 // waited notes a shared step at whose end the caller waited for d.
 func (l *lone) waited(d, patience time.Duration) {
 	if d <= patience {
-		if l.good++; l.good == forgivenIn {
-			l.good, l.streak = 0, max(l.streak, 1)-1
-		}
 		return
 	}
-	l.left = d << l.streak
-	l.good, l.streak = 0, min(l.streak+1, maxStreak)
+	if l.credit -= d; l.credit >= 0 {
+		return
+	}
+	if l.saved >= d {
+		l.streak = 0
+	}
+	l.left = -l.credit << l.streak
+	l.credit, l.saved, l.streak = 0, 0, min(l.streak+1, maxStreak)
 }
 
 // A helper takes units worth about pieceNS at a time, and not more than a
@@ -94,6 +105,7 @@ func (g *gang) share(w work, c *call, tiles int, ns float64, helpers []*helper) 
 		g.alone.ran(time.Since(begun), g.threads)
 		return
 	}
+	g.alone.shared(time.Duration(ns), g.threads)
 	g.work, g.call = w, c
 	t := g.threads
 	each := ns / float64(tiles)
