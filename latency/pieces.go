@@ -75,7 +75,10 @@ func (p *Pace) RunPieces(ctx context.Context, plan backends.Planned, threads int
 	}); err != nil {
 		return nil, err
 	}
-	return done, end()
+	if err := end(); err != nil {
+		return nil, err
+	}
+	return done, nil
 }
 
 // inPieces is a round of a long network: one run.
