@@ -3,8 +3,9 @@
 //
 // The unit is a step of a plan: the kernel as the target executes it, fused,
 // with its shapes. It is timed inside runs of whole networks, where it meets
-// the caches as it will (long runs pause for looks at an anchor: RunPieces), so that a network is the sum of its rows; what runs
-// take beside that is learned from whole networks (correction). What a kernel
+// the caches as it will (long runs pause for looks at an anchor: RunPieces), so
+// that a network is the sum of its rows; what runs take beside that is learned
+// from whole networks (correction). What a kernel
 // took in each network stays in the table, and the middle of it counts
 // (settle). Of a target whose compiler fuses as it likes the unit is a block of
 // the graph, timed alone on inputs that are where the program works (ByBlocks);

@@ -50,7 +50,10 @@ class Worker:
     def pin(self, cpu):
         """Keeps all of its threads on one CPU."""
         for t in os.listdir(f"/proc/{self.p.pid}/task"):
-            os.sched_setaffinity(int(t), {cpu})
+            try:
+                os.sched_setaffinity(int(t), {cpu})
+            except ProcessLookupError:  # a thread that has ended since
+                pass
 
     def close(self):
         if self.p.poll() is None:
