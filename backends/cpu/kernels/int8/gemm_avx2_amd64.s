@@ -10,26 +10,25 @@ TEXT ·gemmAVXVNNI1x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	VMOVDQU 32(SI), Y1
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    48(AX), BX
+	VMOVDQU (BX), Y0
+	VMOVDQU 32(BX), Y1
+	MOVQ    40(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ (SI), R8
+	ADDQ CX, R8
+	ADDQ $0x08, SI
+	MOVQ 32(AX), R9
 
 step:
-	VMOVDQU      (SI), Y2
-	VMOVDQU      32(SI), Y3
-	VPBROADCASTD (R9), Y5
+	VMOVDQU      (BX), Y2
+	VMOVDQU      32(BX), Y3
+	VPBROADCASTD (R8), Y5
 
 	// VPDPBUSD Y2, Y5, Y0
 	LONG $0x5055e2c4
@@ -38,19 +37,19 @@ step:
 	// VPDPBUSD Y3, Y5, Y1
 	LONG    $0x5055e2c4
 	BYTE    $0xcb
-	ADDQ    $+64, SI
-	ADDQ    $0x04, R9
-	DECQ    R10
+	ADDQ    $+64, BX
+	ADDQ    $0x04, R8
+	DECQ    R9
 	JNZ     step
-	DECQ    R8
+	DECQ    DI
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	VMOVDQU Y1, 32(SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
+	MOVQ    56(AX), BX
+	MOVQ    64(AX), SI
+	VMOVDQU Y0, (BX)
+	VMOVDQU Y1, 32(BX)
+	ADDQ    SI, BX
+	MOVQ    BX, 56(AX)
+	LEAQ    (CX)(DX*1), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -62,43 +61,42 @@ TEXT ·gemmAVX21x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	VMOVDQU 32(SI), Y1
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    48(AX), BX
+	VMOVDQU (BX), Y0
+	VMOVDQU 32(BX), Y1
+	MOVQ    40(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ (SI), R8
+	ADDQ CX, R8
+	ADDQ $0x08, SI
+	MOVQ 32(AX), R9
 
 step:
-	VMOVDQU      (SI), Y2
-	VMOVDQU      32(SI), Y3
-	VPBROADCASTD (R9), Y5
+	VMOVDQU      (BX), Y2
+	VMOVDQU      32(BX), Y3
+	VPBROADCASTD (R8), Y5
 	VPMADDWD     Y2, Y5, Y6
 	VPADDD       Y6, Y0, Y0
 	VPMADDWD     Y3, Y5, Y7
 	VPADDD       Y7, Y1, Y1
-	ADDQ         $+64, SI
-	ADDQ         $0x04, R9
-	DECQ         R10
+	ADDQ         $+64, BX
+	ADDQ         $0x04, R8
+	DECQ         R9
 	JNZ          step
-	DECQ         R8
+	DECQ         DI
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	VMOVDQU      Y1, 32(SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
+	MOVQ         56(AX), BX
+	MOVQ         64(AX), SI
+	VMOVDQU      Y0, (BX)
+	VMOVDQU      Y1, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 56(AX)
+	LEAQ         (CX)(DX*1), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -110,28 +108,27 @@ TEXT ·gemmAVXVNNI2x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	VMOVDQU 32(SI), Y1
+	MOVQ    48(AX), BX
+	VMOVDQU (BX), Y0
+	VMOVDQU 32(BX), Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y1, Y3
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ (SI), R8
+	ADDQ CX, R8
+	ADDQ $0x08, SI
+	MOVQ 32(AX), R9
 
 step:
-	VMOVDQU      (SI), Y4
-	VMOVDQU      32(SI), Y5
-	VPBROADCASTD (R9), Y7
+	VMOVDQU      (BX), Y4
+	VMOVDQU      32(BX), Y5
+	VPBROADCASTD (R8), Y7
 
 	// VPDPBUSD Y4, Y7, Y0
 	LONG $0x5045e2c4
@@ -140,7 +137,7 @@ step:
 	// VPDPBUSD Y5, Y7, Y1
 	LONG         $0x5045e2c4
 	BYTE         $0xcd
-	VPBROADCASTD (R9)(DX*1), Y8
+	VPBROADCASTD (R8)(DX*1), Y8
 
 	// VPDPBUSD Y4, Y8, Y2
 	LONG $0x503de2c4
@@ -149,23 +146,22 @@ step:
 	// VPDPBUSD Y5, Y8, Y3
 	LONG    $0x503de2c4
 	BYTE    $0xdd
-	ADDQ    $+64, SI
-	ADDQ    $0x04, R9
-	DECQ    R10
+	ADDQ    $+64, BX
+	ADDQ    $0x04, R8
+	DECQ    R9
 	JNZ     step
-	DECQ    R8
+	DECQ    DI
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	VMOVDQU Y1, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	VMOVDQU Y3, 32(SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), BX
+	MOVQ    64(AX), SI
+	VMOVDQU Y0, (BX)
+	VMOVDQU Y1, 32(BX)
+	ADDQ    SI, BX
+	VMOVDQU Y2, (BX)
+	VMOVDQU Y3, 32(BX)
+	ADDQ    SI, BX
+	MOVQ    BX, 56(AX)
+	LEAQ    (CX)(DX*2), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -177,54 +173,52 @@ TEXT ·gemmAVX22x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	VMOVDQU 32(SI), Y1
+	MOVQ    48(AX), BX
+	VMOVDQU (BX), Y0
+	VMOVDQU 32(BX), Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y1, Y3
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ (SI), R8
+	ADDQ CX, R8
+	ADDQ $0x08, SI
+	MOVQ 32(AX), R9
 
 step:
-	VMOVDQU      (SI), Y4
-	VMOVDQU      32(SI), Y5
-	VPBROADCASTD (R9), Y7
+	VMOVDQU      (BX), Y4
+	VMOVDQU      32(BX), Y5
+	VPBROADCASTD (R8), Y7
 	VPMADDWD     Y4, Y7, Y8
 	VPADDD       Y8, Y0, Y0
 	VPMADDWD     Y5, Y7, Y9
 	VPADDD       Y9, Y1, Y1
-	VPBROADCASTD (R9)(DX*1), Y10
+	VPBROADCASTD (R8)(DX*1), Y10
 	VPMADDWD     Y4, Y10, Y11
 	VPADDD       Y11, Y2, Y2
 	VPMADDWD     Y5, Y10, Y12
 	VPADDD       Y12, Y3, Y3
-	ADDQ         $+64, SI
-	ADDQ         $0x04, R9
-	DECQ         R10
+	ADDQ         $+64, BX
+	ADDQ         $0x04, R8
+	DECQ         R9
 	JNZ          step
-	DECQ         R8
+	DECQ         DI
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	VMOVDQU      Y1, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	VMOVDQU      Y3, 32(SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), BX
+	MOVQ         64(AX), SI
+	VMOVDQU      Y0, (BX)
+	VMOVDQU      Y1, 32(BX)
+	ADDQ         SI, BX
+	VMOVDQU      Y2, (BX)
+	VMOVDQU      Y3, 32(BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 56(AX)
+	LEAQ         (CX)(DX*2), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -236,7 +230,7 @@ TEXT ·gemmAVXVNNI3x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
 
 tile:
 	MOVQ    48(AX), SI
@@ -254,7 +248,7 @@ run:
 	MOVQ (DI), R9
 	ADDQ CX, R9
 	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ 32(AX), R10
 
 step:
 	VMOVDQU      (SI), Y6
@@ -304,9 +298,7 @@ step:
 	VMOVDQU Y5, 32(SI)
 	ADDQ    DI, SI
 	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	LEAQ    (CX)(BX*1), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -318,7 +310,7 @@ TEXT ·gemmAVX23x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
 
 tile:
 	MOVQ    48(AX), SI
@@ -336,7 +328,7 @@ run:
 	MOVQ (DI), R9
 	ADDQ CX, R9
 	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ 32(AX), R10
 
 step:
 	VMOVDQU      (SI), Y6
@@ -374,9 +366,7 @@ step:
 	VMOVDQU      Y5, 32(SI)
 	ADDQ         DI, SI
 	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	LEAQ         (CX)(BX*1), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -388,7 +378,7 @@ TEXT ·gemmAVXVNNI4x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
 
 tile:
 	MOVQ    48(AX), SI
@@ -407,10 +397,8 @@ tile:
 run:
 	MOVQ (DI), R9
 	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
 	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ 32(AX), R10
 
 step:
 	VMOVDQU      (SI), Y8
@@ -442,7 +430,7 @@ step:
 	// VPDPBUSD Y9, Y13, Y5
 	LONG         $0x5015c2c4
 	BYTE         $0xe9
-	VPBROADCASTD (R10), Y14
+	VPBROADCASTD (R9)(BX*1), Y14
 
 	// VPDPBUSD Y8, Y14, Y6
 	LONG $0x500dc2c4
@@ -453,8 +441,7 @@ step:
 	BYTE    $0xf9
 	ADDQ    $+64, SI
 	ADDQ    $0x04, R9
-	ADDQ    $0x04, R10
-	DECQ    R11
+	DECQ    R10
 	JNZ     step
 	DECQ    R8
 	JNZ     run
@@ -473,10 +460,7 @@ step:
 	VMOVDQU Y7, 32(SI)
 	ADDQ    DI, SI
 	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	LEAQ    (CX)(DX*4), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -488,7 +472,7 @@ TEXT ·gemmAVX24x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
 
 tile:
 	MOVQ    48(AX), SI
@@ -507,10 +491,8 @@ tile:
 run:
 	MOVQ (DI), R9
 	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
 	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ 32(AX), R10
 
 step:
 	VMOVDQU      (SI), Y8
@@ -530,15 +512,14 @@ step:
 	VPADDD       Y12, Y4, Y4
 	VPMADDWD     Y9, Y11, Y13
 	VPADDD       Y13, Y5, Y5
-	VPBROADCASTD (R10), Y14
+	VPBROADCASTD (R9)(BX*1), Y14
 	VPMADDWD     Y8, Y14, Y15
 	VPADDD       Y15, Y6, Y6
 	VPMADDWD     Y9, Y14, Y10
 	VPADDD       Y10, Y7, Y7
 	ADDQ         $+64, SI
 	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
+	DECQ         R10
 	JNZ          step
 	DECQ         R8
 	JNZ          run
@@ -557,10 +538,7 @@ step:
 	VMOVDQU      Y7, 32(SI)
 	ADDQ         DI, SI
 	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	LEAQ         (CX)(DX*4), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -572,12 +550,13 @@ TEXT ·gemmAVXVNNI5x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	VMOVDQU 32(SI), Y1
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
+	VMOVDQU 32(DI), Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y1, Y3
 	VMOVDQU Y0, Y4
@@ -586,22 +565,20 @@ tile:
 	VMOVDQU Y1, Y7
 	VMOVDQU Y0, Y8
 	VMOVDQU Y1, Y9
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y10
-	VMOVDQU      32(SI), Y11
-	VPBROADCASTD (R9), Y13
+	VMOVDQU      (DI), Y10
+	VMOVDQU      32(DI), Y11
+	VPBROADCASTD (R10), Y13
 
 	// VPDPBUSD Y10, Y13, Y0
 	LONG $0x5015c2c4
@@ -610,7 +587,7 @@ step:
 	// VPDPBUSD Y11, Y13, Y1
 	LONG         $0x5015c2c4
 	BYTE         $0xcb
-	VPBROADCASTD (R9)(DX*1), Y14
+	VPBROADCASTD (R10)(DX*1), Y14
 
 	// VPDPBUSD Y10, Y14, Y2
 	LONG $0x500dc2c4
@@ -619,7 +596,7 @@ step:
 	// VPDPBUSD Y11, Y14, Y3
 	LONG         $0x500dc2c4
 	BYTE         $0xdb
-	VPBROADCASTD (R9)(DX*2), Y15
+	VPBROADCASTD (R10)(DX*2), Y15
 
 	// VPDPBUSD Y10, Y15, Y4
 	LONG $0x5005c2c4
@@ -628,7 +605,7 @@ step:
 	// VPDPBUSD Y11, Y15, Y5
 	LONG         $0x5005c2c4
 	BYTE         $0xeb
-	VPBROADCASTD (R10), Y12
+	VPBROADCASTD (R10)(BX*1), Y12
 
 	// VPDPBUSD Y10, Y12, Y6
 	LONG $0x501dc2c4
@@ -637,7 +614,7 @@ step:
 	// VPDPBUSD Y11, Y12, Y7
 	LONG         $0x501dc2c4
 	BYTE         $0xfb
-	VPBROADCASTD (R10)(DX*1), Y13
+	VPBROADCASTD (R10)(DX*4), Y13
 
 	// VPDPBUSD Y10, Y13, Y8
 	LONG $0x501542c4
@@ -646,36 +623,31 @@ step:
 	// VPDPBUSD Y11, Y13, Y9
 	LONG    $0x501542c4
 	BYTE    $0xcb
-	ADDQ    $+64, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+64, DI
 	ADDQ    $0x04, R10
 	DECQ    R11
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	VMOVDQU Y1, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	VMOVDQU Y3, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	VMOVDQU Y5, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y6, (SI)
-	VMOVDQU Y7, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y8, (SI)
-	VMOVDQU Y9, 32(SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	VMOVDQU Y1, 32(DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	VMOVDQU Y3, 32(DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	VMOVDQU Y5, 32(DI)
+	ADDQ    R8, DI
+	VMOVDQU Y6, (DI)
+	VMOVDQU Y7, 32(DI)
+	ADDQ    R8, DI
+	VMOVDQU Y8, (DI)
+	VMOVDQU Y9, 32(DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(SI*1), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -687,12 +659,13 @@ TEXT ·gemmAVX25x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	VMOVDQU 32(SI), Y1
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
+	VMOVDQU 32(DI), Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y1, Y3
 	VMOVDQU Y0, Y4
@@ -701,76 +674,69 @@ tile:
 	VMOVDQU Y1, Y7
 	VMOVDQU Y0, Y8
 	VMOVDQU Y1, Y9
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y10
-	VMOVDQU      32(SI), Y11
-	VPBROADCASTD (R9), Y13
+	VMOVDQU      (DI), Y10
+	VMOVDQU      32(DI), Y11
+	VPBROADCASTD (R10), Y13
 	VPMADDWD     Y10, Y13, Y14
 	VPADDD       Y14, Y0, Y0
 	VPMADDWD     Y11, Y13, Y15
 	VPADDD       Y15, Y1, Y1
-	VPBROADCASTD (R9)(DX*1), Y12
+	VPBROADCASTD (R10)(DX*1), Y12
 	VPMADDWD     Y10, Y12, Y13
 	VPADDD       Y13, Y2, Y2
 	VPMADDWD     Y11, Y12, Y14
 	VPADDD       Y14, Y3, Y3
-	VPBROADCASTD (R9)(DX*2), Y15
+	VPBROADCASTD (R10)(DX*2), Y15
 	VPMADDWD     Y10, Y15, Y12
 	VPADDD       Y12, Y4, Y4
 	VPMADDWD     Y11, Y15, Y13
 	VPADDD       Y13, Y5, Y5
-	VPBROADCASTD (R10), Y14
+	VPBROADCASTD (R10)(BX*1), Y14
 	VPMADDWD     Y10, Y14, Y15
 	VPADDD       Y15, Y6, Y6
 	VPMADDWD     Y11, Y14, Y12
 	VPADDD       Y12, Y7, Y7
-	VPBROADCASTD (R10)(DX*1), Y13
+	VPBROADCASTD (R10)(DX*4), Y13
 	VPMADDWD     Y10, Y13, Y14
 	VPADDD       Y14, Y8, Y8
 	VPMADDWD     Y11, Y13, Y15
 	VPADDD       Y15, Y9, Y9
-	ADDQ         $+64, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+64, DI
 	ADDQ         $0x04, R10
 	DECQ         R11
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	VMOVDQU      Y1, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	VMOVDQU      Y3, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	VMOVDQU      Y5, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y6, (SI)
-	VMOVDQU      Y7, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y8, (SI)
-	VMOVDQU      Y9, 32(SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	VMOVDQU      Y1, 32(DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	VMOVDQU      Y3, 32(DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	VMOVDQU      Y5, 32(DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y6, (DI)
+	VMOVDQU      Y7, 32(DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y8, (DI)
+	VMOVDQU      Y9, 32(DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(SI*1), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -782,12 +748,13 @@ TEXT ·gemmAVXVNNI6x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	VMOVDQU 32(SI), Y1
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
+	VMOVDQU 32(DI), Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y1, Y3
 	VMOVDQU Y0, Y4
@@ -798,22 +765,20 @@ tile:
 	VMOVDQU Y1, Y9
 	VMOVDQU Y0, Y10
 	VMOVDQU Y1, Y11
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y12
-	VMOVDQU      32(SI), Y13
-	VPBROADCASTD (R9), Y15
+	VMOVDQU      (DI), Y12
+	VMOVDQU      32(DI), Y13
+	VPBROADCASTD (R10), Y15
 
 	// VPDPBUSD Y12, Y15, Y0
 	LONG $0x5005c2c4
@@ -822,7 +787,7 @@ step:
 	// VPDPBUSD Y13, Y15, Y1
 	LONG         $0x5005c2c4
 	BYTE         $0xcd
-	VPBROADCASTD (R9)(DX*1), Y14
+	VPBROADCASTD (R10)(DX*1), Y14
 
 	// VPDPBUSD Y12, Y14, Y2
 	LONG $0x500dc2c4
@@ -831,7 +796,7 @@ step:
 	// VPDPBUSD Y13, Y14, Y3
 	LONG         $0x500dc2c4
 	BYTE         $0xdd
-	VPBROADCASTD (R9)(DX*2), Y15
+	VPBROADCASTD (R10)(DX*2), Y15
 
 	// VPDPBUSD Y12, Y15, Y4
 	LONG $0x5005c2c4
@@ -840,7 +805,7 @@ step:
 	// VPDPBUSD Y13, Y15, Y5
 	LONG         $0x5005c2c4
 	BYTE         $0xed
-	VPBROADCASTD (R10), Y14
+	VPBROADCASTD (R10)(BX*1), Y14
 
 	// VPDPBUSD Y12, Y14, Y6
 	LONG $0x500dc2c4
@@ -849,7 +814,7 @@ step:
 	// VPDPBUSD Y13, Y14, Y7
 	LONG         $0x500dc2c4
 	BYTE         $0xfd
-	VPBROADCASTD (R10)(DX*1), Y15
+	VPBROADCASTD (R10)(DX*4), Y15
 
 	// VPDPBUSD Y12, Y15, Y8
 	LONG $0x500542c4
@@ -858,7 +823,7 @@ step:
 	// VPDPBUSD Y13, Y15, Y9
 	LONG         $0x500542c4
 	BYTE         $0xcd
-	VPBROADCASTD (R10)(DX*2), Y14
+	VPBROADCASTD (R10)(SI*1), Y14
 
 	// VPDPBUSD Y12, Y14, Y10
 	LONG $0x500d42c4
@@ -867,40 +832,34 @@ step:
 	// VPDPBUSD Y13, Y14, Y11
 	LONG    $0x500d42c4
 	BYTE    $0xdd
-	ADDQ    $+64, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+64, DI
 	ADDQ    $0x04, R10
 	DECQ    R11
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	VMOVDQU Y1, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	VMOVDQU Y3, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	VMOVDQU Y5, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y6, (SI)
-	VMOVDQU Y7, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y8, (SI)
-	VMOVDQU Y9, 32(SI)
-	ADDQ    DI, SI
-	VMOVDQU Y10, (SI)
-	VMOVDQU Y11, 32(SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	VMOVDQU Y1, 32(DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	VMOVDQU Y3, 32(DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	VMOVDQU Y5, 32(DI)
+	ADDQ    R8, DI
+	VMOVDQU Y6, (DI)
+	VMOVDQU Y7, 32(DI)
+	ADDQ    R8, DI
+	VMOVDQU Y8, (DI)
+	VMOVDQU Y9, 32(DI)
+	ADDQ    R8, DI
+	VMOVDQU Y10, (DI)
+	VMOVDQU Y11, 32(DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(BX*2), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -912,12 +871,13 @@ TEXT ·gemmAVX26x16(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	VMOVDQU 32(SI), Y1
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
+	VMOVDQU 32(DI), Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y1, Y3
 	VMOVDQU Y0, Y4
@@ -928,85 +888,77 @@ tile:
 	VMOVDQU Y1, Y9
 	VMOVDQU Y0, Y10
 	VMOVDQU Y1, Y11
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y12
-	VMOVDQU      32(SI), Y13
-	VPBROADCASTD (R9), Y15
+	VMOVDQU      (DI), Y12
+	VMOVDQU      32(DI), Y13
+	VPBROADCASTD (R10), Y15
 	VPMADDWD     Y12, Y15, Y14
 	VPADDD       Y14, Y0, Y0
 	VPMADDWD     Y13, Y15, Y14
 	VPADDD       Y14, Y1, Y1
-	VPBROADCASTD (R9)(DX*1), Y15
+	VPBROADCASTD (R10)(DX*1), Y15
 	VPMADDWD     Y12, Y15, Y14
 	VPADDD       Y14, Y2, Y2
 	VPMADDWD     Y13, Y15, Y14
 	VPADDD       Y14, Y3, Y3
-	VPBROADCASTD (R9)(DX*2), Y15
+	VPBROADCASTD (R10)(DX*2), Y15
 	VPMADDWD     Y12, Y15, Y14
 	VPADDD       Y14, Y4, Y4
 	VPMADDWD     Y13, Y15, Y14
 	VPADDD       Y14, Y5, Y5
-	VPBROADCASTD (R10), Y15
+	VPBROADCASTD (R10)(BX*1), Y15
 	VPMADDWD     Y12, Y15, Y14
 	VPADDD       Y14, Y6, Y6
 	VPMADDWD     Y13, Y15, Y14
 	VPADDD       Y14, Y7, Y7
-	VPBROADCASTD (R10)(DX*1), Y15
+	VPBROADCASTD (R10)(DX*4), Y15
 	VPMADDWD     Y12, Y15, Y14
 	VPADDD       Y14, Y8, Y8
 	VPMADDWD     Y13, Y15, Y14
 	VPADDD       Y14, Y9, Y9
-	VPBROADCASTD (R10)(DX*2), Y15
+	VPBROADCASTD (R10)(SI*1), Y15
 	VPMADDWD     Y12, Y15, Y14
 	VPADDD       Y14, Y10, Y10
 	VPMADDWD     Y13, Y15, Y14
 	VPADDD       Y14, Y11, Y11
-	ADDQ         $+64, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+64, DI
 	ADDQ         $0x04, R10
 	DECQ         R11
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	VMOVDQU      Y1, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	VMOVDQU      Y3, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	VMOVDQU      Y5, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y6, (SI)
-	VMOVDQU      Y7, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y8, (SI)
-	VMOVDQU      Y9, 32(SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y10, (SI)
-	VMOVDQU      Y11, 32(SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	VMOVDQU      Y1, 32(DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	VMOVDQU      Y3, 32(DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	VMOVDQU      Y5, 32(DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y6, (DI)
+	VMOVDQU      Y7, 32(DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y8, (DI)
+	VMOVDQU      Y9, 32(DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y10, (DI)
+	VMOVDQU      Y11, 32(DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(BX*2), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -1018,40 +970,39 @@ TEXT ·gemmAVXVNNI1x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    48(AX), BX
+	VMOVDQU (BX), Y0
+	MOVQ    40(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ (SI), R8
+	ADDQ CX, R8
+	ADDQ $0x08, SI
+	MOVQ 32(AX), R9
 
 step:
-	VMOVDQU      (SI), Y1
-	VPBROADCASTD (R9), Y3
+	VMOVDQU      (BX), Y1
+	VPBROADCASTD (R8), Y3
 
 	// VPDPBUSD Y1, Y3, Y0
 	LONG    $0x5065e2c4
 	BYTE    $0xc1
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
-	DECQ    R10
+	ADDQ    $+32, BX
+	ADDQ    $0x04, R8
+	DECQ    R9
 	JNZ     step
-	DECQ    R8
+	DECQ    DI
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
+	MOVQ    56(AX), BX
+	MOVQ    64(AX), SI
+	VMOVDQU Y0, (BX)
+	ADDQ    SI, BX
+	MOVQ    BX, 56(AX)
+	LEAQ    (CX)(DX*1), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -1063,38 +1014,37 @@ TEXT ·gemmAVX21x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    48(AX), BX
+	VMOVDQU (BX), Y0
+	MOVQ    40(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ (SI), R8
+	ADDQ CX, R8
+	ADDQ $0x08, SI
+	MOVQ 32(AX), R9
 
 step:
-	VMOVDQU      (SI), Y1
-	VPBROADCASTD (R9), Y3
+	VMOVDQU      (BX), Y1
+	VPBROADCASTD (R8), Y3
 	VPMADDWD     Y1, Y3, Y4
 	VPADDD       Y4, Y0, Y0
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
-	DECQ         R10
+	ADDQ         $+32, BX
+	ADDQ         $0x04, R8
+	DECQ         R9
 	JNZ          step
-	DECQ         R8
+	DECQ         DI
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
+	MOVQ         56(AX), BX
+	MOVQ         64(AX), SI
+	VMOVDQU      Y0, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 56(AX)
+	LEAQ         (CX)(DX*1), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -1106,49 +1056,47 @@ TEXT ·gemmAVXVNNI2x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), BX
+	VMOVDQU (BX), Y0
 	VMOVDQU Y0, Y1
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ (SI), R8
+	ADDQ CX, R8
+	ADDQ $0x08, SI
+	MOVQ 32(AX), R9
 
 step:
-	VMOVDQU      (SI), Y2
-	VPBROADCASTD (R9), Y4
+	VMOVDQU      (BX), Y2
+	VPBROADCASTD (R8), Y4
 
 	// VPDPBUSD Y2, Y4, Y0
 	LONG         $0x505de2c4
 	BYTE         $0xc2
-	VPBROADCASTD (R9)(DX*1), Y5
+	VPBROADCASTD (R8)(DX*1), Y5
 
 	// VPDPBUSD Y2, Y5, Y1
 	LONG    $0x5055e2c4
 	BYTE    $0xca
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
-	DECQ    R10
+	ADDQ    $+32, BX
+	ADDQ    $0x04, R8
+	DECQ    R9
 	JNZ     step
-	DECQ    R8
+	DECQ    DI
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y1, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), BX
+	MOVQ    64(AX), SI
+	VMOVDQU Y0, (BX)
+	ADDQ    SI, BX
+	VMOVDQU Y1, (BX)
+	ADDQ    SI, BX
+	MOVQ    BX, 56(AX)
+	LEAQ    (CX)(DX*2), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -1160,45 +1108,43 @@ TEXT ·gemmAVX22x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), BX
+	VMOVDQU (BX), Y0
 	VMOVDQU Y0, Y1
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ (SI), R8
+	ADDQ CX, R8
+	ADDQ $0x08, SI
+	MOVQ 32(AX), R9
 
 step:
-	VMOVDQU      (SI), Y2
-	VPBROADCASTD (R9), Y4
+	VMOVDQU      (BX), Y2
+	VPBROADCASTD (R8), Y4
 	VPMADDWD     Y2, Y4, Y5
 	VPADDD       Y5, Y0, Y0
-	VPBROADCASTD (R9)(DX*1), Y6
+	VPBROADCASTD (R8)(DX*1), Y6
 	VPMADDWD     Y2, Y6, Y7
 	VPADDD       Y7, Y1, Y1
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
-	DECQ         R10
+	ADDQ         $+32, BX
+	ADDQ         $0x04, R8
+	DECQ         R9
 	JNZ          step
-	DECQ         R8
+	DECQ         DI
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y1, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), BX
+	MOVQ         64(AX), SI
+	VMOVDQU      Y0, (BX)
+	ADDQ         SI, BX
+	VMOVDQU      Y1, (BX)
+	ADDQ         SI, BX
+	MOVQ         BX, 56(AX)
+	LEAQ         (CX)(DX*2), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -1210,7 +1156,7 @@ TEXT ·gemmAVXVNNI3x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
 
 tile:
 	MOVQ    48(AX), SI
@@ -1225,7 +1171,7 @@ run:
 	MOVQ (DI), R9
 	ADDQ CX, R9
 	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ 32(AX), R10
 
 step:
 	VMOVDQU      (SI), Y3
@@ -1259,9 +1205,7 @@ step:
 	VMOVDQU Y2, (SI)
 	ADDQ    DI, SI
 	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	LEAQ    (CX)(BX*1), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -1273,7 +1217,7 @@ TEXT ·gemmAVX23x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
 
 tile:
 	MOVQ    48(AX), SI
@@ -1288,7 +1232,7 @@ run:
 	MOVQ (DI), R9
 	ADDQ CX, R9
 	ADDQ $0x08, DI
-	MOVQ BX, R10
+	MOVQ 32(AX), R10
 
 step:
 	VMOVDQU      (SI), Y3
@@ -1316,9 +1260,7 @@ step:
 	VMOVDQU      Y2, (SI)
 	ADDQ         DI, SI
 	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	LEAQ         (CX)(BX*1), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -1330,7 +1272,7 @@ TEXT ·gemmAVXVNNI4x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
 
 tile:
 	MOVQ    48(AX), SI
@@ -1345,10 +1287,8 @@ tile:
 run:
 	MOVQ (DI), R9
 	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
 	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ 32(AX), R10
 
 step:
 	VMOVDQU      (SI), Y4
@@ -1367,15 +1307,14 @@ step:
 	// VPDPBUSD Y4, Y8, Y2
 	LONG         $0x503de2c4
 	BYTE         $0xd4
-	VPBROADCASTD (R10), Y9
+	VPBROADCASTD (R9)(BX*1), Y9
 
 	// VPDPBUSD Y4, Y9, Y3
 	LONG    $0x5035e2c4
 	BYTE    $0xdc
 	ADDQ    $+32, SI
 	ADDQ    $0x04, R9
-	ADDQ    $0x04, R10
-	DECQ    R11
+	DECQ    R10
 	JNZ     step
 	DECQ    R8
 	JNZ     run
@@ -1390,10 +1329,7 @@ step:
 	VMOVDQU Y3, (SI)
 	ADDQ    DI, SI
 	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	LEAQ    (CX)(DX*4), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -1405,7 +1341,7 @@ TEXT ·gemmAVX24x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
 
 tile:
 	MOVQ    48(AX), SI
@@ -1420,10 +1356,8 @@ tile:
 run:
 	MOVQ (DI), R9
 	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
 	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ 32(AX), R10
 
 step:
 	VMOVDQU      (SI), Y4
@@ -1436,13 +1370,12 @@ step:
 	VPBROADCASTD (R9)(DX*2), Y10
 	VPMADDWD     Y4, Y10, Y11
 	VPADDD       Y11, Y2, Y2
-	VPBROADCASTD (R10), Y12
+	VPBROADCASTD (R9)(BX*1), Y12
 	VPMADDWD     Y4, Y12, Y13
 	VPADDD       Y13, Y3, Y3
 	ADDQ         $+32, SI
 	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
+	DECQ         R10
 	JNZ          step
 	DECQ         R8
 	JNZ          run
@@ -1457,10 +1390,7 @@ step:
 	VMOVDQU      Y3, (SI)
 	ADDQ         DI, SI
 	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	LEAQ         (CX)(DX*4), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -1472,79 +1402,73 @@ TEXT ·gemmAVXVNNI5x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
 	VMOVDQU Y0, Y4
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y5
-	VPBROADCASTD (R9), Y7
+	VMOVDQU      (DI), Y5
+	VPBROADCASTD (R10), Y7
 
 	// VPDPBUSD Y5, Y7, Y0
 	LONG         $0x5045e2c4
 	BYTE         $0xc5
-	VPBROADCASTD (R9)(DX*1), Y8
+	VPBROADCASTD (R10)(DX*1), Y8
 
 	// VPDPBUSD Y5, Y8, Y1
 	LONG         $0x503de2c4
 	BYTE         $0xcd
-	VPBROADCASTD (R9)(DX*2), Y9
+	VPBROADCASTD (R10)(DX*2), Y9
 
 	// VPDPBUSD Y5, Y9, Y2
 	LONG         $0x5035e2c4
 	BYTE         $0xd5
-	VPBROADCASTD (R10), Y10
+	VPBROADCASTD (R10)(BX*1), Y10
 
 	// VPDPBUSD Y5, Y10, Y3
 	LONG         $0x502de2c4
 	BYTE         $0xdd
-	VPBROADCASTD (R10)(DX*1), Y11
+	VPBROADCASTD (R10)(DX*4), Y11
 
 	// VPDPBUSD Y5, Y11, Y4
 	LONG    $0x5025e2c4
 	BYTE    $0xe5
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+32, DI
 	ADDQ    $0x04, R10
 	DECQ    R11
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y1, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y3, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y1, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y3, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(SI*1), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -1556,69 +1480,63 @@ TEXT ·gemmAVX25x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
 	VMOVDQU Y0, Y4
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y5
-	VPBROADCASTD (R9), Y7
+	VMOVDQU      (DI), Y5
+	VPBROADCASTD (R10), Y7
 	VPMADDWD     Y5, Y7, Y8
 	VPADDD       Y8, Y0, Y0
-	VPBROADCASTD (R9)(DX*1), Y9
+	VPBROADCASTD (R10)(DX*1), Y9
 	VPMADDWD     Y5, Y9, Y10
 	VPADDD       Y10, Y1, Y1
-	VPBROADCASTD (R9)(DX*2), Y11
+	VPBROADCASTD (R10)(DX*2), Y11
 	VPMADDWD     Y5, Y11, Y12
 	VPADDD       Y12, Y2, Y2
-	VPBROADCASTD (R10), Y13
+	VPBROADCASTD (R10)(BX*1), Y13
 	VPMADDWD     Y5, Y13, Y14
 	VPADDD       Y14, Y3, Y3
-	VPBROADCASTD (R10)(DX*1), Y15
+	VPBROADCASTD (R10)(DX*4), Y15
 	VPMADDWD     Y5, Y15, Y6
 	VPADDD       Y6, Y4, Y4
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+32, DI
 	ADDQ         $0x04, R10
 	DECQ         R11
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y1, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y3, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y1, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y3, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(SI*1), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -1630,88 +1548,81 @@ TEXT ·gemmAVXVNNI6x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
 	VMOVDQU Y0, Y4
 	VMOVDQU Y0, Y5
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y6
-	VPBROADCASTD (R9), Y8
+	VMOVDQU      (DI), Y6
+	VPBROADCASTD (R10), Y8
 
 	// VPDPBUSD Y6, Y8, Y0
 	LONG         $0x503de2c4
 	BYTE         $0xc6
-	VPBROADCASTD (R9)(DX*1), Y9
+	VPBROADCASTD (R10)(DX*1), Y9
 
 	// VPDPBUSD Y6, Y9, Y1
 	LONG         $0x5035e2c4
 	BYTE         $0xce
-	VPBROADCASTD (R9)(DX*2), Y10
+	VPBROADCASTD (R10)(DX*2), Y10
 
 	// VPDPBUSD Y6, Y10, Y2
 	LONG         $0x502de2c4
 	BYTE         $0xd6
-	VPBROADCASTD (R10), Y11
+	VPBROADCASTD (R10)(BX*1), Y11
 
 	// VPDPBUSD Y6, Y11, Y3
 	LONG         $0x5025e2c4
 	BYTE         $0xde
-	VPBROADCASTD (R10)(DX*1), Y12
+	VPBROADCASTD (R10)(DX*4), Y12
 
 	// VPDPBUSD Y6, Y12, Y4
 	LONG         $0x501de2c4
 	BYTE         $0xe6
-	VPBROADCASTD (R10)(DX*2), Y13
+	VPBROADCASTD (R10)(SI*1), Y13
 
 	// VPDPBUSD Y6, Y13, Y5
 	LONG    $0x5015e2c4
 	BYTE    $0xee
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+32, DI
 	ADDQ    $0x04, R10
 	DECQ    R11
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y1, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y3, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y5, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y1, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y3, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y5, (DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(BX*2), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -1723,76 +1634,69 @@ TEXT ·gemmAVX26x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
 	VMOVDQU Y0, Y4
 	VMOVDQU Y0, Y5
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	ADDQ $0x08, DI
-	MOVQ BX, R11
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y6
-	VPBROADCASTD (R9), Y8
+	VMOVDQU      (DI), Y6
+	VPBROADCASTD (R10), Y8
 	VPMADDWD     Y6, Y8, Y9
 	VPADDD       Y9, Y0, Y0
-	VPBROADCASTD (R9)(DX*1), Y10
+	VPBROADCASTD (R10)(DX*1), Y10
 	VPMADDWD     Y6, Y10, Y11
 	VPADDD       Y11, Y1, Y1
-	VPBROADCASTD (R9)(DX*2), Y12
+	VPBROADCASTD (R10)(DX*2), Y12
 	VPMADDWD     Y6, Y12, Y13
 	VPADDD       Y13, Y2, Y2
-	VPBROADCASTD (R10), Y14
+	VPBROADCASTD (R10)(BX*1), Y14
 	VPMADDWD     Y6, Y14, Y15
 	VPADDD       Y15, Y3, Y3
-	VPBROADCASTD (R10)(DX*1), Y7
+	VPBROADCASTD (R10)(DX*4), Y7
 	VPMADDWD     Y6, Y7, Y8
 	VPADDD       Y8, Y4, Y4
-	VPBROADCASTD (R10)(DX*2), Y9
+	VPBROADCASTD (R10)(SI*1), Y9
 	VPMADDWD     Y6, Y9, Y10
 	VPADDD       Y10, Y5, Y5
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+32, DI
 	ADDQ         $0x04, R10
 	DECQ         R11
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y1, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y3, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y5, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y1, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y3, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y5, (DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(BX*2), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -1804,100 +1708,90 @@ TEXT ·gemmAVXVNNI7x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
 	VMOVDQU Y0, Y4
 	VMOVDQU Y0, Y5
 	VMOVDQU Y0, Y6
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	ADDQ $0x08, DI
-	MOVQ BX, R12
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y7
-	VPBROADCASTD (R9), Y9
+	VMOVDQU      (DI), Y7
+	VPBROADCASTD (R10), Y9
 
 	// VPDPBUSD Y7, Y9, Y0
 	LONG         $0x5035e2c4
 	BYTE         $0xc7
-	VPBROADCASTD (R9)(DX*1), Y10
+	VPBROADCASTD (R10)(DX*1), Y10
 
 	// VPDPBUSD Y7, Y10, Y1
 	LONG         $0x502de2c4
 	BYTE         $0xcf
-	VPBROADCASTD (R9)(DX*2), Y11
+	VPBROADCASTD (R10)(DX*2), Y11
 
 	// VPDPBUSD Y7, Y11, Y2
 	LONG         $0x5025e2c4
 	BYTE         $0xd7
-	VPBROADCASTD (R10), Y12
+	VPBROADCASTD (R10)(BX*1), Y12
 
 	// VPDPBUSD Y7, Y12, Y3
 	LONG         $0x501de2c4
 	BYTE         $0xdf
-	VPBROADCASTD (R10)(DX*1), Y13
+	VPBROADCASTD (R10)(DX*4), Y13
 
 	// VPDPBUSD Y7, Y13, Y4
 	LONG         $0x5015e2c4
 	BYTE         $0xe7
-	VPBROADCASTD (R10)(DX*2), Y14
+	VPBROADCASTD (R10)(SI*1), Y14
 
 	// VPDPBUSD Y7, Y14, Y5
 	LONG         $0x500de2c4
 	BYTE         $0xef
-	VPBROADCASTD (R11), Y15
+	VPBROADCASTD (R10)(BX*2), Y15
 
 	// VPDPBUSD Y7, Y15, Y6
 	LONG    $0x5005e2c4
 	BYTE    $0xf7
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+32, DI
 	ADDQ    $0x04, R10
-	ADDQ    $0x04, R11
-	DECQ    R12
+	DECQ    R11
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y1, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y3, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y5, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y6, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y1, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y3, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y5, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y6, (DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(BX*2), CX
+	LEAQ    (CX)(DX*1), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -1909,86 +1803,76 @@ TEXT ·gemmAVX27x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
 	VMOVDQU Y0, Y4
 	VMOVDQU Y0, Y5
 	VMOVDQU Y0, Y6
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	ADDQ $0x08, DI
-	MOVQ BX, R12
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R11
 
 step:
-	VMOVDQU      (SI), Y7
-	VPBROADCASTD (R9), Y9
+	VMOVDQU      (DI), Y7
+	VPBROADCASTD (R10), Y9
 	VPMADDWD     Y7, Y9, Y10
 	VPADDD       Y10, Y0, Y0
-	VPBROADCASTD (R9)(DX*1), Y11
+	VPBROADCASTD (R10)(DX*1), Y11
 	VPMADDWD     Y7, Y11, Y12
 	VPADDD       Y12, Y1, Y1
-	VPBROADCASTD (R9)(DX*2), Y13
+	VPBROADCASTD (R10)(DX*2), Y13
 	VPMADDWD     Y7, Y13, Y14
 	VPADDD       Y14, Y2, Y2
-	VPBROADCASTD (R10), Y15
+	VPBROADCASTD (R10)(BX*1), Y15
 	VPMADDWD     Y7, Y15, Y8
 	VPADDD       Y8, Y3, Y3
-	VPBROADCASTD (R10)(DX*1), Y9
+	VPBROADCASTD (R10)(DX*4), Y9
 	VPMADDWD     Y7, Y9, Y10
 	VPADDD       Y10, Y4, Y4
-	VPBROADCASTD (R10)(DX*2), Y11
+	VPBROADCASTD (R10)(SI*1), Y11
 	VPMADDWD     Y7, Y11, Y12
 	VPADDD       Y12, Y5, Y5
-	VPBROADCASTD (R11), Y13
+	VPBROADCASTD (R10)(BX*2), Y13
 	VPMADDWD     Y7, Y13, Y14
 	VPADDD       Y14, Y6, Y6
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+32, DI
 	ADDQ         $0x04, R10
-	ADDQ         $0x04, R11
-	DECQ         R12
+	DECQ         R11
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y1, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y3, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y5, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y6, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y1, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y3, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y5, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y6, (DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(BX*2), CX
+	LEAQ         (CX)(DX*1), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -2000,11 +1884,12 @@ TEXT ·gemmAVXVNNI8x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -2012,97 +1897,89 @@ tile:
 	VMOVDQU Y0, Y5
 	VMOVDQU Y0, Y6
 	VMOVDQU Y0, Y7
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	ADDQ $0x08, DI
-	MOVQ BX, R12
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y8
-	VPBROADCASTD (R9), Y10
+	VMOVDQU      (DI), Y8
+	VPBROADCASTD (R10), Y10
 
 	// VPDPBUSD Y8, Y10, Y0
 	LONG         $0x502dc2c4
 	BYTE         $0xc0
-	VPBROADCASTD (R9)(DX*1), Y11
+	VPBROADCASTD (R10)(DX*1), Y11
 
 	// VPDPBUSD Y8, Y11, Y1
 	LONG         $0x5025c2c4
 	BYTE         $0xc8
-	VPBROADCASTD (R9)(DX*2), Y12
+	VPBROADCASTD (R10)(DX*2), Y12
 
 	// VPDPBUSD Y8, Y12, Y2
 	LONG         $0x501dc2c4
 	BYTE         $0xd0
-	VPBROADCASTD (R10), Y13
+	VPBROADCASTD (R10)(BX*1), Y13
 
 	// VPDPBUSD Y8, Y13, Y3
 	LONG         $0x5015c2c4
 	BYTE         $0xd8
-	VPBROADCASTD (R10)(DX*1), Y14
+	VPBROADCASTD (R10)(DX*4), Y14
 
 	// VPDPBUSD Y8, Y14, Y4
 	LONG         $0x500dc2c4
 	BYTE         $0xe0
-	VPBROADCASTD (R10)(DX*2), Y15
+	VPBROADCASTD (R10)(SI*1), Y15
 
 	// VPDPBUSD Y8, Y15, Y5
 	LONG         $0x5005c2c4
 	BYTE         $0xe8
-	VPBROADCASTD (R11), Y9
+	VPBROADCASTD (R10)(BX*2), Y9
 
 	// VPDPBUSD Y8, Y9, Y6
 	LONG         $0x5035c2c4
 	BYTE         $0xf0
-	VPBROADCASTD (R11)(DX*1), Y10
+	VPBROADCASTD (R11), Y10
 
 	// VPDPBUSD Y8, Y10, Y7
 	LONG    $0x502dc2c4
 	BYTE    $0xf8
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+32, DI
 	ADDQ    $0x04, R10
 	ADDQ    $0x04, R11
 	DECQ    R12
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y1, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y3, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y5, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y6, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y7, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y1, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y3, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y5, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y6, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y7, (DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(BX*2), CX
+	LEAQ    (CX)(DX*2), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -2114,11 +1991,12 @@ TEXT ·gemmAVX28x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -2126,81 +2004,73 @@ tile:
 	VMOVDQU Y0, Y5
 	VMOVDQU Y0, Y6
 	VMOVDQU Y0, Y7
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	ADDQ $0x08, DI
-	MOVQ BX, R12
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y8
-	VPBROADCASTD (R9), Y10
+	VMOVDQU      (DI), Y8
+	VPBROADCASTD (R10), Y10
 	VPMADDWD     Y8, Y10, Y11
 	VPADDD       Y11, Y0, Y0
-	VPBROADCASTD (R9)(DX*1), Y12
+	VPBROADCASTD (R10)(DX*1), Y12
 	VPMADDWD     Y8, Y12, Y13
 	VPADDD       Y13, Y1, Y1
-	VPBROADCASTD (R9)(DX*2), Y14
+	VPBROADCASTD (R10)(DX*2), Y14
 	VPMADDWD     Y8, Y14, Y15
 	VPADDD       Y15, Y2, Y2
-	VPBROADCASTD (R10), Y9
+	VPBROADCASTD (R10)(BX*1), Y9
 	VPMADDWD     Y8, Y9, Y10
 	VPADDD       Y10, Y3, Y3
-	VPBROADCASTD (R10)(DX*1), Y11
+	VPBROADCASTD (R10)(DX*4), Y11
 	VPMADDWD     Y8, Y11, Y12
 	VPADDD       Y12, Y4, Y4
-	VPBROADCASTD (R10)(DX*2), Y13
+	VPBROADCASTD (R10)(SI*1), Y13
 	VPMADDWD     Y8, Y13, Y14
 	VPADDD       Y14, Y5, Y5
-	VPBROADCASTD (R11), Y15
+	VPBROADCASTD (R10)(BX*2), Y15
 	VPMADDWD     Y8, Y15, Y9
 	VPADDD       Y9, Y6, Y6
-	VPBROADCASTD (R11)(DX*1), Y10
+	VPBROADCASTD (R11), Y10
 	VPMADDWD     Y8, Y10, Y11
 	VPADDD       Y11, Y7, Y7
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+32, DI
 	ADDQ         $0x04, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y1, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y3, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y5, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y6, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y7, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y1, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y3, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y5, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y6, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y7, (DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(BX*2), CX
+	LEAQ         (CX)(DX*2), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -2212,11 +2082,12 @@ TEXT ·gemmAVXVNNI9x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -2225,105 +2096,96 @@ tile:
 	VMOVDQU Y0, Y6
 	VMOVDQU Y0, Y7
 	VMOVDQU Y0, Y8
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	ADDQ $0x08, DI
-	MOVQ BX, R12
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y9
-	VPBROADCASTD (R9), Y11
+	VMOVDQU      (DI), Y9
+	VPBROADCASTD (R10), Y11
 
 	// VPDPBUSD Y9, Y11, Y0
 	LONG         $0x5025c2c4
 	BYTE         $0xc1
-	VPBROADCASTD (R9)(DX*1), Y12
+	VPBROADCASTD (R10)(DX*1), Y12
 
 	// VPDPBUSD Y9, Y12, Y1
 	LONG         $0x501dc2c4
 	BYTE         $0xc9
-	VPBROADCASTD (R9)(DX*2), Y13
+	VPBROADCASTD (R10)(DX*2), Y13
 
 	// VPDPBUSD Y9, Y13, Y2
 	LONG         $0x5015c2c4
 	BYTE         $0xd1
-	VPBROADCASTD (R10), Y14
+	VPBROADCASTD (R10)(BX*1), Y14
 
 	// VPDPBUSD Y9, Y14, Y3
 	LONG         $0x500dc2c4
 	BYTE         $0xd9
-	VPBROADCASTD (R10)(DX*1), Y15
+	VPBROADCASTD (R10)(DX*4), Y15
 
 	// VPDPBUSD Y9, Y15, Y4
 	LONG         $0x5005c2c4
 	BYTE         $0xe1
-	VPBROADCASTD (R10)(DX*2), Y10
+	VPBROADCASTD (R10)(SI*1), Y10
 
 	// VPDPBUSD Y9, Y10, Y5
 	LONG         $0x502dc2c4
 	BYTE         $0xe9
-	VPBROADCASTD (R11), Y11
+	VPBROADCASTD (R10)(BX*2), Y11
 
 	// VPDPBUSD Y9, Y11, Y6
 	LONG         $0x5025c2c4
 	BYTE         $0xf1
-	VPBROADCASTD (R11)(DX*1), Y12
+	VPBROADCASTD (R11), Y12
 
 	// VPDPBUSD Y9, Y12, Y7
 	LONG         $0x501dc2c4
 	BYTE         $0xf9
-	VPBROADCASTD (R11)(DX*2), Y13
+	VPBROADCASTD (R11)(DX*1), Y13
 
 	// VPDPBUSD Y9, Y13, Y8
 	LONG    $0x501542c4
 	BYTE    $0xc1
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+32, DI
 	ADDQ    $0x04, R10
 	ADDQ    $0x04, R11
 	DECQ    R12
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y1, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y3, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y5, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y6, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y7, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y8, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y1, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y3, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y5, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y6, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y7, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y8, (DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(BX*2), CX
+	LEAQ    (CX)(BX*1), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -2335,11 +2197,12 @@ TEXT ·gemmAVX29x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -2348,87 +2211,78 @@ tile:
 	VMOVDQU Y0, Y6
 	VMOVDQU Y0, Y7
 	VMOVDQU Y0, Y8
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	ADDQ $0x08, DI
-	MOVQ BX, R12
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y9
-	VPBROADCASTD (R9), Y11
-	VPMADDWD     Y9, Y11, Y12
-	VPADDD       Y12, Y0, Y0
-	VPBROADCASTD (R9)(DX*1), Y13
-	VPMADDWD     Y9, Y13, Y14
-	VPADDD       Y14, Y1, Y1
-	VPBROADCASTD (R9)(DX*2), Y15
-	VPMADDWD     Y9, Y15, Y10
-	VPADDD       Y10, Y2, Y2
+	VMOVDQU      (DI), Y9
 	VPBROADCASTD (R10), Y11
 	VPMADDWD     Y9, Y11, Y12
-	VPADDD       Y12, Y3, Y3
+	VPADDD       Y12, Y0, Y0
 	VPBROADCASTD (R10)(DX*1), Y13
 	VPMADDWD     Y9, Y13, Y14
-	VPADDD       Y14, Y4, Y4
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD (R10)(DX*2), Y15
 	VPMADDWD     Y9, Y15, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD (R10)(BX*1), Y11
+	VPMADDWD     Y9, Y11, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTD (R10)(DX*4), Y13
+	VPMADDWD     Y9, Y13, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD (R10)(SI*1), Y15
+	VPMADDWD     Y9, Y15, Y10
 	VPADDD       Y10, Y5, Y5
-	VPBROADCASTD (R11), Y11
+	VPBROADCASTD (R10)(BX*2), Y11
 	VPMADDWD     Y9, Y11, Y12
 	VPADDD       Y12, Y6, Y6
-	VPBROADCASTD (R11)(DX*1), Y13
+	VPBROADCASTD (R11), Y13
 	VPMADDWD     Y9, Y13, Y14
 	VPADDD       Y14, Y7, Y7
-	VPBROADCASTD (R11)(DX*2), Y15
+	VPBROADCASTD (R11)(DX*1), Y15
 	VPMADDWD     Y9, Y15, Y10
 	VPADDD       Y10, Y8, Y8
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+32, DI
 	ADDQ         $0x04, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y1, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y3, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y5, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y6, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y7, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y8, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y1, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y3, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y5, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y6, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y7, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y8, (DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(BX*2), CX
+	LEAQ         (CX)(BX*1), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -2440,11 +2294,12 @@ TEXT ·gemmAVXVNNI10x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -2454,116 +2309,103 @@ tile:
 	VMOVDQU Y0, Y7
 	VMOVDQU Y0, Y8
 	VMOVDQU Y0, Y9
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	LEAQ (R11)(DX*2), R12
-	ADDQ DX, R12
-	ADDQ $0x08, DI
-	MOVQ BX, R13
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y10
-	VPBROADCASTD (R9), Y12
+	VMOVDQU      (DI), Y10
+	VPBROADCASTD (R10), Y12
 
 	// VPDPBUSD Y10, Y12, Y0
 	LONG         $0x501dc2c4
 	BYTE         $0xc2
-	VPBROADCASTD (R9)(DX*1), Y13
+	VPBROADCASTD (R10)(DX*1), Y13
 
 	// VPDPBUSD Y10, Y13, Y1
 	LONG         $0x5015c2c4
 	BYTE         $0xca
-	VPBROADCASTD (R9)(DX*2), Y14
+	VPBROADCASTD (R10)(DX*2), Y14
 
 	// VPDPBUSD Y10, Y14, Y2
 	LONG         $0x500dc2c4
 	BYTE         $0xd2
-	VPBROADCASTD (R10), Y15
+	VPBROADCASTD (R10)(BX*1), Y15
 
 	// VPDPBUSD Y10, Y15, Y3
 	LONG         $0x5005c2c4
 	BYTE         $0xda
-	VPBROADCASTD (R10)(DX*1), Y11
+	VPBROADCASTD (R10)(DX*4), Y11
 
 	// VPDPBUSD Y10, Y11, Y4
 	LONG         $0x5025c2c4
 	BYTE         $0xe2
-	VPBROADCASTD (R10)(DX*2), Y12
+	VPBROADCASTD (R10)(SI*1), Y12
 
 	// VPDPBUSD Y10, Y12, Y5
 	LONG         $0x501dc2c4
 	BYTE         $0xea
-	VPBROADCASTD (R11), Y13
+	VPBROADCASTD (R10)(BX*2), Y13
 
 	// VPDPBUSD Y10, Y13, Y6
 	LONG         $0x5015c2c4
 	BYTE         $0xf2
-	VPBROADCASTD (R11)(DX*1), Y14
+	VPBROADCASTD (R11), Y14
 
 	// VPDPBUSD Y10, Y14, Y7
 	LONG         $0x500dc2c4
 	BYTE         $0xfa
-	VPBROADCASTD (R11)(DX*2), Y15
+	VPBROADCASTD (R11)(DX*1), Y15
 
 	// VPDPBUSD Y10, Y15, Y8
 	LONG         $0x500542c4
 	BYTE         $0xc2
-	VPBROADCASTD (R12), Y11
+	VPBROADCASTD (R11)(DX*2), Y11
 
 	// VPDPBUSD Y10, Y11, Y9
 	LONG    $0x502542c4
 	BYTE    $0xca
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+32, DI
 	ADDQ    $0x04, R10
 	ADDQ    $0x04, R11
-	ADDQ    $0x04, R12
-	DECQ    R13
+	DECQ    R12
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y1, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y3, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y5, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y6, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y7, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y8, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y9, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y1, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y3, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y5, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y6, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y7, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y8, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y9, (DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(BX*2), CX
+	LEAQ    (CX)(DX*4), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -2575,11 +2417,12 @@ TEXT ·gemmAVX210x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -2589,96 +2432,83 @@ tile:
 	VMOVDQU Y0, Y7
 	VMOVDQU Y0, Y8
 	VMOVDQU Y0, Y9
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	LEAQ (R11)(DX*2), R12
-	ADDQ DX, R12
-	ADDQ $0x08, DI
-	MOVQ BX, R13
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y10
-	VPBROADCASTD (R9), Y12
+	VMOVDQU      (DI), Y10
+	VPBROADCASTD (R10), Y12
 	VPMADDWD     Y10, Y12, Y13
 	VPADDD       Y13, Y0, Y0
-	VPBROADCASTD (R9)(DX*1), Y14
+	VPBROADCASTD (R10)(DX*1), Y14
 	VPMADDWD     Y10, Y14, Y15
 	VPADDD       Y15, Y1, Y1
-	VPBROADCASTD (R9)(DX*2), Y11
+	VPBROADCASTD (R10)(DX*2), Y11
 	VPMADDWD     Y10, Y11, Y12
 	VPADDD       Y12, Y2, Y2
-	VPBROADCASTD (R10), Y13
+	VPBROADCASTD (R10)(BX*1), Y13
 	VPMADDWD     Y10, Y13, Y14
 	VPADDD       Y14, Y3, Y3
-	VPBROADCASTD (R10)(DX*1), Y15
+	VPBROADCASTD (R10)(DX*4), Y15
 	VPMADDWD     Y10, Y15, Y11
 	VPADDD       Y11, Y4, Y4
-	VPBROADCASTD (R10)(DX*2), Y12
+	VPBROADCASTD (R10)(SI*1), Y12
 	VPMADDWD     Y10, Y12, Y13
 	VPADDD       Y13, Y5, Y5
-	VPBROADCASTD (R11), Y14
+	VPBROADCASTD (R10)(BX*2), Y14
 	VPMADDWD     Y10, Y14, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD (R11)(DX*1), Y11
+	VPBROADCASTD (R11), Y11
 	VPMADDWD     Y10, Y11, Y12
 	VPADDD       Y12, Y7, Y7
-	VPBROADCASTD (R11)(DX*2), Y13
+	VPBROADCASTD (R11)(DX*1), Y13
 	VPMADDWD     Y10, Y13, Y14
 	VPADDD       Y14, Y8, Y8
-	VPBROADCASTD (R12), Y15
+	VPBROADCASTD (R11)(DX*2), Y15
 	VPMADDWD     Y10, Y15, Y11
 	VPADDD       Y11, Y9, Y9
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+32, DI
 	ADDQ         $0x04, R10
 	ADDQ         $0x04, R11
-	ADDQ         $0x04, R12
-	DECQ         R13
+	DECQ         R12
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y1, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y3, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y5, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y6, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y7, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y8, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y9, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y1, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y3, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y5, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y6, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y7, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y8, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y9, (DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(BX*2), CX
+	LEAQ         (CX)(DX*4), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -2690,11 +2520,12 @@ TEXT ·gemmAVXVNNI11x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -2705,124 +2536,110 @@ tile:
 	VMOVDQU Y0, Y8
 	VMOVDQU Y0, Y9
 	VMOVDQU Y0, Y10
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	LEAQ (R11)(DX*2), R12
-	ADDQ DX, R12
-	ADDQ $0x08, DI
-	MOVQ BX, R13
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y11
-	VPBROADCASTD (R9), Y13
+	VMOVDQU      (DI), Y11
+	VPBROADCASTD (R10), Y13
 
 	// VPDPBUSD Y11, Y13, Y0
 	LONG         $0x5015c2c4
 	BYTE         $0xc3
-	VPBROADCASTD (R9)(DX*1), Y14
+	VPBROADCASTD (R10)(DX*1), Y14
 
 	// VPDPBUSD Y11, Y14, Y1
 	LONG         $0x500dc2c4
 	BYTE         $0xcb
-	VPBROADCASTD (R9)(DX*2), Y15
+	VPBROADCASTD (R10)(DX*2), Y15
 
 	// VPDPBUSD Y11, Y15, Y2
 	LONG         $0x5005c2c4
 	BYTE         $0xd3
-	VPBROADCASTD (R10), Y12
+	VPBROADCASTD (R10)(BX*1), Y12
 
 	// VPDPBUSD Y11, Y12, Y3
 	LONG         $0x501dc2c4
 	BYTE         $0xdb
-	VPBROADCASTD (R10)(DX*1), Y13
+	VPBROADCASTD (R10)(DX*4), Y13
 
 	// VPDPBUSD Y11, Y13, Y4
 	LONG         $0x5015c2c4
 	BYTE         $0xe3
-	VPBROADCASTD (R10)(DX*2), Y14
+	VPBROADCASTD (R10)(SI*1), Y14
 
 	// VPDPBUSD Y11, Y14, Y5
 	LONG         $0x500dc2c4
 	BYTE         $0xeb
-	VPBROADCASTD (R11), Y15
+	VPBROADCASTD (R10)(BX*2), Y15
 
 	// VPDPBUSD Y11, Y15, Y6
 	LONG         $0x5005c2c4
 	BYTE         $0xf3
-	VPBROADCASTD (R11)(DX*1), Y12
+	VPBROADCASTD (R11), Y12
 
 	// VPDPBUSD Y11, Y12, Y7
 	LONG         $0x501dc2c4
 	BYTE         $0xfb
-	VPBROADCASTD (R11)(DX*2), Y13
+	VPBROADCASTD (R11)(DX*1), Y13
 
 	// VPDPBUSD Y11, Y13, Y8
 	LONG         $0x501542c4
 	BYTE         $0xc3
-	VPBROADCASTD (R12), Y14
+	VPBROADCASTD (R11)(DX*2), Y14
 
 	// VPDPBUSD Y11, Y14, Y9
 	LONG         $0x500d42c4
 	BYTE         $0xcb
-	VPBROADCASTD (R12)(DX*1), Y15
+	VPBROADCASTD (R11)(BX*1), Y15
 
 	// VPDPBUSD Y11, Y15, Y10
 	LONG    $0x500542c4
 	BYTE    $0xd3
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+32, DI
 	ADDQ    $0x04, R10
 	ADDQ    $0x04, R11
-	ADDQ    $0x04, R12
-	DECQ    R13
+	DECQ    R12
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y1, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y3, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y5, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y6, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y7, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y8, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y9, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y10, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y1, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y3, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y5, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y6, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y7, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y8, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y9, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y10, (DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(BX*2), CX
+	LEAQ    (CX)(SI*1), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -2834,11 +2651,12 @@ TEXT ·gemmAVX211x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -2849,102 +2667,88 @@ tile:
 	VMOVDQU Y0, Y8
 	VMOVDQU Y0, Y9
 	VMOVDQU Y0, Y10
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	LEAQ (R11)(DX*2), R12
-	ADDQ DX, R12
-	ADDQ $0x08, DI
-	MOVQ BX, R13
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y11
-	VPBROADCASTD (R9), Y13
+	VMOVDQU      (DI), Y11
+	VPBROADCASTD (R10), Y13
 	VPMADDWD     Y11, Y13, Y14
 	VPADDD       Y14, Y0, Y0
-	VPBROADCASTD (R9)(DX*1), Y15
+	VPBROADCASTD (R10)(DX*1), Y15
 	VPMADDWD     Y11, Y15, Y12
 	VPADDD       Y12, Y1, Y1
-	VPBROADCASTD (R9)(DX*2), Y13
+	VPBROADCASTD (R10)(DX*2), Y13
 	VPMADDWD     Y11, Y13, Y14
 	VPADDD       Y14, Y2, Y2
-	VPBROADCASTD (R10), Y15
+	VPBROADCASTD (R10)(BX*1), Y15
 	VPMADDWD     Y11, Y15, Y12
 	VPADDD       Y12, Y3, Y3
-	VPBROADCASTD (R10)(DX*1), Y13
+	VPBROADCASTD (R10)(DX*4), Y13
 	VPMADDWD     Y11, Y13, Y14
 	VPADDD       Y14, Y4, Y4
-	VPBROADCASTD (R10)(DX*2), Y15
+	VPBROADCASTD (R10)(SI*1), Y15
 	VPMADDWD     Y11, Y15, Y12
 	VPADDD       Y12, Y5, Y5
-	VPBROADCASTD (R11), Y13
+	VPBROADCASTD (R10)(BX*2), Y13
 	VPMADDWD     Y11, Y13, Y14
 	VPADDD       Y14, Y6, Y6
-	VPBROADCASTD (R11)(DX*1), Y15
+	VPBROADCASTD (R11), Y15
 	VPMADDWD     Y11, Y15, Y12
 	VPADDD       Y12, Y7, Y7
-	VPBROADCASTD (R11)(DX*2), Y13
+	VPBROADCASTD (R11)(DX*1), Y13
 	VPMADDWD     Y11, Y13, Y14
 	VPADDD       Y14, Y8, Y8
-	VPBROADCASTD (R12), Y15
+	VPBROADCASTD (R11)(DX*2), Y15
 	VPMADDWD     Y11, Y15, Y12
 	VPADDD       Y12, Y9, Y9
-	VPBROADCASTD (R12)(DX*1), Y13
+	VPBROADCASTD (R11)(BX*1), Y13
 	VPMADDWD     Y11, Y13, Y14
 	VPADDD       Y14, Y10, Y10
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+32, DI
 	ADDQ         $0x04, R10
 	ADDQ         $0x04, R11
-	ADDQ         $0x04, R12
-	DECQ         R13
+	DECQ         R12
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y1, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y3, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y5, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y6, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y7, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y8, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y9, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y10, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y1, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y3, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y5, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y6, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y7, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y8, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y9, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y10, (DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(BX*2), CX
+	LEAQ         (CX)(SI*1), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
@@ -2956,11 +2760,12 @@ TEXT ·gemmAVXVNNI12x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -2972,132 +2777,117 @@ tile:
 	VMOVDQU Y0, Y9
 	VMOVDQU Y0, Y10
 	VMOVDQU Y0, Y11
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	LEAQ (R11)(DX*2), R12
-	ADDQ DX, R12
-	ADDQ $0x08, DI
-	MOVQ BX, R13
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y12
-	VPBROADCASTD (R9), Y14
+	VMOVDQU      (DI), Y12
+	VPBROADCASTD (R10), Y14
 
 	// VPDPBUSD Y12, Y14, Y0
 	LONG         $0x500dc2c4
 	BYTE         $0xc4
-	VPBROADCASTD (R9)(DX*1), Y15
+	VPBROADCASTD (R10)(DX*1), Y15
 
 	// VPDPBUSD Y12, Y15, Y1
 	LONG         $0x5005c2c4
 	BYTE         $0xcc
-	VPBROADCASTD (R9)(DX*2), Y13
+	VPBROADCASTD (R10)(DX*2), Y13
 
 	// VPDPBUSD Y12, Y13, Y2
 	LONG         $0x5015c2c4
 	BYTE         $0xd4
-	VPBROADCASTD (R10), Y14
+	VPBROADCASTD (R10)(BX*1), Y14
 
 	// VPDPBUSD Y12, Y14, Y3
 	LONG         $0x500dc2c4
 	BYTE         $0xdc
-	VPBROADCASTD (R10)(DX*1), Y15
+	VPBROADCASTD (R10)(DX*4), Y15
 
 	// VPDPBUSD Y12, Y15, Y4
 	LONG         $0x5005c2c4
 	BYTE         $0xe4
-	VPBROADCASTD (R10)(DX*2), Y13
+	VPBROADCASTD (R10)(SI*1), Y13
 
 	// VPDPBUSD Y12, Y13, Y5
 	LONG         $0x5015c2c4
 	BYTE         $0xec
-	VPBROADCASTD (R11), Y14
+	VPBROADCASTD (R10)(BX*2), Y14
 
 	// VPDPBUSD Y12, Y14, Y6
 	LONG         $0x500dc2c4
 	BYTE         $0xf4
-	VPBROADCASTD (R11)(DX*1), Y15
+	VPBROADCASTD (R11), Y15
 
 	// VPDPBUSD Y12, Y15, Y7
 	LONG         $0x5005c2c4
 	BYTE         $0xfc
-	VPBROADCASTD (R11)(DX*2), Y13
+	VPBROADCASTD (R11)(DX*1), Y13
 
 	// VPDPBUSD Y12, Y13, Y8
 	LONG         $0x501542c4
 	BYTE         $0xc4
-	VPBROADCASTD (R12), Y14
+	VPBROADCASTD (R11)(DX*2), Y14
 
 	// VPDPBUSD Y12, Y14, Y9
 	LONG         $0x500d42c4
 	BYTE         $0xcc
-	VPBROADCASTD (R12)(DX*1), Y15
+	VPBROADCASTD (R11)(BX*1), Y15
 
 	// VPDPBUSD Y12, Y15, Y10
 	LONG         $0x500542c4
 	BYTE         $0xd4
-	VPBROADCASTD (R12)(DX*2), Y13
+	VPBROADCASTD (R11)(DX*4), Y13
 
 	// VPDPBUSD Y12, Y13, Y11
 	LONG    $0x501542c4
 	BYTE    $0xdc
-	ADDQ    $+32, SI
-	ADDQ    $0x04, R9
+	ADDQ    $+32, DI
 	ADDQ    $0x04, R10
 	ADDQ    $0x04, R11
-	ADDQ    $0x04, R12
-	DECQ    R13
+	DECQ    R12
 	JNZ     step
-	DECQ    R8
+	DECQ    R9
 	JNZ     run
-	MOVQ    56(AX), SI
-	MOVQ    64(AX), DI
-	VMOVDQU Y0, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y1, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y2, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y3, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y4, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y5, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y6, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y7, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y8, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y9, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y10, (SI)
-	ADDQ    DI, SI
-	VMOVDQU Y11, (SI)
-	ADDQ    DI, SI
-	MOVQ    SI, 56(AX)
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
-	ADDQ    DX, CX
+	MOVQ    56(AX), DI
+	MOVQ    64(AX), R8
+	VMOVDQU Y0, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y1, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y2, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y3, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y4, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y5, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y6, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y7, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y8, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y9, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y10, (DI)
+	ADDQ    R8, DI
+	VMOVDQU Y11, (DI)
+	ADDQ    R8, DI
+	MOVQ    DI, 56(AX)
+	LEAQ    (CX)(BX*2), CX
+	LEAQ    (CX)(BX*2), CX
 	DECQ    72(AX)
 	JNZ     tile
 	VZEROUPPER
@@ -3109,11 +2899,12 @@ TEXT ·gemmAVX212x8(SB), NOSPLIT, $0-8
 	MOVQ a+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
-	MOVQ 32(AX), BX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
 
 tile:
-	MOVQ    48(AX), SI
-	VMOVDQU (SI), Y0
+	MOVQ    48(AX), DI
+	VMOVDQU (DI), Y0
 	VMOVDQU Y0, Y1
 	VMOVDQU Y0, Y2
 	VMOVDQU Y0, Y3
@@ -3125,108 +2916,93 @@ tile:
 	VMOVDQU Y0, Y9
 	VMOVDQU Y0, Y10
 	VMOVDQU Y0, Y11
-	MOVQ    40(AX), SI
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
+	MOVQ    40(AX), DI
+	MOVQ    16(AX), R8
+	MOVQ    24(AX), R9
 
 run:
-	MOVQ (DI), R9
-	ADDQ CX, R9
-	LEAQ (R9)(DX*2), R10
-	ADDQ DX, R10
-	LEAQ (R10)(DX*2), R11
-	ADDQ DX, R11
-	LEAQ (R11)(DX*2), R12
-	ADDQ DX, R12
-	ADDQ $0x08, DI
-	MOVQ BX, R13
+	MOVQ (R8), R10
+	ADDQ CX, R10
+	MOVQ R10, R11
+	LEAQ (R11)(BX*2), R11
+	LEAQ (R11)(DX*1), R11
+	ADDQ $0x08, R8
+	MOVQ 32(AX), R12
 
 step:
-	VMOVDQU      (SI), Y12
-	VPBROADCASTD (R9), Y14
-	VPMADDWD     Y12, Y14, Y15
-	VPADDD       Y15, Y0, Y0
-	VPBROADCASTD (R9)(DX*1), Y13
-	VPMADDWD     Y12, Y13, Y14
-	VPADDD       Y14, Y1, Y1
-	VPBROADCASTD (R9)(DX*2), Y15
-	VPMADDWD     Y12, Y15, Y13
-	VPADDD       Y13, Y2, Y2
+	VMOVDQU      (DI), Y12
 	VPBROADCASTD (R10), Y14
 	VPMADDWD     Y12, Y14, Y15
-	VPADDD       Y15, Y3, Y3
+	VPADDD       Y15, Y0, Y0
 	VPBROADCASTD (R10)(DX*1), Y13
 	VPMADDWD     Y12, Y13, Y14
-	VPADDD       Y14, Y4, Y4
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD (R10)(DX*2), Y15
 	VPMADDWD     Y12, Y15, Y13
+	VPADDD       Y13, Y2, Y2
+	VPBROADCASTD (R10)(BX*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y3, Y3
+	VPBROADCASTD (R10)(DX*4), Y13
+	VPMADDWD     Y12, Y13, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD (R10)(SI*1), Y15
+	VPMADDWD     Y12, Y15, Y13
 	VPADDD       Y13, Y5, Y5
-	VPBROADCASTD (R11), Y14
+	VPBROADCASTD (R10)(BX*2), Y14
 	VPMADDWD     Y12, Y14, Y15
 	VPADDD       Y15, Y6, Y6
-	VPBROADCASTD (R11)(DX*1), Y13
+	VPBROADCASTD (R11), Y13
 	VPMADDWD     Y12, Y13, Y14
 	VPADDD       Y14, Y7, Y7
-	VPBROADCASTD (R11)(DX*2), Y15
+	VPBROADCASTD (R11)(DX*1), Y15
 	VPMADDWD     Y12, Y15, Y13
 	VPADDD       Y13, Y8, Y8
-	VPBROADCASTD (R12), Y14
+	VPBROADCASTD (R11)(DX*2), Y14
 	VPMADDWD     Y12, Y14, Y15
 	VPADDD       Y15, Y9, Y9
-	VPBROADCASTD (R12)(DX*1), Y13
+	VPBROADCASTD (R11)(BX*1), Y13
 	VPMADDWD     Y12, Y13, Y14
 	VPADDD       Y14, Y10, Y10
-	VPBROADCASTD (R12)(DX*2), Y15
+	VPBROADCASTD (R11)(DX*4), Y15
 	VPMADDWD     Y12, Y15, Y13
 	VPADDD       Y13, Y11, Y11
-	ADDQ         $+32, SI
-	ADDQ         $0x04, R9
+	ADDQ         $+32, DI
 	ADDQ         $0x04, R10
 	ADDQ         $0x04, R11
-	ADDQ         $0x04, R12
-	DECQ         R13
+	DECQ         R12
 	JNZ          step
-	DECQ         R8
+	DECQ         R9
 	JNZ          run
-	MOVQ         56(AX), SI
-	MOVQ         64(AX), DI
-	VMOVDQU      Y0, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y1, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y2, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y3, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y4, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y5, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y6, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y7, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y8, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y9, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y10, (SI)
-	ADDQ         DI, SI
-	VMOVDQU      Y11, (SI)
-	ADDQ         DI, SI
-	MOVQ         SI, 56(AX)
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
-	ADDQ         DX, CX
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	VMOVDQU      Y0, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y1, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y2, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y3, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y4, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y5, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y6, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y7, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y8, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y9, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y10, (DI)
+	ADDQ         R8, DI
+	VMOVDQU      Y11, (DI)
+	ADDQ         R8, DI
+	MOVQ         DI, 56(AX)
+	LEAQ         (CX)(BX*2), CX
+	LEAQ         (CX)(BX*2), CX
 	DECQ         72(AX)
 	JNZ          tile
 	VZEROUPPER
