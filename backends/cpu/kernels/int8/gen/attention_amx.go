@@ -6,6 +6,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	. "github.com/nasc-dev/nasc/backends/cpu/kernels/amx"
 )
 
 // Offsets in attendTileArgs and startArgs of attend_tile.go; TestAttendLayouts has
@@ -85,7 +87,7 @@ func tileAttention(name, doc string, biased bool) {
 	t := &attentionTiles{a: a, biased: biased}
 	p := reg.R8
 	MOVQ(field(a, tileConfigAt), p)
-	ldtilecfg(p)
+	LDTILECFG(p)
 	n, mask := load(a, tileN), GP64()
 	MOVQ(I64(-1), mask)
 	ANDQ(Imm(15), n)
@@ -120,7 +122,7 @@ func tileAttention(name, doc string, biased bool) {
 	DECQ(field(a, tileRowTiles))
 	JNZ(LabelRef("tile"))
 	t.drain(tileValuesLeft, t.valueProducts)
-	tilerelease()
+	TILERELEASE()
 	VZEROUPPER()
 	RET()
 }
@@ -162,7 +164,7 @@ func (t *attentionTiles) loadRows() {
 	q, step := reg.R8, reg.R9
 	t.get(tileQ, q)
 	t.get(tileQStep, step)
-	tileload(q, step, 0, 4)
+	TILELOADD(q, step, 0, 4)
 	ADDQ(field(t.a, tileQMove), q)
 	MOVQ(q, field(t.a, tileQ))
 }
@@ -182,11 +184,11 @@ func (t *attentionTiles) shiftProduct() {
 	TESTQ(w, w)
 	JZ(LabelRef(skip))
 	MOVQ(I32(64), step)
-	tileload(w, step, 0, 5)
-	tilezero(0)
-	tdpbusd(5, 4, 0)
+	TILELOADD(w, step, 0, 5)
+	TILEZERO(0)
+	TDPBUSD(5, 4, 0)
 	t.get(tileShifts, to)
-	tilestore(0, to, step, 0)
+	TILESTORED(0, to, step, 0)
 	Label(skip)
 }
 
@@ -200,13 +202,13 @@ func (t *attentionTiles) keyProducts() {
 	MOVQ(I32(64), step)
 	XORQ(none, none)
 	for c := range uint8(4) {
-		tileload(init, none, 64*int(c), c)
-		tileload(keys, step, 0, 5)
+		TILELOADD(init, none, 64*int(c), c)
+		TILELOADD(keys, step, 0, 5)
 		ADDQ(move, keys)
-		tdpbusd(5, 4, c)
+		TDPBUSD(5, 4, c)
 	}
 	for c := range uint8(4) {
-		tilestore(c, to, step, scoreBytes*int(c))
+		TILESTORED(c, to, step, scoreBytes*int(c))
 	}
 	MOVQ(keys, field(t.a, tileKeysNow))
 	ADDQ(I32(4*64), field(t.a, tileInitNow))
@@ -223,19 +225,19 @@ func (t *attentionTiles) valueProducts() {
 	t.get(tileValueStep, valueStep)
 	t.get(tileValueMove, move)
 	t.get(tileValueSteps, left)
-	tilezero(0)
+	TILEZERO(0)
 	step := label("valueStep")
 	Label(step)
-	tileload(rows, xStep, 0, 6)
-	tileload(columns, valueStep, 0, 7)
-	tdpbusd(7, 6, 0)
+	TILELOADD(rows, xStep, 0, 6)
+	TILELOADD(columns, valueStep, 0, 7)
+	TDPBUSD(7, 6, 0)
 	ADDQ(Imm(64), rows)
 	ADDQ(move, columns)
 	DECQ(left)
 	JNZ(LabelRef(step))
 	t.get(tileOutNow, to)
 	t.get(tileOutStep, xStep)
-	tilestore(0, to, xStep, 0)
+	TILESTORED(0, to, xStep, 0)
 	ADDQ(Imm(64), field(t.a, tileValuesNow))
 	ADDQ(Imm(64), field(t.a, tileOutNow))
 	DECQ(field(t.a, tileValuesLeft))

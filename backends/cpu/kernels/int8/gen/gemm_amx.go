@@ -5,6 +5,8 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+
+	. "github.com/nasc-dev/nasc/backends/cpu/kernels/amx"
 )
 
 func gemmAMXSet() {
@@ -80,7 +82,7 @@ func gemmAMX(name string, rows, cols int, residual, plain bool) {
 	XORQ(tmp, tmp)
 	for r := range rows {
 		for c := range cols {
-			tileload(sums, tmp, 64*c, t.acc(r, c))
+			TILELOADD(sums, tmp, 64*c, t.acc(r, c))
 		}
 	}
 	Label("begin")
@@ -114,7 +116,7 @@ func gemmAMX(name string, rows, cols int, residual, plain bool) {
 	ADDQ(tmp, field(a, gemmXNow))
 	DECQ(field(a, gemmTiles))
 	JNZ(LabelRef("tile"))
-	tilerelease()
+	TILERELEASE()
 	BTRQ(Imm(waits), pending)
 	TESTQ(pending, pending)
 	JZ(LabelRef("end"))

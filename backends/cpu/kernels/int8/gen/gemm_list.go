@@ -3,6 +3,8 @@ package main
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+
+	. "github.com/nasc-dev/nasc/backends/cpu/kernels/amx"
 )
 
 // gemmListAMX writes the kernel of 2×2 tile registers that goes through a list of
@@ -62,7 +64,7 @@ func gemmListAMX(name string, residual bool) {
 	ADDQ(I32(listSize), tile)
 	DECQ(field(a, gemmTiles))
 	JNZ(LabelRef("tile"))
-	tilerelease()
+	TILERELEASE()
 	BTRQ(Imm(waits), pending)
 	t.rest("last", row)
 	MOVQ(tile, field(a, gemmList))

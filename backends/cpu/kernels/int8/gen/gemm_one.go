@@ -6,6 +6,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	. "github.com/nasc-dev/nasc/backends/cpu/kernels/amx"
 )
 
 // gemmOneAMX writes the kernel of one step, 16 pixels times 64 channels at a time.
@@ -29,7 +31,7 @@ func gemmOneAMX(name string, residual, plain bool) {
 	configure(a, tmp, step, sumsStep)
 	MOVQ(field(a, gemmW), w)
 	for c := range cols {
-		tileload(w, sumsStep, 64*c, uint8(firstW+c)) // both 256 bytes
+		TILELOADD(w, sumsStep, 64*c, uint8(firstW+c)) // both 256 bytes
 	}
 	MOVQ(field(a, gemmX), ptr)
 	MOVQ(field(a, gemmSums), now)
@@ -59,10 +61,10 @@ func gemmOneAMX(name string, residual, plain bool) {
 	}
 	acc := func(c int) uint8 { return uint8(c % 3) }
 	product := func(c int) {
-		tilezero(acc(c))
-		tdpbusd(uint8(firstW+c), x, acc(c))
+		TILEZERO(acc(c))
+		TDPBUSD(uint8(firstW+c), x, acc(c))
 	}
-	store := func(c int) { tilestore(acc(c), now, sumsStep, 64*c) }
+	store := func(c int) { TILESTORED(acc(c), now, sumsStep, 64*c) }
 	rowsOf := func(c int) {
 		for i := range 4 {
 			idle := fmt.Sprint("idle", 4*c+i)
@@ -74,7 +76,7 @@ func gemmOneAMX(name string, residual, plain bool) {
 	}
 
 	Label("tile")
-	tileload(ptr, step, 0, x)
+	TILELOADD(ptr, step, 0, x)
 	MOVQ(before, done)
 	if residual { // its rows are faster undisturbed
 		for c := range 3 {
@@ -115,7 +117,7 @@ func gemmOneAMX(name string, residual, plain bool) {
 	Label("same")
 	DECQ(field(a, gemmTiles))
 	JNZ(LabelRef("tile"))
-	tilerelease()
+	TILERELEASE()
 	MOVQ(before, done)
 	Label("last")
 	row(0)

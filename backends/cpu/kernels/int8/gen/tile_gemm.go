@@ -6,6 +6,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	. "github.com/nasc-dev/nasc/backends/cpu/kernels/amx"
 )
 
 // rowsAStep is how many rows of the last tile's sums are packed while a step's
@@ -42,7 +44,7 @@ func newTileGemm(a reg.Register, rows, cols int) *tileGemm {
 // configure sets the tile registers up, and how far their rows lie apart.
 func configure(a reg.Register, tmp, step, sumsStep reg.GPPhysical) {
 	MOVQ(field(a, gemmConfig), tmp)
-	ldtilecfg(tmp)
+	LDTILECFG(tmp)
 	MOVQ(field(a, gemmXStep), step)
 	MOVQ(field(a, gemmSumStep), sumsStep)
 }
@@ -77,7 +79,7 @@ func (t *tileGemm) copyField(from, to int) {
 
 func (t *tileGemm) zero() {
 	for i := range t.rows * t.cols {
-		tilezero(uint8(i))
+		TILEZERO(uint8(i))
 	}
 }
 
@@ -102,12 +104,12 @@ func (t *tileGemm) products(tall, move Op, row func(set int)) {
 	Label("step")
 	slots := t.rows * t.cols // of a step, one behind each product
 	for r := range t.rows {
-		tileload(t.ptr[r], t.step, 0, t.x(r))
+		TILELOADD(t.ptr[r], t.step, 0, t.x(r))
 		for c := range t.cols {
 			if r == 0 {
-				tileload(t.w, t.wStep, 64*c, t.weights(c))
+				TILELOADD(t.w, t.wStep, 64*c, t.weights(c))
 			}
-			tdpbusd(t.weights(c), t.x(r), t.acc(r, c))
+			TDPBUSD(t.weights(c), t.x(r), t.acc(r, c))
 			slot := r*t.cols + c
 			for i := slot * rowsAStep / slots; i < (slot+1)*rowsAStep/slots; i++ {
 				idle := fmt.Sprint("idle", i)
@@ -148,7 +150,7 @@ func (t *tileGemm) rest(name string, row func(set int)) {
 func (t *tileGemm) store() {
 	for r := range t.rows {
 		for c := range t.cols {
-			tilestore(t.acc(r, c), t.sums, t.sumsStep, 64*c)
+			TILESTORED(t.acc(r, c), t.sums, t.sumsStep, 64*c)
 		}
 		if r < t.rows-1 {
 			ADDQ(field(t.a, gemmSumTall), t.sums)
