@@ -16,6 +16,11 @@ type Options struct {
 	// Kernels names kernels for layers, by label, as they measured fastest
 	// (Tunable); names that do not fit are passed over. The bits are the same.
 	Kernels map[string]string
+	// Parts lets the CPU engine compute large float products of computed
+	// matrices, as those of training steps, by parts on tile registers where
+	// that is faster: float32's accuracy, but bits that are no longer those of
+	// the reference. They are the same for any number of threads.
+	Parts bool
 }
 
 // Target turns graphs into programs for one kind of machine.

@@ -23,7 +23,7 @@ func Backends(target string) (Backend, error) {
 			if err != nil {
 				return nil, err
 			}
-			return cpu.F32().Compile(d, backends.Options{Threads: threads, ISA: isa})
+			return cpu.F32().Compile(d, backends.Options{Threads: threads, ISA: isa, Parts: true})
 		}, nil
 	case "xla-cpu":
 		return func(g *ir.Graph, wrt []*ir.Value, threads int) (backends.Executable, error) {

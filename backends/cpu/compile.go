@@ -69,6 +69,7 @@ type compiler struct {
 	level   isa.Level
 	kernels map[string]string // named for layers, by label
 	single  bool              // only steps of one kernel each, which have recipes
+	parts   bool              // float products of computed matrices may go by parts
 	uses    map[*ir.Value][]ir.Use
 	consts  map[*ir.Value]*ir.Tensor // results of nodes computed at compile time
 	groups  []*group
@@ -91,7 +92,7 @@ func compile(g *ir.Graph, o backends.Options, single bool, least int) (backends.
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{g: g, level: level, kernels: o.Kernels, single: single, uses: g.Uses(), consts: map[*ir.Value]*ir.Tensor{}, pointwise: least}
+	c := &compiler{g: g, level: level, kernels: o.Kernels, single: single, parts: o.Parts && !single, uses: g.Uses(), consts: map[*ir.Value]*ir.Tensor{}, pointwise: least}
 	if err := c.foldConstants(); err != nil {
 		return nil, err
 	}

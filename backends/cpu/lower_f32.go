@@ -184,12 +184,16 @@ func lowerDot(c *compiler, g *group) error {
 		if g.residual != nil {
 			return errNoKernel
 		}
+		s := f32.SplitSpec{DotGeneralSpec: f32.DotGeneralSpec{M: rows, K: ws[0], N: ws[1], Act: g.actOf(n)}, WithBias: n.In(2) != nil}
+		if c.parts && f32.SplitPays(s.M, s.K, s.N, c.level) {
+			return c.splitDot(g, s, n.Inputs...)
+		}
 		if n.In(2) != nil {
 			return c.computedConv(g, n, f32.ConvSpec{
 				N: 1, H: 1, W: rows, C: ws[0], OH: 1, OW: rows, K: ws[1], KH: 1, KW: 1, SH: 1, SW: 1, DH: 1, DW: 1, Groups: 1, Act: g.actOf(n),
 			}, false)
 		}
-		return setF32(c, g, "DotGeneral", f32.DotGeneral, f32.DotGeneralSpec{M: rows, K: ws[0], N: ws[1], Act: g.actOf(n)}, n.Inputs[0], n.Inputs[1])
+		return setF32(c, g, "DotGeneral", f32.DotGeneral, s.DotGeneralSpec, n.Inputs[0], n.Inputs[1])
 	}
 	return setF32(c, g, "Dot", f32.Dot, f32.DotSpec{M: rows, K: ws[0], N: ws[1], Weights: w, Bias: b, Act: g.actOf(n), Residual: g.residual != nil}, withX2(n.Inputs[0], g.residual)...)
 }
@@ -207,10 +211,33 @@ func lowerDotGeneral(c *compiler, g *group) error {
 	if w, ok := c.floatsOf(n.Inputs[1]); ok && len(b) == 2 && !n.Bool("transpose_a") && !n.Bool("transpose_b") {
 		return setF32(c, g, "Dot", f32.Dot, f32.DotSpec{M: a[:len(a)-1].Elems(), K: kk, N: nn, Weights: w, Act: g.actOf(n)}, n.Inputs[0])
 	}
-	return setF32(c, g, "DotGeneral", f32.DotGeneral, f32.DotGeneralSpec{
+	s := f32.DotGeneralSpec{
 		BatchA: a[:len(a)-2], BatchB: b[:len(b)-2], M: m, K: kk, N: nn,
 		TransposeA: n.Bool("transpose_a"), TransposeB: n.Bool("transpose_b"), Act: g.actOf(n),
-	}, n.Inputs...)
+	}
+	if c.parts && f32.SplitPays(m, kk, nn, c.level) {
+		return c.splitDot(g, f32.SplitSpec{DotGeneralSpec: s}, n.Inputs...)
+	}
+	return setF32(c, g, "DotGeneral", f32.DotGeneral, s, n.Inputs...)
+}
+
+// splitDot lowers a product by parts. One with a bias is two groups: one splits the columns, one reads them.
+func (c *compiler) splitDot(g *group, s f32.SplitSpec, in ...*ir.Value) error {
+	if !s.WithBias {
+		return setF32(c, g, "SplitDot", f32.SplitDot, s, in[0], in[1])
+	}
+	s.Packed = true
+	packed := &ir.Value{Name: g.out[0].Name + ".weights", Type: ir.T(ir.F32, s.PackedFloats())}
+	first := &group{nodes: g.nodes, out: []*ir.Value{packed}, rest: true}
+	if err := setF32(c, first, "PackSplit", f32.PackSplit, s, in[1], in[2]); err != nil {
+		return err
+	}
+	second := &group{nodes: g.nodes, out: g.out}
+	if err := setF32(c, second, "SplitDot", f32.SplitDot, s, in[0], packed); err != nil {
+		return err
+	}
+	g.expand = []*group{first, second}
+	return nil
 }
 
 func lowerBinary(c *compiler, g *group) error {

@@ -107,3 +107,19 @@ func (e *epilogue) suffix() string {
 	}
 	return s
 }
+
+// after is the whole of an Act as a function over finished rows; nil: nothing.
+func (a Act) after(l isa.Level) (func(y []float32), error) {
+	e, err := a.epilogue(l)
+	if err != nil || a.Kind != "relu" && a.Kind != "clamp" {
+		return e.then, err
+	}
+	f, err := unaryFunc(a.Kind, Params{Min: a.Min, Max: a.Max}, l)
+	if err != nil {
+		return nil, err
+	}
+	if e.affine == nil {
+		return func(y []float32) { f(y, y) }, nil
+	}
+	return func(y []float32) { f(y, y); e.affine(y) }, nil
+}

@@ -160,13 +160,19 @@ func (d *dotGeneral) pack(dst, b []float32) {
 }
 
 // packActivation writes the columns of B [k,n], or of its transpose [n,k], as
-// blocks [k][vecs*lanes]. What lies beyond the last column is left as it is: it
-// only reaches columns that are not stored.
+// blocks [k][vecs*lanes]. What lies beyond the last column becomes 0: it only
+// reaches columns that are not stored, but products of leftovers that are subnormal
+// would take a hundred times as long.
 func packActivation(g *gemmSet, blocks []block, dst, b []float32, k, n int, transposed bool) {
 	for i := range blocks {
 		bl := &blocks[i]
 		w := bl.vecs * g.lanes
 		out := dst[bl.col*k:]
+		if bl.cols < w {
+			for j := range k {
+				clear(out[j*w+bl.cols : (j+1)*w])
+			}
+		}
 		if !transposed {
 			for j := range k {
 				copy(out[j*w:][:bl.cols], b[j*n+bl.col:])

@@ -14,6 +14,7 @@ import (
 //go:generate go run ./gen -family rows -out rows_amd64.s
 //go:generate go run ./gen -family grad -out grad_amd64.s
 //go:generate go run ./gen -family fake -out fake_amd64.s
+//go:generate go run ./gen -family split -out split_amd64.s
 //go:generate go run ./gen -family gemm_neon
 //go:generate go run ./gen -family depthwise_neon
 //go:generate go run ./gen -family unary_neon
@@ -41,6 +42,11 @@ func Table(l isa.Level) []Micro {
 	}
 	for _, name := range []string{"depthwise", "max_pool", "sum_pool", "sum16", "softmax", "layer_norm"} {
 		add(name, 1, g.lanes)
+	}
+	if vectorSplit(l) != nil {
+		for i := range tileSplitRows {
+			ms = append(ms, Micro{fmt.Sprintf("split_bf16x3_%dx%d_amx", (i+1)*splitSide, splitSide), "amx", (i + 1) * splitSide, splitSide})
+		}
 	}
 	for _, u := range unaries {
 		if g == &portableGemm || vectorUnary(u.name, Params{}, l) != nil {

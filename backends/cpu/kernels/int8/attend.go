@@ -52,7 +52,7 @@ type AttendKernel struct {
 	onesX       []byte
 	at          attendOffsets
 	plain       bool // plainBytes
-	config      *tileConfig
+	config      *isa.TileConfig
 	shift       []byte // weights whose product with a row is added to its sums
 	keyBlocks   []attendBlock
 	valueBlocks []attendBlock

@@ -1,13 +1,17 @@
 package int8
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+)
 
 // attendTileArgs is the argument block of attention on tile registers, which
 // computes tiles of 16 rows up to the sums of weighted values: one after the other,
 // each through the same scratch memory. gen/ knows this layout; TestAttendLayouts
 // compares.
 type attendTileArgs struct {
-	config       *tileConfig
+	config       *isa.TileConfig
 	q            uintptr // moves on with the tiles, in the end behind the tensor
 	qStep, qMove uintptr // bytes from row to row and from tile to tile
 	keys         unsafe.Pointer
@@ -70,12 +74,12 @@ func (k *AttendKernel) keyZero() int32 { return k.KZero - 128 + offset(k.KSigned
 
 // newAttendConfig gives the tile registers of attention on heads of d elements, as
 // gen/attention_amx.go takes them.
-func newAttendConfig(d int) *tileConfig {
-	c := &tileConfig{palette: 1}
-	for t := range c.rows {
-		c.rows[t], c.colBytes[t] = tileRows, 64
+func newAttendConfig(d int) *isa.TileConfig {
+	c := &isa.TileConfig{Palette: 1}
+	for t := range c.Rows {
+		c.Rows[t], c.ColBytes[t] = tileRows, 64
 	}
-	c.colBytes[4], c.rows[5] = uint16(d), uint8(d/4)
+	c.ColBytes[4], c.Rows[5] = uint16(d), uint8(d/4)
 	return c
 }
 

@@ -42,7 +42,7 @@ type gemmArgs struct {
 	// Of kernels on tile registers: what these hold, and how far the rows of one
 	// register are from those of the next in x and in sums, and a tile's from the
 	// next tile's in x, in bytes. After lineTiles tiles x moves on by lineSkip, too.
-	config              *tileConfig
+	config              *isa.TileConfig
 	tall, sumTall, move uintptr
 	lineTiles           int
 	lineSkip            int
@@ -67,7 +67,7 @@ type gemmArgs struct {
 	// On tile registers: the bytes of a step where it is the only one of its run
 	// and less than 64, and the configuration made for it.
 	narrow int
-	own    tileConfig
+	own    isa.TileConfig
 }
 
 // listedTile is a tile of two registers up, of which any rows are results: where

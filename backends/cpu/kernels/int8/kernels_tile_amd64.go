@@ -37,7 +37,7 @@ func tileGemm() []gemmKernel {
 // and their plain forms.
 type oneStep struct {
 	run     [4]func(*gemmArgs)
-	configs [tileRows]*tileConfig
+	configs [tileRows]*isa.TileConfig
 }
 
 func newOneStep() *oneStep {
@@ -74,9 +74,9 @@ func withTiles(f tileFuncs, one *oneStep, up, across, rows int) func(*gemmArgs) 
 // register rows of their own, longer ones in tiles of equal height. Lines that
 // cannot be cut so are computed one by one.
 func linesWithTiles(k *gemmKernel, one *oneStep, up []tileFuncs, across int) func(*gemmArgs, unsafe.Pointer, lines, int) int {
-	var configs [][]*tileConfig // by lines−1 and pixels−1
+	var configs [][]*isa.TileConfig // by lines−1 and pixels−1
 	for i := range up {
-		var c []*tileConfig
+		var c []*isa.TileConfig
 		for n := 1; n <= tileRows; n++ {
 			config, _ := newTileConfig(i+1, across, (i+1)*n)
 			c = append(c, config)

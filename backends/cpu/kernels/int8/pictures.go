@@ -15,7 +15,7 @@ type pictures struct {
 	each  int // pictures of a band at most: rows of a register
 	bands []pictureBand
 	lists map[[2]int][]listedTile // by pictures and rows of a band
-	tiles *tileConfig
+	tiles *isa.TileConfig
 }
 
 // pictureBand is rows oy0 to oy1 of count pictures from n on.

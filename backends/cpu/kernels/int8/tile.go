@@ -2,25 +2,14 @@ package int8
 
 import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 
-// tileConfig is the memory that LDTILECFG reads: the shapes of the eight tile
-// registers.
-type tileConfig struct {
-	palette  uint8
-	_        [15]uint8
-	colBytes [8]uint16
-	_        [8]uint16
-	rows     [8]uint8
-	_        [8]uint8
-}
-
 // newTileConfig gives the registers of a kernel of up×across registers of sums,
 // rows rows in all: sums first, then rows of x (of those that several share the
 // last may be lower), then weights. gen/gemm_amx.go takes them so.
-func newTileConfig(up, across, rows int) (c *tileConfig, height int) {
+func newTileConfig(up, across, rows int) (c *isa.TileConfig, height int) {
 	height = ceilDiv(rows, up)
 	last := rows - height*(up-1)
-	c = &tileConfig{palette: 1}
-	set := func(tile, rows int) { c.rows[tile], c.colBytes[tile] = uint8(rows), 64 }
+	c = &isa.TileConfig{Palette: 1}
+	set := func(tile, rows int) { c.Rows[tile], c.ColBytes[tile] = uint8(rows), 64 }
 	for r := range up {
 		for j := range across {
 			set(r*across+j, height)
@@ -49,17 +38,17 @@ func newTileConfig(up, across, rows int) (c *tileConfig, height int) {
 // configure sets the registers; those from 4 on, or of gemmOneAMX from 3, hold x,
 // from weights on weights. Of a narrow step they hold no more than its bytes: x is
 // read from fewer cache lines, and products take less time.
-func (a *gemmArgs) configure(c *tileConfig, x, weights int) {
+func (a *gemmArgs) configure(c *isa.TileConfig, x, weights int) {
 	a.config = c
 	if a.narrow == 0 {
 		return
 	}
 	a.own = *c
 	for t := x; t < weights; t++ {
-		a.own.colBytes[t] = uint16(a.narrow)
+		a.own.ColBytes[t] = uint16(a.narrow)
 	}
-	for t := weights; t < len(a.own.rows); t++ {
-		a.own.rows[t] = uint8(a.narrow / 4)
+	for t := weights; t < len(a.own.Rows); t++ {
+		a.own.Rows[t] = uint8(a.narrow / 4)
 	}
 	a.config = &a.own
 }
@@ -77,12 +66,12 @@ func firstWeights(up, across int) int {
 }
 
 // newOneConfig gives the registers of gemmOneAMX.
-func newOneConfig(rows int) *tileConfig {
-	c := &tileConfig{palette: 1}
-	for t := range c.rows {
-		c.rows[t], c.colBytes[t] = tileRows, 64
+func newOneConfig(rows int) *isa.TileConfig {
+	c := &isa.TileConfig{Palette: 1}
+	for t := range c.Rows {
+		c.Rows[t], c.ColBytes[t] = tileRows, 64
 		if t < 4 {
-			c.rows[t] = uint8(rows)
+			c.Rows[t] = uint8(rows)
 		}
 	}
 	return c

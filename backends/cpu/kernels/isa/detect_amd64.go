@@ -25,3 +25,6 @@ func detect() []Level {
 // HasVBMI says whether byte permutes of two 512-bit tables exist (VPERMI2B),
 // which the first processors with VNNI lack.
 func HasVBMI() bool { return cpu.X86.HasAVX512VBMI }
+
+// HasTileBF16 says whether tile registers multiply bfloat16 (TDPBF16PS).
+func HasTileBF16() bool { return cpu.X86.HasAMXBF16 }
