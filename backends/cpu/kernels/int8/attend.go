@@ -373,6 +373,7 @@ func (k *AttendKernel) weigh(p *attendArgs, mem unsafe.Pointer, rows int, y unsa
 			if zero != 0 {
 				p.gemm.rowAdd = uintptr(base(total))
 			}
+			p.gemm.finish = b.k.finishing(&k.fin, false)
 			p.gemm.pack, p.gemm.mult = unsafe.Pointer(k.fin.pack), unsafe.Pointer(&k.fin.mult[b.col])
 			p.gemm.mask, p.gemm.y, p.gemm.yStep = ^uint64(0)>>(64-b.cols), uintptr(out), uintptr(step)
 			b.k.rowsOf(&p.gemm, nil, rows)

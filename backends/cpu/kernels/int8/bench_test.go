@@ -140,13 +140,31 @@ func BenchmarkPictures(b *testing.B) {
 }
 
 func BenchmarkDot(b *testing.B) {
-	for _, d := range [][3]int{{128, 384, 384}, {128, 384, 1536}, {128, 1536, 384}, {1, 512, 1000}, {1, 1280, 1000}} {
-		b.Run(fmt.Sprintf("%dx%dx%d", d[0], d[1], d[2]), func(b *testing.B) {
+	for _, d := range []struct {
+		m, k, n int
+		name    string
+		out     Out
+		table   bool
+	}{
+		{128, 384, 384, "", Out{Zero: 3}, false},
+		{128, 384, 384, "_f32", Out{DType: F32}, false},
+		{128, 384, 1536, "", Out{Zero: 3}, false},
+		{128, 384, 1536, "_table", Out{Zero: 3}, true},
+		{128, 1536, 384, "", Out{Zero: 3}, false},
+		{128, 1536, 384, "_f32", Out{DType: F32}, false},
+		{1, 512, 1000, "", Out{Zero: 3}, false},
+		{1, 1280, 1000, "", Out{Zero: 3}, false},
+	} {
+		b.Run(fmt.Sprintf("%dx%dx%d%s", d.m, d.k, d.n, d.name), func(b *testing.B) {
 			benchLevels(b, func(b *testing.B, l isa.Level) {
 				r := newRNG(1)
-				k, err := Dot(DotSpec{M: d[0], K: d[1], N: d[2], Weights: r.int8s(d[1] * d[2]), Mult: repeat(1e-3, d[2]), Out: Out{Zero: 3}}, l)
+				s := DotSpec{M: d.m, K: d.k, N: d.n, Weights: r.int8s(d.k * d.n), Mult: repeat(1e-3, d.n), Out: d.out}
+				if d.table {
+					s.Table = r.table()
+				}
+				k, err := Dot(s, l)
 				must(b, k, err)
-				benchKernel(b, k, &Args{X: r.bytes(d[0] * d[1]), Y: make([]byte, d[0]*d[2])}, float64(d[0]*d[1]*d[2]))
+				benchKernel(b, k, &Args{X: r.bytes(d.m * d.k), Y: make([]byte, d.m*d.n*d.out.DType.bytes())}, float64(d.m*d.k*d.n))
 			})
 		})
 	}

@@ -410,7 +410,7 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, next []byte, x u
 		g.ahead = uintptr(base(next))
 		g.aheadStep = uintptr(ceilDiv(len(next), l.count*ceilDiv(l.n, k.rows)*len(c.runs)*c.quads))
 	}
-	if k.fuses && c.fin.pack != nil {
+	if g.finish = k.finishing(&c.fin, c.Residual != nil); g.finish != keepSums {
 		c.fusedBand(g, a, pixel, blk, x, l, start)
 		return
 	}
@@ -441,10 +441,14 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, next []byte, x u
 // fusedBand is band with a kernel that writes the results itself.
 func (c *conv) fusedBand(g *gemmArgs, a *Args, pixel int, blk *block, x unsafe.Pointer, l lines, start int) {
 	g.pack, g.plain, g.mult = unsafe.Pointer(c.fin.pack), c.fin.plain, unsafe.Pointer(&c.fin.mult[blk.col])
-	g.mask, g.yStep = ^uint64(0)>>(64-blk.cols), uintptr(c.K)
+	if c.fin.looked != nil {
+		g.table = unsafe.Pointer(c.fin.looked)
+	}
+	size := c.fin.out.bytes()
+	g.mask, g.yStep = ^uint64(0)>>(64-blk.cols), uintptr(c.K*size)
 	sums := unsafe.Add(base(a.Scratch), c.imgBytes)
 	for line := 0; line < l.count; {
-		y := unsafe.Pointer(&a.Y[pixel*c.K+blk.col])
+		y := unsafe.Pointer(&a.Y[(pixel*c.K+blk.col)*size])
 		g.y = uintptr(y)
 		if c.Residual != nil {
 			x2 := unsafe.Pointer(&a.X2[pixel*c.K+blk.col])
@@ -457,7 +461,7 @@ func (c *conv) fusedBand(g *gemmArgs, a *Args, pixel int, blk *block, x unsafe.P
 		} else {
 			blk.k.rowsOf(g, sums, l.n)
 		}
-		if c.fin.table != nil {
+		if c.fin.table != nil && g.finish != packLookedUp {
 			c.fin.table.rows(y, c.K, done*l.n, blk.cols)
 		}
 		line += done
@@ -487,7 +491,7 @@ func (k *gemmKernel) rowsOf(g *gemmArgs, sums unsafe.Pointer, n int) {
 		big = max(0, big-t)
 		tiles -= t
 		g.x, g.sums = unsafe.Add(x, uintptr(row)*g.xStep), sums
-		if g.pack == nil {
+		if g.finish == keepSums {
 			g.sums = unsafe.Add(sums, uintptr(row)*g.sumStep)
 		}
 		g.tiles, g.rows = t, r

@@ -49,6 +49,9 @@ type finisher struct {
 	table *lookupTable
 	pack  *packing // of bounded 8-bit results
 	plain uint64   // 1 where these, and the residual, are u8 of all values, with zero point 0
+	// looked is table behind the clamps, for kernels with byte permutes; nil where there
+	// are none.
+	looked *[256]uint8
 }
 
 // newFinisher prepares what follows the sums; bound is at least |acc·mult| of any
@@ -99,6 +102,12 @@ func newFinisher(o Out, mult []float32, bound float64, r *Residual, table *[256]
 	}
 	if table != nil {
 		f.table = newLookupTable(table, f.out == S8, l)
+		if l.Has(isa.VNNI) && isa.HasVBMI() && f.pack != nil {
+			f.looked = new([256]uint8)
+			for i := range f.looked {
+				f.looked[i] = f.table.table[uint8(min(max(uint32(i), f.args.least), f.args.most))^uint8(f.args.yFlip)]
+			}
+		}
 	}
 	return f
 }

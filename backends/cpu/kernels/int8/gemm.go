@@ -28,7 +28,8 @@ type gemmArgs struct {
 	tiles   int
 	rows    int // of a tile; read by kernels that take any
 
-	// Kernels that fuse write 8-bit results instead of sums where pack is set.
+	// Kernels that fuse write 8-bit results instead of sums where pack is set; those on
+	// 512 bits what finish says.
 	pack  unsafe.Pointer // *packing
 	mult  unsafe.Pointer
 	y     uintptr // moves on with the rows, in the end behind the tensor
@@ -61,6 +62,9 @@ type gemmArgs struct {
 	// Of kernels on 512 bits: what is added to each row's sums, int32s, moving on; 0:
 	// nothing.
 	rowAdd uintptr
+
+	finish finishing
+	table  unsafe.Pointer // *[256]uint8, for packLookedUp
 
 	plain uint64 // not 0: packing needs no clamps, flips and zero points
 
@@ -153,6 +157,7 @@ type gemmKernel struct {
 	quad   int // elements of x that one step takes
 	format format
 	fuses  bool                // writes 8-bit results, too
+	whole  bool                // does all that finishing says
 	run    [](func(*gemmArgs)) // by rows−1
 	// linesOf, where a kernel has it, computes some of up to count short lines at
 	// once and says how many.

@@ -209,6 +209,8 @@ func TestLayouts(t *testing.T) {
 		{"gemm.list", unsafe.Offsetof(g.list), 248},
 		{"gemm.stepMove", unsafe.Offsetof(g.stepMove), 256},
 		{"gemm.rowAdd", unsafe.Offsetof(g.rowAdd), 264},
+		{"gemm.finish", unsafe.Offsetof(g.finish), 272},
+		{"gemm.table", unsafe.Offsetof(g.table), 280},
 		{"picture.x", unsafe.Offsetof(pi.x), 0},
 		{"picture.xStep", unsafe.Offsetof(pi.xStep), 8},
 		{"picture.n", unsafe.Offsetof(pi.n), 16},

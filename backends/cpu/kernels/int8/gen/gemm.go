@@ -242,7 +242,8 @@ func gemm(name string, m machine, rows, vecs int) {
 	JNZ(LabelRef("run"))
 
 	if m.bytes == 64 {
-		gemmPacked(a, rows, vecs, acc, append(append([]reg.VecPhysical{}, ws...), free...))
+		t := tileSums{a: a, rows: rows, vecs: vecs, acc: acc, free: append(append([]reg.VecPhysical{}, ws...), free...)}
+		t.finish()
 	}
 	sums, sumStep := load(a, gemmSums), load(a, gemmSumStep)
 	for r := range rows {
@@ -284,55 +285,4 @@ func addToRows(a reg.Register, init reg.GPVirtual, rows, vecs int, acc func(r, v
 	ADDQ(I32(int32(4*rows)), add)
 	MOVQ(add, field(a, gemmRowAdd))
 	JMP(LabelRef("start"))
-}
-
-// gemmPacked writes rows of 8-bit results: sums to float32, times the column's
-// factor, to int32 again, packed, and clamped as bytes. (Sums are bounded.)
-func gemmPacked(a reg.Register, rows, vecs int, acc func(r, v int) reg.VecPhysical, free []reg.VecPhysical) {
-	p := load(a, gemmPack)
-	TESTQ(p, p)
-	JZ(LabelRef("sums"))
-	order, zero, least := free[0], free[1], free[2]
-	VMOVDQU32(at(p, packOrder), order)
-	VMOVDQU32(at(p, packZero), zero)
-	VMOVDQU32(at(p, packLeast), least)
-	mult, y, yStep := load(a, gemmMult), load(a, gemmY), load(a, gemmYStep)
-	KMOVQ(field(a, gemmMask), reg.K1)
-	residual := load(a, gemmRes)
-	TESTQ(residual, residual)
-	JNZ(LabelRef("residual"))
-	row := func(r int) []reg.VecPhysical {
-		q := make([]reg.VecPhysical, vecs)
-		for v := range q {
-			q[v] = acc(r, v)
-		}
-		scaleRow(q, func(v int) Op { return at(mult, 64*v) })
-		return q
-	}
-	for r := range rows {
-		packRow(p, row(r), zero, least, order, at(y, 0), nil)
-		ADDQ(yStep, y)
-	}
-	MOVQ(y, field(a, gemmY))
-	JMP(LabelRef("next"))
-
-	Label("residual")
-	x2 := load(a, gemmDelta)
-	ADDQ(y, x2)
-	res, other := free[1], free[2]
-	loadResidual(at(x2, 0), vecs, res)
-	for r := range rows {
-		q := addResidual(p, row(r), res, other, free[3], order, false)
-		packRow(p, q, at(p, packZero), at(p, packLeast), order, at(y, 0), func() {
-			if r < rows-1 {
-				ADDQ(yStep, x2)
-				loadResidual(at(x2, 0), vecs, other)
-			}
-		})
-		res, other = other, res
-		ADDQ(yStep, y)
-	}
-	MOVQ(y, field(a, gemmY))
-	JMP(LabelRef("next"))
-	Label("sums")
 }

@@ -19,7 +19,6 @@ const (
 	gemmY         = 104
 	gemmYStep     = 112
 	gemmMask      = 120
-	gemmRes       = 128
 	gemmDelta     = 136
 	gemmConfig    = 144
 	gemmTall      = 152
@@ -37,6 +36,8 @@ const (
 	gemmList      = 248
 	gemmStepMove  = 256
 	gemmRowAdd    = 264
+	gemmFinish    = 272
+	gemmTable     = 280
 
 	picX     = 0
 	picXStep = 8

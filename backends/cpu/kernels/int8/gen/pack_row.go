@@ -40,13 +40,7 @@ func loadResidual(x2 Mem, vecs int, to reg.VecPhysical) {
 // first are free.
 func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecPhysical, y Mem, before func()) {
 	vecs := len(q)
-	words := packWords(q)
-	for _, w := range words {
-		VPADDSW(zero, w, w)
-	}
-	b := words[0]
-	VPACKUSWB(words[len(words)-1], b, b)
-	VPERMD(b, order, b)
+	b := saturated(q, zero, order)
 	VPMAXUB(least, b, b)
 	VPMINUB(at(p, packMost), b, b)
 	VPXORD(at(p, packFlip), b, b)
@@ -54,6 +48,19 @@ func packRow(p reg.Register, q []reg.VecPhysical, zero, least Op, order reg.VecP
 		before()
 	}
 	VMOVDQU8(bytesOf(b, vecs), reg.K1, y)
+}
+
+// saturated packs a row of results less their zero point to u8, in the order of the
+// columns.
+func saturated(q []reg.VecPhysical, zero Op, order reg.VecPhysical) reg.VecPhysical {
+	words := packWords(q)
+	for _, w := range words {
+		VPADDSW(zero, w, w)
+	}
+	b := words[0]
+	VPACKUSWB(words[len(words)-1], b, b)
+	VPERMD(b, order, b)
+	return b
 }
 
 // addResidual packs a row to 16 bits, pairs it with the bytes in res, and gives
@@ -110,9 +117,9 @@ func addResidual(p reg.Register, q []reg.VecPhysical, res, none, third, order re
 	return sums
 }
 
-// packPlain is packRow of results that are u8, need no clamps and have the zero
+// packPlainRow is packRow of results that are u8, need no clamps and have the zero
 // point 0.
-func packPlain(q []reg.VecPhysical, order reg.VecPhysical, y Mem, before func()) {
+func packPlainRow(q []reg.VecPhysical, order reg.VecPhysical, y Mem, before func()) {
 	words := packWords(q)
 	b := words[0]
 	VPACKUSWB(words[len(words)-1], b, b)

@@ -60,7 +60,7 @@ func (p *rowPacker) write(set int, q []reg.VecPhysical, constants reg.Register, 
 		q = addResidual(constants, q, first, free[0], free[1], p.order, p.plain)
 	}
 	if p.plain {
-		packPlain(q, p.order, y, before)
+		packPlainRow(q, p.order, y, before)
 	} else {
 		packRow(constants, q, p.zeros, p.least, p.order, y, before)
 	}
