@@ -221,8 +221,24 @@ func lowerDotGeneral(c *compiler, g *group) error {
 	return setF32(c, g, "DotGeneral", f32.DotGeneral, s, n.Inputs...)
 }
 
-// splitDot lowers a product by parts. One with a bias is two groups: one splits the columns, one reads them.
+// splitDot lowers a product by parts. With a bias it is two groups, one that splits
+// the columns and one that reads them; with a long sum as well, one of parts of the
+// sum and one that adds them.
 func (c *compiler) splitDot(g *group, s f32.SplitSpec, in ...*ir.Value) error {
+	if s.Sums = f32.SplitSums(s.DotGeneralSpec); s.Sums > 1 && !s.WithBias && s.Act == (f32.Act{}) {
+		sums := &ir.Value{Name: g.out[0].Name + ".sums", Type: ir.T(ir.F32, s.Sums, s.M, s.N)}
+		first := &group{nodes: g.nodes, out: []*ir.Value{sums}}
+		if err := setF32(c, first, "SplitDot", f32.SplitDot, s, in[0], in[1]); err != nil {
+			return err
+		}
+		second := &group{nodes: g.nodes, out: g.out, rest: true}
+		if err := setF32(c, second, "Reduce", f32.Reduce, f32.ReduceSpec{Op: "sum", Shape: sums.Type.Shape, Axes: []int{0}}, sums); err != nil {
+			return err
+		}
+		g.expand = []*group{first, second}
+		return nil
+	}
+	s.Sums = 1
 	if !s.WithBias {
 		return setF32(c, g, "SplitDot", f32.SplitDot, s, in[0], in[1])
 	}

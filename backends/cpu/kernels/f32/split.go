@@ -20,10 +20,12 @@ import (
 // again as a chain.
 //
 // With WithBias, which needs Packed, a bias is added. With Packed X2 is what
-// PackSplit wrote.
+// PackSplit wrote. With Sums above 1 the sum is cut into so many parts, each a result
+// of its own, without activation: Y is [Sums,M,N].
 type SplitSpec struct {
 	DotGeneralSpec
 	Packed, WithBias bool
+	Sums             int
 }
 
 // splitFuncs are the micro-kernels of products by parts.
@@ -87,16 +89,27 @@ const (
 	splitCall = 4
 	// splitBlock is how many bytes of split rows and columns are gone through
 	// again and again: they stay in the second level cache.
-	splitBlock, splitBand = 1200 << 10, 8
+	splitBlock, splitBand = 600 << 10, 8
 	// splitReuse is how often each value must be used at least, so that splitting
 	// it is worth while.
 	splitReuse = 96
+	// splitSumsMost bounds the results that are kept several times.
+	splitSumsMost = 256 << 10
 )
 
 // SplitPays says whether a level has products by parts, and whether they are
 // faster than chains for a product of such extents.
 func SplitPays(m, k, n int, l isa.Level) bool {
 	return vectorSplit(l) != nil && m >= splitReuse && n >= splitReuse && k >= 2*splitK
+}
+
+// SplitSums gives the parts into which a product's sum should be cut: a long one over
+// operands that lie across, so that each thread reads a part of both.
+func SplitSums(s DotGeneralSpec) int {
+	if !s.TransposeA || s.TransposeB || product(s.BatchA)*product(s.BatchB) != 1 || s.M*s.N > splitSumsMost {
+		return 1
+	}
+	return max(1, min(wantUnits/2, s.K/(32*splitK)))
 }
 
 // splitDot is a prepared product by parts.
@@ -134,6 +147,9 @@ func newSplitDot(s SplitSpec, l isa.Level) (*splitDot, error) {
 		return nil, specError("dot_general", fmt.Sprintf("%dx%dx%d", s.M, s.K, s.N), "1 or more everywhere")
 	case s.Packed && product(s.BatchA)*product(s.BatchB) != 1 || s.WithBias && !s.Packed:
 		return nil, specError("dot_general by parts", "packed columns", "no batch, and a bias with packed columns only")
+	}
+	if s.Sums = max(1, s.Sums); s.Sums > ceilDiv(s.K, splitK) || s.Sums > 1 && (s.Packed || product(s.BatchA)*product(s.BatchB) != 1 || s.Act != Act{}) {
+		return nil, specError("dot_general by parts", fmt.Sprintf("%d parts of the sum", s.Sums), "1, or up to a step each without batch, packed columns and activation")
 	}
 	batch, err := BinarySpec{Op: "dot_general", A: s.BatchA, B: s.BatchB}.Shape()
 	if err != nil {
@@ -181,7 +197,10 @@ func (d *splitDot) cutUnits(want int) {
 		want = ceilDiv(want, 2)
 	}
 	d.rowParts, d.colParts = max(1, min(d.rowPairs, want)), 1
-	if !d.Packed {
+	switch {
+	case d.Sums > 1:
+		d.rowParts = 1
+	case !d.Packed:
 		cost := func(rows, cols int) int { return d.M*cols + d.N*rows }
 		for rows := 1; rows < d.rowParts; rows++ {
 			if cols := ceilDiv(want, rows); cols <= d.colTiles && cost(rows, cols) < cost(d.rowParts, d.colParts) {
@@ -199,11 +218,12 @@ func (d *splitDot) cutUnits(want int) {
 		d.scratchA = ceilDiv(d.colTiles, d.colParts)
 		tiles += d.scratchA
 	}
-	d.block = min(d.steps, max(splitBlock/(tiles*splitStep), splitCall))
+	steps := ceilDiv(d.steps, d.Sums)
+	d.block = min(steps, max(splitBlock/(tiles*splitStep), splitCall))
 	if d.Packed {
-		d.block = min(d.steps, 8*splitCall)
+		d.block = min(steps, 8*splitCall)
 	}
-	d.block = ceilDiv(d.steps, ceilDiv(d.steps, d.block))
+	d.block = ceilDiv(steps, ceilDiv(steps, d.block))
 	d.scratchA *= d.block * splitStep
 }
 
@@ -221,7 +241,7 @@ func SplitDot(s SplitSpec, l isa.Level) (Kernel, error) {
 	if s.Act.Kind != "" && s.Act.Kind != "none" {
 		name += "+" + s.Act.Kind
 	}
-	return &op{name: name, tiles: batches * d.rowParts * d.colParts, scratch: d.scratchA + 2*d.band*d.block*splitStep, run: d.run}, nil
+	return &op{name: name, tiles: batches * d.Sums * d.rowParts * d.colParts, scratch: d.scratchA + 2*d.band*d.block*splitStep, run: d.run}, nil
 }
 
 // PackedFloats is the size of what PackSplit writes.
@@ -257,7 +277,8 @@ func PackSplit(s SplitSpec, l isa.Level) (Kernel, error) {
 func (d *splitDot) run(lo, hi int, a *Args) {
 	x, x2, y := floats(a.X), floats(a.X2), floats(a.Y)
 	for u := lo; u < hi; u++ {
-		batch, row, col := u/d.colParts/d.rowParts, u/d.colParts%d.rowParts, u%d.colParts
+		result, row, col := u/d.colParts/d.rowParts, u/d.colParts%d.rowParts, u%d.colParts
+		batch, sum := result/d.Sums, result%d.Sums
 		ia, ib := 0, 0
 		for i, q := len(d.axes)-1, batch; i >= 0; i-- {
 			ax := d.axes[i]
@@ -269,9 +290,10 @@ func (d *splitDot) run(lo, hi int, a *Args) {
 			b = x2[ib*d.K*d.N:][:d.K*d.N]
 		}
 		v := splitUnit{
-			splitDot: d, x: x[ia*d.M*d.K:][:d.M*d.K], b: b, y: y[batch*d.M*d.N:][:d.M*d.N], scratch: base(a.Scratch),
+			splitDot: d, x: x[ia*d.M*d.K:][:d.M*d.K], b: b, y: y[result*d.M*d.N:][:d.M*d.N], scratch: base(a.Scratch),
 			row0: cut(d.rowPairs, d.rowParts, row), row1: cut(d.rowPairs, d.rowParts, row+1),
 			col0: cut(d.colTiles, d.colParts, col), col1: cut(d.colTiles, d.colParts, col+1),
+			step0: cut(d.steps, d.Sums, sum), step1: cut(d.steps, d.Sums, sum+1),
 		}
 		v.run()
 	}
@@ -279,17 +301,18 @@ func (d *splitDot) run(lo, hi int, a *Args) {
 }
 
 // splitUnit is a part of a product: pairs of registers [row0, row1) of rows and
-// registers [col0, col1) of columns.
+// registers [col0, col1) of columns, steps [step0, step1) of the sum.
 type splitUnit struct {
 	*splitDot
 	x, b, y                []float32
 	scratch                uintptr
 	row0, row1, col0, col1 int
+	step0, step1           int
 }
 
 func (u *splitUnit) run() {
-	for k0 := 0; k0 < u.steps; k0 += u.block {
-		n := min(u.block, u.steps-k0)
+	for k0 := u.step0; k0 < u.step1; k0 += u.block {
+		n := min(u.block, u.step1-k0)
 		b, bTile := u.scratch, uintptr(n*splitStep)
 		if u.Packed {
 			bTile = uintptr(u.steps * splitStep)
@@ -312,7 +335,7 @@ func (u *splitUnit) run() {
 					a: a + uintptr(s0*splitStep), aTile: aTile, b: b + uintptr(s0*splitStep), bTile: bTile,
 					y: uintptr(unsafe.Pointer(&u.y[r*splitPair*u.N+u.col0*splitSide])), ldy: uintptr(4 * u.N), steps: uintptr(s1 - s0), init: splitSums,
 				}
-				if k0+s0 == 0 {
+				if k0+s0 == u.step0 {
 					t.init = splitZero
 					if u.WithBias {
 						t.init, t.bias = splitBias, uintptr(unsafe.Pointer(&u.b[u.bias+u.col0*splitSide]))
@@ -320,7 +343,7 @@ func (u *splitUnit) run() {
 				}
 				u.tiles(&t, rows)
 			}
-			if k0+n == u.steps {
+			if k0+n == u.step1 {
 				u.finish(r*splitPair, r*splitPair+rows)
 			}
 		}
@@ -368,7 +391,7 @@ func (u *splitUnit) again(y []float32, row, c0 int) {
 		b = b[u.raw:]
 	}
 	clear(y)
-	for k := range u.K {
+	for k := u.step0 * splitK; k < min(u.K, u.step1*splitK); k++ {
 		x := u.x[u.left.at(row, k)]
 		if u.right.across {
 			fmath.Axpy(y, x, b[k*u.N+c0:])

@@ -111,7 +111,12 @@ func (p *dotProblem) run(t *testing.T, r *rand.Rand, l isa.Level) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return runKernel(t, r, k, len(p.sum), p.x, x2)
+	n := len(p.sum)
+	y := runKernel(t, r, k, n*max(1, p.spec.Sums), p.x, x2)
+	for i := n; i < len(y); i++ {
+		y[i%n] += y[i]
+	}
+	return y[:n]
 }
 
 func randDot(r *rand.Rand, i int) *dotProblem {
@@ -123,6 +128,9 @@ func randDot(r *rand.Rand, i int) *dotProblem {
 		s.BatchA, s.BatchB, s.Packed, s.WithBias = nil, nil, true, i%2 == 0
 	case i%8 == 3: // sums of several blocks, units of a part of the columns
 		s.BatchA, s.BatchB, s.M, s.K, s.N = nil, nil, 1+r.IntN(70), 1500+r.IntN(100), 300+r.IntN(40)
+	}
+	if i%8 == 3 && !s.Packed {
+		s.Sums = 1 + r.IntN(5)
 	}
 	p := &dotProblem{spec: s, bias: randFloats(r, s.N)}
 	p.x, p.x2 = randFloats(r, product(b[0])*s.M*s.K), randFloats(r, product(b[1])*s.K*s.N)
@@ -171,7 +179,9 @@ func TestSplitNotFinite(t *testing.T) {
 		special := []float32{inf, -inf, float32(math.NaN()), math.MaxFloat32, -math.MaxFloat32, math.Float32frombits(0x7f800001), math.Float32frombits(0xffffffff)}
 		for i := range 60 {
 			p := randDot(r, i)
-			p.spec.Act = randAct(r)
+			if p.spec.Sums < 2 {
+				p.spec.Act = randAct(r)
+			}
 			for range 1 + r.IntN(3) {
 				x := [][]float32{p.x, p.x2}[r.IntN(2)]
 				x[r.IntN(len(x))] = special[r.IntN(len(special))]
@@ -203,6 +213,8 @@ func TestSplitRefused(t *testing.T) {
 			func(s *SplitSpec) { s.WithBias = true },
 			func(s *SplitSpec) { s.Packed, s.BatchA = true, []int{2} },
 			func(s *SplitSpec) { s.BatchA, s.BatchB = []int{2}, []int{3} },
+			func(s *SplitSpec) { s.Sums = 2 },
+			func(s *SplitSpec) { s.K, s.Sums, s.Packed = 100, 2, true },
 		} {
 			c := s
 			change(&c)
