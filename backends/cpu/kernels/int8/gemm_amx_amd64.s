@@ -143,6 +143,18 @@ run:
 	MOVQ 32(DX), R13
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -155,22 +167,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM5
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM5, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x51
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xc4
 	TESTQ     R10, R10
@@ -207,22 +207,22 @@ step:
 	DECQ      R10
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM6
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xb4
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM4, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x49
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xcc
 	TESTQ     R10, R10
@@ -311,22 +311,22 @@ idle1:
 	DECQ      R10
 
 idle2:
-	// TILELOADD 192(SI)(DI*1), TMM5
+	// TILELOADD 192(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0xc0
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM5, TMM4, TMM3
+	// TDPBUSD TMM7, TMM4, TMM3
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x51
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xdc
 	TESTQ     R10, R10
@@ -683,6 +683,18 @@ run:
 	MOVQ 32(DX), R13
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -695,22 +707,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM5
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM5, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x51
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xc4
 	TESTQ      R10, R10
@@ -788,22 +788,22 @@ loaded0:
 	DECQ     R10
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM6
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xb4
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM4, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xcc
 	TESTQ      R10, R10
@@ -974,22 +974,22 @@ loaded2:
 	DECQ     R10
 
 idle2:
-	// TILELOADD 192(SI)(DI*1), TMM5
+	// TILELOADD 192(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0xc0
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM5, TMM4, TMM3
+	// TDPBUSD TMM7, TMM4, TMM3
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x51
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xdc
 	TESTQ      R10, R10
@@ -1450,6 +1450,18 @@ run:
 	MOVQ 32(DX), R13
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -1462,22 +1474,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM5
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM5, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x51
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xc4
 	TESTQ     R10, R10
@@ -1510,22 +1510,22 @@ step:
 	DECQ      R10
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM6
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xb4
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM4, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x49
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xcc
 	TESTQ     R10, R10
@@ -1915,6 +1915,18 @@ run:
 	MOVQ 32(DX), R13
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -1927,22 +1939,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM5
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM5, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x51
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xc4
 	TESTQ      R10, R10
@@ -2012,22 +2012,22 @@ loaded0:
 	DECQ     R10
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM6
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xb4
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM4, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xcc
 	TESTQ      R10, R10
@@ -2583,6 +2583,18 @@ run:
 	MOVQ 32(DX), R13
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -2595,22 +2607,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM5
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM5, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x51
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xc4
 	TESTQ     R10, R10
@@ -2661,22 +2661,22 @@ idle0:
 	DECQ      R10
 
 idle1:
-	// TILELOADD 64(SI)(DI*1), TMM6
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xb4
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM4, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x49
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xcc
 	TESTQ     R10, R10
@@ -2961,6 +2961,18 @@ run:
 	MOVQ 32(DX), R13
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -2973,22 +2985,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM5
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM5, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x51
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xc4
 	TESTQ      R10, R10
@@ -3091,22 +3091,22 @@ loaded1:
 	DECQ     R10
 
 idle1:
-	// TILELOADD 64(SI)(DI*1), TMM6
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xb4
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM4, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xcc
 	TESTQ      R10, R10
@@ -3537,6 +3537,18 @@ run:
 	MOVQ 32(DX), R14
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -3549,22 +3561,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM6
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM6, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x49
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xc4
 	TESTQ     R11, R11
@@ -3591,24 +3591,24 @@ step:
 	DECQ      R11
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM7
+	// TILELOADD 0(R10)(R8*1), TMM5
 	BYTE $0xc4
-	BYTE $0xe2
+	BYTE $0x82
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xbc
-	BYTE $0x3e
-	BYTE $0x40
+	BYTE $0xac
+	BYTE $0x02
+	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM7, TMM4, TMM1
+	// TDPBUSD TMM7, TMM5, TMM2
 	BYTE      $0xc4
 	BYTE      $0xe2
 	BYTE      $0x41
 	BYTE      $0x5e
-	BYTE      $0xcc
+	BYTE      $0xd5
 	TESTQ     R11, R11
 	JLE       idle1
 	VPADDD    (R12), Z20, Z4
@@ -3633,24 +3633,24 @@ idle0:
 	DECQ      R11
 
 idle1:
-	// TILELOADD 0(R10)(R8*1), TMM5
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x02
-	BYTE $0x00
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM5, TMM2
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x49
+	BYTE      $0x41
 	BYTE      $0x5e
-	BYTE      $0xd5
+	BYTE      $0xcc
 	TESTQ     R11, R11
 	JLE       idle2
 	VPADDD    (R12), Z20, Z0
@@ -4005,6 +4005,18 @@ run:
 	MOVQ 32(DX), R14
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -4017,22 +4029,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM6
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM6, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xc4
 	TESTQ      R11, R11
@@ -4085,24 +4085,24 @@ loaded0:
 	DECQ     R11
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM7
+	// TILELOADD 0(R10)(R8*1), TMM5
 	BYTE $0xc4
-	BYTE $0xe2
+	BYTE $0x82
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xbc
-	BYTE $0x3e
-	BYTE $0x40
+	BYTE $0xac
+	BYTE $0x02
+	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM7, TMM4, TMM1
+	// TDPBUSD TMM7, TMM5, TMM2
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x41
 	BYTE       $0x5e
-	BYTE       $0xcc
+	BYTE       $0xd5
 	TESTQ      R11, R11
 	JLE        idle1
 	VPADDD     (R12), Z20, Z4
@@ -4153,24 +4153,24 @@ loaded1:
 	DECQ     R11
 
 idle1:
-	// TILELOADD 0(R10)(R8*1), TMM5
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x02
-	BYTE $0x00
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM5, TMM2
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
-	BYTE       $0xd5
+	BYTE       $0xcc
 	TESTQ      R11, R11
 	JLE        idle2
 	VPADDD     (R12), Z20, Z0
@@ -4570,6 +4570,18 @@ run:
 	MOVQ 32(DX), R13
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -4582,22 +4594,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM5
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM5, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x51
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xc4
 	TESTQ     R10, R10
@@ -4873,6 +4873,18 @@ run:
 	MOVQ 32(DX), R13
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -4885,22 +4897,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM5
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM5, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x51
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xc4
 	TESTQ      R10, R10
@@ -5331,18 +5331,6 @@ run:
 	MOVQ 32(DX), R14
 
 step:
-	// TILELOADD 0(R9)(R8*1), TMM4
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
 	// TILELOADD 0(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
@@ -5350,6 +5338,18 @@ step:
 	BYTE $0x4b
 	BYTE $0xbc
 	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -5687,18 +5687,6 @@ run:
 	MOVQ 32(DX), R14
 
 step:
-	// TILELOADD 0(R9)(R8*1), TMM4
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
 	// TILELOADD 0(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
@@ -5706,6 +5694,18 @@ step:
 	BYTE $0x4b
 	BYTE $0xbc
 	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -6198,18 +6198,6 @@ run:
 	MOVQ 32(DX), R15
 
 step:
-	// TILELOADD 0(R9)(R8*1), TMM4
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
 	// TILELOADD 0(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
@@ -6217,6 +6205,18 @@ step:
 	BYTE $0x4b
 	BYTE $0xbc
 	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -6248,24 +6248,24 @@ step:
 	DECQ      R12
 
 idle0:
-	// TILELOADD 0(R10)(R8*1), TMM5
+	// TILELOADD 0(R10)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
+	BYTE $0xa4
 	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM7, TMM5, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE      $0xc4
 	BYTE      $0xe2
 	BYTE      $0x41
 	BYTE      $0x5e
-	BYTE      $0xcd
+	BYTE      $0xcc
 	TESTQ     R12, R12
 	JLE       idle1
 	VPADDD    (R13), Z20, Z4
@@ -6607,18 +6607,6 @@ run:
 	MOVQ 32(DX), R15
 
 step:
-	// TILELOADD 0(R9)(R8*1), TMM4
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
 	// TILELOADD 0(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
@@ -6626,6 +6614,18 @@ step:
 	BYTE $0x4b
 	BYTE $0xbc
 	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -6679,24 +6679,24 @@ loaded0:
 	DECQ     R12
 
 idle0:
-	// TILELOADD 0(R10)(R8*1), TMM5
+	// TILELOADD 0(R10)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
+	BYTE $0xa4
 	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM7, TMM5, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x41
 	BYTE       $0x5e
-	BYTE       $0xcd
+	BYTE       $0xcc
 	TESTQ      R12, R12
 	JLE        idle1
 	VPADDD     (R13), Z20, Z4
@@ -7171,18 +7171,6 @@ run:
 	MOVQ 32(DX), BP
 
 step:
-	// TILELOADD 0(R9)(R8*1), TMM4
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
 	// TILELOADD 0(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
@@ -7190,6 +7178,18 @@ step:
 	BYTE $0x4b
 	BYTE $0xbc
 	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -7221,24 +7221,24 @@ step:
 	DECQ      R13
 
 idle0:
-	// TILELOADD 0(R10)(R8*1), TMM5
+	// TILELOADD 0(R10)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
+	BYTE $0xa4
 	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM7, TMM5, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE      $0xc4
 	BYTE      $0xe2
 	BYTE      $0x41
 	BYTE      $0x5e
-	BYTE      $0xcd
+	BYTE      $0xcc
 	TESTQ     R13, R13
 	JLE       idle1
 	VPADDD    (R14), Z20, Z4
@@ -7633,18 +7633,6 @@ run:
 	MOVQ 32(DX), BP
 
 step:
-	// TILELOADD 0(R9)(R8*1), TMM4
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
 	// TILELOADD 0(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
@@ -7652,6 +7640,18 @@ step:
 	BYTE $0x4b
 	BYTE $0xbc
 	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -7705,24 +7705,24 @@ loaded0:
 	DECQ     R13
 
 idle0:
-	// TILELOADD 0(R10)(R8*1), TMM5
+	// TILELOADD 0(R10)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
+	BYTE $0xa4
 	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM7, TMM5, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x41
 	BYTE       $0x5e
-	BYTE       $0xcd
+	BYTE       $0xcc
 	TESTQ      R13, R13
 	JLE        idle1
 	VPADDD     (R14), Z20, Z4
@@ -8229,6 +8229,18 @@ run:
 	MOVQ 32(DX), R13
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -8241,22 +8253,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM5
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM5, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x51
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xc4
 	TESTQ      R10, R10
@@ -8330,22 +8330,22 @@ loaded0:
 	DECQ     R10
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM6
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xb4
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM4, TMM1
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xcc
 	TESTQ      R10, R10
@@ -8508,22 +8508,22 @@ loaded2:
 	DECQ     R10
 
 idle2:
-	// TILELOADD 192(SI)(DI*1), TMM5
+	// TILELOADD 192(SI)(DI*1), TMM7
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
+	BYTE $0xbc
 	BYTE $0x3e
 	BYTE $0xc0
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM5, TMM4, TMM3
+	// TDPBUSD TMM7, TMM4, TMM3
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x51
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xdc
 	TESTQ      R10, R10
@@ -8991,6 +8991,18 @@ run:
 	MOVQ 32(DX), R14
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -9003,22 +9015,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM6
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM6, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xc4
 	TESTQ      R11, R11
@@ -9067,24 +9067,24 @@ loaded0:
 	DECQ     R11
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM7
+	// TILELOADD 0(R10)(R8*1), TMM5
 	BYTE $0xc4
-	BYTE $0xe2
+	BYTE $0x82
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xbc
-	BYTE $0x3e
-	BYTE $0x40
+	BYTE $0xac
+	BYTE $0x02
+	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM7, TMM4, TMM1
+	// TDPBUSD TMM7, TMM5, TMM2
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x41
 	BYTE       $0x5e
-	BYTE       $0xcc
+	BYTE       $0xd5
 	TESTQ      R11, R11
 	JLE        idle1
 	VPADDD     (R12), Z20, Z4
@@ -9131,24 +9131,24 @@ loaded1:
 	DECQ     R11
 
 idle1:
-	// TILELOADD 0(R10)(R8*1), TMM5
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x02
-	BYTE $0x00
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM5, TMM2
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
-	BYTE       $0xd5
+	BYTE       $0xcc
 	TESTQ      R11, R11
 	JLE        idle2
 	VPADDD     (R12), Z20, Z0
@@ -9534,6 +9534,18 @@ run:
 	MOVQ 32(DX), R15
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -9546,22 +9558,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM6
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM6, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x49
+	BYTE      $0x41
 	BYTE      $0x5e
 	BYTE      $0xc4
 	TESTQ     R11, R11
@@ -9590,24 +9590,24 @@ step:
 	DECQ      R11
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM7
+	// TILELOADD 0(R10)(R8*1), TMM5
 	BYTE $0xc4
-	BYTE $0xe2
+	BYTE $0x82
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xbc
-	BYTE $0x3e
-	BYTE $0x40
+	BYTE $0xac
+	BYTE $0x02
+	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM7, TMM4, TMM1
+	// TDPBUSD TMM7, TMM5, TMM2
 	BYTE      $0xc4
 	BYTE      $0xe2
 	BYTE      $0x41
 	BYTE      $0x5e
-	BYTE      $0xcc
+	BYTE      $0xd5
 	TESTQ     R11, R11
 	JLE       idle1
 	MOVLQZX   (R12), AX
@@ -9634,24 +9634,24 @@ idle0:
 	DECQ      R11
 
 idle1:
-	// TILELOADD 0(R10)(R8*1), TMM5
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x02
-	BYTE $0x00
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM5, TMM2
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE      $0xc4
 	BYTE      $0xe2
-	BYTE      $0x49
+	BYTE      $0x41
 	BYTE      $0x5e
-	BYTE      $0xd5
+	BYTE      $0xcc
 	TESTQ     R11, R11
 	JLE       idle2
 	MOVLQZX   (R12), AX
@@ -9932,6 +9932,18 @@ run:
 	MOVQ 32(DX), R15
 
 step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TILELOADD 0(R9)(R8*1), TMM4
 	BYTE $0xc4
 	BYTE $0x82
@@ -9944,22 +9956,10 @@ step:
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD 0(SI)(DI*1), TMM6
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0x3e
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBUSD TMM6, TMM4, TMM0
+	// TDPBUSD TMM7, TMM4, TMM0
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xc4
 	TESTQ      R11, R11
@@ -10014,24 +10014,24 @@ loaded0:
 	DECQ     R11
 
 idle0:
-	// TILELOADD 64(SI)(DI*1), TMM7
+	// TILELOADD 0(R10)(R8*1), TMM5
 	BYTE $0xc4
-	BYTE $0xe2
+	BYTE $0x82
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xbc
-	BYTE $0x3e
-	BYTE $0x40
+	BYTE $0xac
+	BYTE $0x02
+	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM7, TMM4, TMM1
+	// TDPBUSD TMM7, TMM5, TMM2
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x41
 	BYTE       $0x5e
-	BYTE       $0xcc
+	BYTE       $0xd5
 	TESTQ      R11, R11
 	JLE        idle1
 	MOVLQZX    (R12), AX
@@ -10084,24 +10084,24 @@ loaded1:
 	DECQ     R11
 
 idle1:
-	// TILELOADD 0(R10)(R8*1), TMM5
+	// TILELOADD 64(SI)(DI*1), TMM7
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0x02
-	BYTE $0x00
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 
-	// TDPBUSD TMM6, TMM5, TMM2
+	// TDPBUSD TMM7, TMM4, TMM1
 	BYTE       $0xc4
 	BYTE       $0xe2
-	BYTE       $0x49
+	BYTE       $0x41
 	BYTE       $0x5e
-	BYTE       $0xd5
+	BYTE       $0xcc
 	TESTQ      R11, R11
 	JLE        idle2
 	MOVLQZX    (R12), AX

@@ -61,7 +61,7 @@ func (o *oneStep) takes(a *gemmArgs, rows int) bool {
 func withTiles(f tileFuncs, one *oneStep, up, across, rows int) func(*gemmArgs) {
 	config, height := newTileConfig(up, across, rows)
 	return func(a *gemmArgs) {
-		a.configure(config, 4, firstWeights(up, across))
+		a.configure(config, 4, 7)
 		a.tall, a.sumTall = uintptr(height)*a.xStep, uintptr(height)*a.sumStep
 		a.move = uintptr(rows) * a.xStep
 		if !one.takes(a, rows) {
@@ -90,7 +90,7 @@ func linesWithTiles(k *gemmKernel, one *oneStep, up []tileFuncs, across int) fun
 		if l.n <= tileRows {
 			n := min(count, len(up))
 			a.sums = sums
-			a.configure(configs[n-1][l.n-1], 4, firstWeights(n, across))
+			a.configure(configs[n-1][l.n-1], 4, 7)
 			a.tall, a.sumTall, a.move = uintptr(l.stride), uintptr(l.n)*a.sumStep, uintptr(n*l.stride)
 			a.rows, a.tiles = n*l.n, min(count/n, most)
 			a.lineTiles, a.lineLeft, a.lineSkip = a.tiles+1, a.tiles+1, 0

@@ -4,7 +4,7 @@ import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 
 // newTileConfig gives the registers of a kernel of up×across registers of sums,
 // rows rows in all: sums first, then rows of x (of those that several share the
-// last may be lower), then weights. gen/gemm_amx.go takes them so.
+// last may be lower), then weights in register 7. gen/tile_gemm.go takes them so.
 func newTileConfig(up, across, rows int) (c *isa.TileConfig, height int) {
 	height = ceilDiv(rows, up)
 	last := rows - height*(up-1)
@@ -27,7 +27,6 @@ func newTileConfig(up, across, rows int) (c *isa.TileConfig, height int) {
 		set(5, last)
 	case up > 1:
 		set(4, height)
-		set(5, height)
 		set(6, last)
 	default:
 		set(4, height)
@@ -51,18 +50,6 @@ func (a *gemmArgs) configure(c *isa.TileConfig, x, weights int) {
 		a.own.Rows[t] = uint8(a.narrow / 4)
 	}
 	a.config = &a.own
-}
-
-// firstWeights is the first register of weights of a kernel of up×across
-// registers of sums.
-func firstWeights(up, across int) int {
-	switch {
-	case up == 1:
-		return 5
-	case up == 2 && across == 2:
-		return 6
-	}
-	return 7
 }
 
 // newOneConfig gives the registers of gemmOneAMX.

@@ -21,7 +21,8 @@ const waits = 63
 
 // tileGemm is what the kernels of rows×cols tile registers of sums share. What the
 // tiles hold is in newTileConfig of package int8: sums in tiles 0 to 3, then rows of
-// x, then weights.
+// x, weights in the last. They hold no more than they must: what is left is for
+// renaming, of which a core has less while its other thread uses tiles too.
 type tileGemm struct {
 	a                                   reg.Register
 	rows, cols                          int
@@ -59,18 +60,11 @@ func (t *tileGemm) x(r int) uint8 {
 	case t.rows > 1 && r == t.rows-1:
 		return 6
 	}
-	return 4 + uint8(r&1)
+	return 4
 }
 
-func (t *tileGemm) weights(c int) uint8 {
-	switch {
-	case t.rows == 2 && t.cols == 2:
-		return 6 + uint8(c)
-	case t.rows > 1:
-		return 7
-	}
-	return 5 + uint8(c%3)
-}
+// tileWeightsReg is the register of weights.
+const tileWeightsReg = 7
 
 func (t *tileGemm) copyField(from, to int) {
 	MOVQ(field(t.a, from), t.tmp)
@@ -103,14 +97,14 @@ func (t *tileGemm) products(tall, move Op, row func(set int)) {
 	k := load(t.a, gemmQuads)
 	Label("step")
 	slots := t.rows * t.cols // of a step, one behind each product
-	for r := range t.rows {
-		TILELOADD(t.ptr[r], t.step, 0, t.x(r))
-		for c := range t.cols {
-			if r == 0 {
-				TILELOADD(t.w, t.wStep, 64*c, t.weights(c))
+	for c := range t.cols {
+		TILELOADD(t.w, t.wStep, 64*c, tileWeightsReg)
+		for r := range t.rows {
+			if c == 0 {
+				TILELOADD(t.ptr[r], t.step, 0, t.x(r))
 			}
-			TDPBUSD(t.weights(c), t.x(r), t.acc(r, c))
-			slot := r*t.cols + c
+			TDPBUSD(tileWeightsReg, t.x(r), t.acc(r, c))
+			slot := c*t.rows + r
 			for i := slot * rowsAStep / slots; i < (slot+1)*rowsAStep/slots; i++ {
 				idle := fmt.Sprint("idle", i)
 				TESTQ(t.pending, t.pending)
