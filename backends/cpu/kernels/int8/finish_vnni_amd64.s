@@ -890,47 +890,117 @@ TEXT ·finishFloatsVNNI(SB), NOSPLIT, $0-8
 	MOVQ 16(AX), DX
 	MOVQ 48(AX), BX
 	MOVQ 40(AX), SI
-	MOVQ 8(AX), DI
-	MOVQ 24(AX), R8
+	MOVQ 56(AX), DI
+	MOVQ 8(AX), R8
+	MOVQ 24(AX), R9
 
 columns:
 	CMPQ    SI, $0x00
 	JLE     done
-	MOVQ    $-1, R9
-	MOVQ    $0x0000000000000010, R10
-	CMPQ    SI, R10
-	CMOVQLT SI, R10
-	BZHIQ   R10, R9, R9
-	KMOVQ   R9, K1
+	CMPQ    SI, $0x40
+	JLT     width1
 	VMOVUPS (BX), Z0
-	MOVQ    32(AX), R11
-	MOVQ    56(AX), R12
-	MOVQ    CX, R9
-	MOVQ    DX, R10
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+	MOVQ    32(AX), R12
+	MOVQ    CX, R10
+	MOVQ    DX, R11
+	MOVQ    DI, R13
+	TESTQ   R13, R13
+	JZ      plain4
 
-row:
-	VMOVDQU32   (R9), Z1
-	TESTQ       R12, R12
-	JZ          plain
-	VPADDD.BCST (R12), Z1, Z1
-	ADDQ        $0x04, R12
+added4:
+	VMOVDQU32   (R10), Z4
+	VPADDD.BCST (R13), Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R11)
+	VMOVDQU32   64(R10), Z4
+	VPADDD.BCST (R13), Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VMULPS      Z1, Z4, Z4
+	VMOVUPS     Z4, 64(R11)
+	VMOVDQU32   128(R10), Z4
+	VPADDD.BCST (R13), Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VMOVUPS     Z4, 128(R11)
+	VMOVDQU32   192(R10), Z4
+	VPADDD.BCST (R13), Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VMULPS      Z3, Z4, Z4
+	VMOVUPS     Z4, 192(R11)
+	ADDQ        $0x04, R13
+	ADDQ        R8, R10
+	ADDQ        R9, R11
+	DECQ        R12
+	JNZ         added4
+	JMP         next4
 
-plain:
-	VCVTDQ2PS Z1, Z1
+plain4:
+	VCVTDQ2PS (R10), Z4
+	VMULPS    Z0, Z4, Z4
+	VMOVUPS   Z4, (R11)
+	VCVTDQ2PS 64(R10), Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   Z4, 64(R11)
+	VCVTDQ2PS 128(R10), Z4
+	VMULPS    Z2, Z4, Z4
+	VMOVUPS   Z4, 128(R11)
+	VCVTDQ2PS 192(R10), Z4
+	VMULPS    Z3, Z4, Z4
+	VMOVUPS   Z4, 192(R11)
+	ADDQ      R8, R10
+	ADDQ      R9, R11
+	DECQ      R12
+	JNZ       plain4
+
+next4:
+	ADDQ $+256, CX
+	ADDQ $+256, BX
+	ADDQ $+256, DX
+	SUBQ $0x40, SI
+	JMP  columns
+
+width1:
+	MOVQ    $-1, R10
+	MOVQ    $0x0000000000000010, R11
+	CMPQ    SI, R11
+	CMOVQLT SI, R11
+	BZHIQ   R11, R10, R10
+	KMOVQ   R10, K1
+	VMOVUPS (BX), Z0
+	MOVQ    32(AX), R12
+	MOVQ    CX, R10
+	MOVQ    DX, R11
+	MOVQ    DI, R13
+	TESTQ   R13, R13
+	JZ      plain1
+
+added1:
+	VMOVDQU32   (R10), Z1
+	VPADDD.BCST (R13), Z1, Z1
+	VCVTDQ2PS   Z1, Z1
+	VMULPS      Z0, Z1, Z1
+	VMOVUPS     Z1, K1, (R11)
+	ADDQ        $0x04, R13
+	ADDQ        R8, R10
+	ADDQ        R9, R11
+	DECQ        R12
+	JNZ         added1
+	JMP         next1
+
+plain1:
+	VCVTDQ2PS (R10), Z1
 	VMULPS    Z0, Z1, Z1
-	CMPQ      SI, $0x10
-	JLT       masked
-	VMOVUPS   Z1, (R10)
-	JMP       stored
+	VMOVUPS   Z1, K1, (R11)
+	ADDQ      R8, R10
+	ADDQ      R9, R11
+	DECQ      R12
+	JNZ       plain1
 
-masked:
-	VMOVUPS Z1, K1, (R10)
-
-stored:
-	ADDQ DI, R9
-	ADDQ R8, R10
-	DECQ R11
-	JNZ  row
+next1:
 	ADDQ $+64, CX
 	ADDQ $+64, BX
 	ADDQ $+64, DX

@@ -36,7 +36,7 @@ var (
 	})
 	dwKernels         = vectorDepthwise()
 	dwLineKernels     = vectorDepthwiseLines()
-	lookupKernels     = append(vectorLookup(), lookupKernel{kernel{"portable", isa.Portable}, lookupPortable, 1})
+	lookupKernels     = append(vectorLookup(), lookupKernel{kernel{"portable", isa.Portable}, lookupPortable, 1, nil})
 	addKernels        = withVectors(vectorAdd(), pairPortable("add", (*pairArgs).sum))
 	multiplyKernels   = withVectors(vectorMultiply(), pairPortable("multiply", (*pairArgs).product))
 	quantizeKernels   = append(vectorQuantize(), convertKernel{kernel{"quantize_portable", isa.Portable}, quantizePortable})

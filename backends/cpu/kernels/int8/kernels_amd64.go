@@ -73,9 +73,9 @@ func vectorDepthwiseLines() []dwLineKernel {
 func vectorLookup() []lookupKernel {
 	var rows []lookupKernel
 	if isa.HasVBMI() {
-		rows = append(rows, lookupKernel{kernel{"avx512vbmi", isa.VNNI}, lookupVBMI, 1})
+		rows = append(rows, lookupKernel{kernel{"avx512vbmi", isa.VNNI}, lookupVBMI, 1, lookupRowsVBMI})
 	}
-	return append(rows, lookupKernel{kernel{"avx2", isa.AVX2}, lookupWholeAVX2, 64})
+	return append(rows, lookupKernel{kernel{"avx2", isa.AVX2}, lookupWholeAVX2, 64, nil})
 }
 
 func lookupVBMI(dst, src []byte, table *[256]uint8) {

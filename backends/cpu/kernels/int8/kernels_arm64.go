@@ -45,7 +45,7 @@ func vectorDepthwise() []dwKernel {
 func vectorDepthwiseLines() []dwLineKernel { return nil }
 
 func vectorLookup() []lookupKernel {
-	return []lookupKernel{{kernel{"neon", isa.NEON}, lookupWholeNEON, 16}}
+	return []lookupKernel{{kernel{"neon", isa.NEON}, lookupWholeNEON, 16, nil}}
 }
 
 func lookupWholeNEON(dst, src []byte, table *[256]uint8) {

@@ -336,6 +336,8 @@ func TestLayouts(t *testing.T) {
 		{"lookup.x", unsafe.Offsetof(l.x), 8},
 		{"lookup.n", unsafe.Offsetof(l.n), 16},
 		{"lookup.table", unsafe.Offsetof(l.table), 24},
+		{"lookup.step", unsafe.Offsetof(l.step), 32},
+		{"lookup.rows", unsafe.Offsetof(l.rows), 40},
 		{"softmax.y", unsafe.Offsetof(s.y), 0},
 		{"softmax.x", unsafe.Offsetof(s.x), 8},
 		{"softmax.rows", unsafe.Offsetof(s.rows), 16},
@@ -407,5 +409,31 @@ func TestGenerated(t *testing.T) {
 	}
 	if n == 0 {
 		t.Error("no go:generate lines found")
+	}
+}
+
+// Rows that lie apart, looked up in place, against plain Go; between them nothing
+// changes.
+func TestLookupRows(t *testing.T) {
+	r := newRNG(7)
+	for _, k := range lookupKernels {
+		if !k.runs() {
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			for range 300 {
+				rows, cols := r.in(1, 40), r.in(1, 300)
+				step := cols + r.in(0, 70)
+				table := &lookupTable{table: *r.table(), lookupKernel: k}
+				got := r.bytes(rows*step + 64)
+				want := slices.Clone(got)
+				for row := range rows {
+					line := want[row*step:][:cols]
+					lookupPortable(line, line, &table.table)
+				}
+				table.rows(base(got), step, rows, cols)
+				compare(t, k.name, got, want, [3]int{rows, cols, step})
+			}
+		})
 	}
 }

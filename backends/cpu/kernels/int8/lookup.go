@@ -77,12 +77,34 @@ func (t *lookupTable) rows(y unsafe.Pointer, step, rows, cols int) {
 		t.run(b, b, &t.table)
 	case t.short(cols, step):
 		t.together(y, step, rows, cols)
+	case t.rowsOf != nil && rows > 0 && cols > 0:
+		t.apart(lookupArgs{y: y, n: cols, table: &t.table, step: uintptr(step)}, rows)
 	default:
 		for r := range rows {
 			b := view[byte](unsafe.Add(y, r*step), cols)
 			t.run(b, b, &t.table)
 		}
 	}
+}
+
+var lookupPool = sync.Pool{New: func() any { return new(lookupArgs) }}
+
+// apart maps rows that lie apart, some thousand bytes a call: assembly cannot be
+// interrupted.
+func (t *lookupTable) apart(from lookupArgs, rows int) {
+	a := lookupPool.Get().(*lookupArgs)
+	most := max(1, 128<<10/from.n)
+	for {
+		*a = from
+		a.rows = min(rows, most)
+		t.rowsOf(a)
+		if rows -= a.rows; rows == 0 {
+			break
+		}
+		from.y = unsafe.Add(from.y, a.rows*int(from.step))
+	}
+	*a = lookupArgs{}
+	lookupPool.Put(a)
 }
 
 // togetherBytes is how many bytes of rows are mapped together.
@@ -132,12 +154,18 @@ type lookupArgs struct {
 	y, x  unsafe.Pointer
 	n     int
 	table *[256]uint8
+
+	// Of kernels that take rows: bytes from row to row, and how many there are.
+	step uintptr
+	rows int
 }
 
 type lookupKernel struct {
 	kernel
 	run    func(dst, src []byte, table *[256]uint8)
 	vector int // bytes; what is left of them is mapped one by one
+	// rowsOf, where a kernel has it, maps rows in place, of which there is one at least.
+	rowsOf func(*lookupArgs)
 }
 
 func lookupPortable(dst, src []byte, table *[256]uint8) {

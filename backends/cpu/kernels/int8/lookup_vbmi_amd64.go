@@ -7,6 +7,11 @@ package int8
 //go:noescape
 func lookupBytesVBMI(a *lookupArgs)
 
+// lookupRowsVBMI maps rows of bytes by a table, in place.
+//
+//go:noescape
+func lookupRowsVBMI(a *lookupArgs)
+
 // softmaxVBMI computes rows.
 //
 //go:noescape

@@ -47,6 +47,64 @@ stored1:
 	VZEROUPPER
 	RET
 
+// func lookupRowsVBMI(a *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, BMI2
+TEXT ·lookupRowsVBMI(SB), NOSPLIT, $0-8
+	MOVQ     a+0(FP), AX
+	MOVQ     (AX), CX
+	MOVQ     32(AX), DX
+	MOVQ     40(AX), BX
+	MOVQ     24(AX), SI
+	VMOVDQU8 (SI), Z0
+	VMOVDQU8 64(SI), Z1
+	VMOVDQU8 128(SI), Z2
+	VMOVDQU8 192(SI), Z3
+	MOVQ     16(AX), SI
+	MOVQ     16(AX), AX
+	SHRQ     $0x06, SI
+	ANDQ     $0x3f, AX
+	MOVQ     $-1, DI
+	BZHIQ    AX, DI, DI
+	KMOVQ    DI, K1
+
+row:
+	MOVQ  CX, DI
+	MOVQ  SI, R8
+	TESTQ R8, R8
+	JZ    rest
+
+line:
+	VMOVDQU8  (DI), Z4
+	VMOVDQA32 Z4, Z5
+	VMOVDQA32 Z4, Z6
+	VPERMI2B  Z1, Z0, Z5
+	VPERMI2B  Z3, Z2, Z6
+	VPMOVB2M  Z4, K2
+	VMOVDQU8  Z6, K2, Z5
+	VMOVDQU8  Z5, (DI)
+	ADDQ      $+64, DI
+	DECQ      R8
+	JNZ       line
+
+rest:
+	TESTQ      AX, AX
+	JZ         next
+	VMOVDQU8.Z (DI), K1, Z4
+	VMOVDQA32  Z4, Z5
+	VMOVDQA32  Z4, Z6
+	VPERMI2B   Z1, Z0, Z5
+	VPERMI2B   Z3, Z2, Z6
+	VPMOVB2M   Z4, K2
+	VMOVDQU8   Z6, K2, Z5
+	VMOVDQU8   Z5, K1, (DI)
+
+next:
+	ADDQ DX, CX
+	DECQ BX
+	JNZ  row
+	VZEROUPPER
+	RET
+
 // func softmaxVBMI(a *byte)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VBMI, AVX512VL, BMI2, CMOV
 TEXT ·softmaxVBMI(SB), NOSPLIT, $0-8

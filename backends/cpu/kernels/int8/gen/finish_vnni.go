@@ -285,39 +285,67 @@ func quartersData(name string) {
 	}
 }
 
+// finishFloats512 goes through columns 64 at a time, or 16 where no more are left.
 func finishFloats512() {
 	a := text("finishFloatsVNNI", "finishArgs", "gives float32 results.")
-	sums0, y0, mult, cols := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols)
+	sums0, y0, mult, cols, add0 := load(a, finSums), load(a, finY), load(a, finMult), load(a, finCols), load(a, finRowAdd)
 	sumStep, yStep := load(a, finSumStep), load(a, finYStep)
 	Label("columns")
 	CMPQ(cols, Imm(0))
 	JLE(LabelRef("done"))
-	tailMask(cols, 16)
-	m := ZMM()
-	VMOVUPS(at(mult, 0), m)
-	sums, y, rows, add := GP64(), GP64(), load(a, finRows), load(a, finRowAdd)
-	MOVQ(sums0, sums)
-	MOVQ(y0, y)
-	Label("row")
-	q := ZMM()
-	VMOVDQU32(at(sums, 0), q)
-	TESTQ(add, add)
-	JZ(LabelRef("plain"))
-	VPADDD_BCST(at(add, 0), q, q)
-	ADDQ(Imm(4), add)
-	Label("plain")
-	VCVTDQ2PS(q, q)
-	VMULPS(m, q, q)
-	storeFloats(q, y, cols)
-	ADDQ(sumStep, sums)
-	ADDQ(yStep, y)
-	DECQ(rows)
-	JNZ(LabelRef("row"))
-	ADDQ(I32(64), sums0)
-	ADDQ(I32(64), mult)
-	ADDQ(I32(64), y0)
-	SUBQ(Imm(16), cols)
-	JMP(LabelRef("columns"))
+	CMPQ(cols, Imm(64))
+	JLT(LabelRef("width1"))
+	for _, vecs := range []int{4, 1} {
+		if vecs == 1 {
+			Label("width1")
+			tailMask(cols, 16)
+		}
+		m, q := zmmsOf(vecs), zmmsOf(vecs)
+		for v := range m {
+			VMOVUPS(at(mult, 64*v), m[v])
+		}
+		sums, y, rows, add := GP64(), GP64(), load(a, finRows), GP64()
+		MOVQ(sums0, sums)
+		MOVQ(y0, y)
+		MOVQ(add0, add)
+		loop := func(name string, added bool) {
+			Label(name)
+			for v, z := range q {
+				if added {
+					VMOVDQU32(at(sums, 64*v), z)
+					VPADDD_BCST(at(add, 0), z, z)
+					VCVTDQ2PS(z, z)
+				} else {
+					VCVTDQ2PS(at(sums, 64*v), z)
+				}
+				VMULPS(m[v], z, z)
+				if vecs == 1 {
+					VMOVUPS(z, reg.K1, at(y, 0))
+				} else {
+					VMOVUPS(z, at(y, 64*v))
+				}
+			}
+			if added {
+				ADDQ(Imm(4), add)
+			}
+			ADDQ(sumStep, sums)
+			ADDQ(yStep, y)
+			DECQ(rows)
+			JNZ(LabelRef(name))
+		}
+		part := fmt.Sprint(vecs)
+		TESTQ(add, add)
+		JZ(LabelRef("plain" + part))
+		loop("added"+part, true)
+		JMP(LabelRef("next" + part))
+		loop("plain"+part, false)
+		Label("next" + part)
+		ADDQ(I32(int32(64*vecs)), sums0)
+		ADDQ(I32(int32(64*vecs)), mult)
+		ADDQ(I32(int32(64*vecs)), y0)
+		SUBQ(Imm(uint64(16*vecs)), cols)
+		JMP(LabelRef("columns"))
+	}
 	Label("done")
 	VZEROUPPER()
 	RET()

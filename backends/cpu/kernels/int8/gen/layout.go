@@ -179,6 +179,8 @@ const (
 	lookX     = 8
 	lookN     = 16
 	lookTable = 24
+	lookStep  = 32
+	lookRows  = 40
 
 	softY      = 0
 	softX      = 8
