@@ -410,7 +410,11 @@ func (c *conv) band(ca *convArgs, a *Args, b *band, blk *block, next []byte, x u
 		g.ahead = uintptr(base(next))
 		g.aheadStep = uintptr(ceilDiv(len(next), l.count*ceilDiv(l.n, k.rows)*len(c.runs)*c.quads))
 	}
-	if g.finish = k.finishing(&c.fin, c.Residual != nil); g.finish != keepSums {
+	g.finish = k.finishing(&c.fin, c.Residual != nil)
+	if g.finish == packLookedUp && k.level == isa.AMX && c.quads == 1 && len(c.runs) == 1 {
+		g.finish = packBytes // products of one step have a kernel that is faster
+	}
+	if g.finish != keepSums {
 		c.fusedBand(g, a, pixel, blk, x, l, start)
 		return
 	}

@@ -20,21 +20,19 @@ func (k *gemmKernel) finishing(f *finisher, residual bool) finishing {
 	case !k.fuses:
 		return keepSums
 	case f.pack == nil:
-		if k.whole && f.out == F32 {
+		if k.more && f.out == F32 {
 			return toFloats
 		}
 		return keepSums
-	case residual && k.whole && f.plain != 0:
+	case residual && k.short && f.plain != 0:
 		return addPlain
 	case residual:
 		return addBytes
-	case !k.whole:
-		return packBytes
-	case f.looked != nil:
+	case k.more && f.looked != nil:
 		return packLookedUp
-	case f.plain != 0:
+	case k.short && f.plain != 0:
 		return packPlain
-	case f.args.least == 0 && f.args.most == 255:
+	case k.short && f.args.least == 0 && f.args.most == 255:
 		return packWhole
 	}
 	return packBytes

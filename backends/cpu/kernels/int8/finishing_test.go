@@ -15,9 +15,9 @@ func TestFinishings(t *testing.T) {
 		var seen [toFloats + 1]int
 		for seed := range uint64(240) {
 			r := newRNG(seed)
-			k, n := []int{4, 8, 64, 100}[r.IntN(4)], r.in(49, 140)
+			k, n := []int{4, 8, 64, 100, 400}[r.IntN(5)], r.in(49, 140)
 			s := ConvSpec{
-				N: 1, H: 1, W: r.in(1, 30), C: k, K: n, KH: 1, KW: 1, SH: 1, SW: 1, DH: 1, DW: 1, Groups: 1, OH: 1,
+				N: 1, H: 1, W: r.in(1, 70), C: k, K: n, KH: 1, KW: 1, SH: 1, SW: 1, DH: 1, DW: 1, Groups: 1, OH: 1,
 				XSigned: r.bool(), XZero: int32(r.in(0, 100)), Weights: r.int8s(k * n), Mult: make([]float32, n),
 			}
 			s.OW = s.W
@@ -56,14 +56,16 @@ func TestFinishings(t *testing.T) {
 			}
 			checkConv(t, r, s, l)
 			made, err := Conv(s, l)
-			if c, ok := must(t, made, err).(*op).weights.(*conv); ok && c.k.level == isa.VNNI && c.k.cols == 64 {
+			if c, ok := must(t, made, err).(*op).weights.(*conv); ok && c.k.level == l && c.k.more {
 				if got := c.k.finishing(&c.fin, s.Residual != nil); got == kind {
 					seen[kind]++
 				}
 			}
 		}
 		for kind, n := range seen {
-			if l == isa.VNNI && n < 5 && (isa.HasVBMI() || finishing(kind) != packLookedUp) {
+			kind := finishing(kind)
+			used := l == isa.VNNI || l == isa.AMX && (kind == toFloats || kind == packLookedUp)
+			if used && n < 5 && (isa.HasVBMI() || kind != packLookedUp) {
 				t.Errorf("finishing %d was tried %d times", kind, n)
 			}
 		}

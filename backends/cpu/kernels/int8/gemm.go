@@ -157,7 +157,8 @@ type gemmKernel struct {
 	quad   int // elements of x that one step takes
 	format format
 	fuses  bool                // writes 8-bit results, too
-	whole  bool                // does all that finishing says
+	more   bool                // and float32 and what is looked up
+	short  bool                // has forms of its own for what needs no clamps
 	run    [](func(*gemmArgs)) // by rows−1
 	// linesOf, where a kernel has it, computes some of up to count short lines at
 	// once and says how many.

@@ -82,15 +82,45 @@ func gemmAMX4x1(a *gemmArgs)
 //go:noescape
 func gemmAddAMX4x1(a *gemmArgs)
 
-// gemmPlainAddAMX1x4 computes tiles of 1×4 registers and adds a residual; results are not clamped. It advances a.
+// gemmPlainAddAMX1x4 computes tiles of 1×4 registers and adds a residual; results are not clamped; it advances a.
 //
 //go:noescape
 func gemmPlainAddAMX1x4(a *gemmArgs)
 
-// gemmPlainAddAMX2x2 computes tiles of 2×2 registers and adds a residual; results are not clamped. It advances a.
+// gemmPlainAddAMX2x2 computes tiles of 2×2 registers and adds a residual; results are not clamped; it advances a.
 //
 //go:noescape
 func gemmPlainAddAMX2x2(a *gemmArgs)
+
+// gemmFloatsAMX1x4 computes tiles of 1×4 registers; results are float32; it advances a.
+//
+//go:noescape
+func gemmFloatsAMX1x4(a *gemmArgs)
+
+// gemmLookedUpAMX1x4 computes tiles of 1×4 registers; results are looked up; it advances a.
+//
+//go:noescape
+func gemmLookedUpAMX1x4(a *gemmArgs)
+
+// gemmFloatsAMX1x2 computes tiles of 1×2 registers; results are float32; it advances a.
+//
+//go:noescape
+func gemmFloatsAMX1x2(a *gemmArgs)
+
+// gemmLookedUpAMX1x2 computes tiles of 1×2 registers; results are looked up; it advances a.
+//
+//go:noescape
+func gemmLookedUpAMX1x2(a *gemmArgs)
+
+// gemmFloatsAMX2x2 computes tiles of 2×2 registers; results are float32; it advances a.
+//
+//go:noescape
+func gemmFloatsAMX2x2(a *gemmArgs)
+
+// gemmLookedUpAMX2x2 computes tiles of 2×2 registers; results are looked up; it advances a.
+//
+//go:noescape
+func gemmLookedUpAMX2x2(a *gemmArgs)
 
 // gemmListAMX2x2 computes the tiles of a list; it advances a.
 //

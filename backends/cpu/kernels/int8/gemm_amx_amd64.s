@@ -565,8 +565,6 @@ TEXT ·gemmAddAMX1x4(SB), NOSPLIT, $0-8
 	MOVQ      104(DX), R12
 	MOVQ      56(DX), R11
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -583,10 +581,6 @@ TEXT ·gemmAddAMX1x4(SB), NOSPLIT, $0-8
 	VMOVDQU32 192(AX), Z23
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -614,61 +608,6 @@ tile:
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd8
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(BX)(AX*1), TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x03
-	BYTE $0x40
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 128(BX)(AX*1), TMM2
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x80
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 192(BX)(AX*1), TMM3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x03
-	BYTE $0xc0
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -1206,37 +1145,27 @@ store:
 	BYTE $0x00
 
 	// TILESTORED TMM3, 192(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x9c
-	BYTE  $0x0b
-	BYTE  $0xc0
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x0b
+	BYTE       $0xc0
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R10
 	BTSQ       $0x3f, R10
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R12)(AX*1), K1, Z28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -1818,8 +1747,6 @@ TEXT ·gemmAddAMX1x3(SB), NOSPLIT, $0-8
 	MOVQ      104(DX), R12
 	MOVQ      56(DX), R11
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -1834,10 +1761,6 @@ TEXT ·gemmAddAMX1x3(SB), NOSPLIT, $0-8
 	VMOVDQU32 128(AX), Z22
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -1858,49 +1781,6 @@ tile:
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd0
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(BX)(AX*1), TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x03
-	BYTE $0x40
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 128(BX)(AX*1), TMM2
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x80
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -2368,37 +2248,27 @@ store:
 	BYTE $0x00
 
 	// TILESTORED TMM2, 128(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x94
-	BYTE  $0x0b
-	BYTE  $0x80
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x0b
+	BYTE       $0x80
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R10
 	BTSQ       $0x3f, R10
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R12)(AX*1), K1, Z28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -2885,8 +2755,6 @@ TEXT ·gemmAddAMX1x2(SB), NOSPLIT, $0-8
 	MOVQ      104(DX), R12
 	MOVQ      56(DX), R11
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -2899,10 +2767,6 @@ TEXT ·gemmAddAMX1x2(SB), NOSPLIT, $0-8
 	VMOVDQU32 64(AX), Z21
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -2916,37 +2780,6 @@ tile:
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xc8
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(BX)(AX*1), TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x03
-	BYTE $0x40
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -3299,37 +3132,27 @@ store:
 	BYTE $0x00
 
 	// TILESTORED TMM1, 64(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x8c
-	BYTE  $0x0b
-	BYTE  $0x40
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0x0b
+	BYTE       $0x40
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R10
 	BTSQ       $0x3f, R10
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R12)(AX*1), K1, Y28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -3889,8 +3712,6 @@ TEXT ·gemmAddAMX2x2(SB), NOSPLIT, $0-8
 	MOVQ      104(DX), R13
 	MOVQ      56(DX), R12
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -3903,10 +3724,6 @@ TEXT ·gemmAddAMX2x2(SB), NOSPLIT, $0-8
 	VMOVDQU32 64(AX), Z21
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -3934,61 +3751,6 @@ tile:
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd8
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(BX)(AX*1), TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x03
-	BYTE $0x40
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 0(BX)(AX*1), TMM2
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(BX)(AX*1), TMM3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x03
-	BYTE $0x40
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -4393,37 +4155,27 @@ store:
 	BYTE $0x00
 
 	// TILESTORED TMM3, 64(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x9c
-	BYTE  $0x0b
-	BYTE  $0x40
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x0b
+	BYTE       $0x40
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R11
 	BTSQ       $0x3f, R11
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R13)(AX*1), K1, Y28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -4818,8 +4570,6 @@ TEXT ·gemmAddAMX1x1(SB), NOSPLIT, $0-8
 	MOVQ      104(DX), R12
 	MOVQ      56(DX), R11
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -4830,35 +4580,12 @@ TEXT ·gemmAddAMX1x1(SB), NOSPLIT, $0-8
 	VMOVDQU32 (AX), Z20
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xc0
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -5141,37 +4868,27 @@ store:
 	MOVQ BX, R11
 
 	// TILESTORED TMM0, 0(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x84
-	BYTE  $0x0b
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x0b
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R10
 	BTSQ       $0x3f, R10
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R12)(AX*1), K1, X28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -5611,8 +5328,6 @@ TEXT ·gemmAddAMX2x1(SB), NOSPLIT, $0-8
 	MOVQ      104(DX), R13
 	MOVQ      56(DX), R12
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -5623,10 +5338,6 @@ TEXT ·gemmAddAMX2x1(SB), NOSPLIT, $0-8
 	VMOVDQU32 (AX), Z20
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -5640,37 +5351,6 @@ tile:
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xc8
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 0(BX)(AX*1), TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -5987,37 +5667,27 @@ store:
 	ADDQ 160(DX), BX
 
 	// TILESTORED TMM1, 0(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x8c
-	BYTE  $0x0b
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0x0b
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R11
 	BTSQ       $0x3f, R11
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R13)(AX*1), K1, X28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -6510,8 +6180,6 @@ TEXT ·gemmAddAMX3x1(SB), NOSPLIT, $0-8
 	MOVQ      104(DX), R14
 	MOVQ      56(DX), R13
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -6522,10 +6190,6 @@ TEXT ·gemmAddAMX3x1(SB), NOSPLIT, $0-8
 	VMOVDQU32 (AX), Z20
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -6546,49 +6210,6 @@ tile:
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd0
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 0(BX)(AX*1), TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 0(BX)(AX*1), TMM2
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -6939,37 +6560,27 @@ store:
 	ADDQ 160(DX), BX
 
 	// TILESTORED TMM2, 0(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x94
-	BYTE  $0x0b
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x0b
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R12
 	BTSQ       $0x3f, R12
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R14)(AX*1), K1, X28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -7515,8 +7126,6 @@ TEXT ·gemmAddAMX4x1(SB), NOSPLIT, $8-8
 	MOVQ      104(DX), R15
 	MOVQ      56(DX), R14
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -7527,10 +7136,6 @@ TEXT ·gemmAddAMX4x1(SB), NOSPLIT, $8-8
 	VMOVDQU32 (AX), Z20
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -7558,61 +7163,6 @@ tile:
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd8
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 0(BX)(AX*1), TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 0(BX)(AX*1), TMM2
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 0(BX)(AX*1), TMM3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -7997,37 +7547,27 @@ store:
 	ADDQ 160(DX), BX
 
 	// TILESTORED TMM3, 0(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x9c
-	BYTE  $0x0b
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x0b
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R13
 	BTSQ       $0x3f, R13
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R15)(AX*1), K1, X28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -8111,8 +7651,6 @@ TEXT ·gemmPlainAddAMX1x4(SB), NOSPLIT, $0-8
 	MOVQ      104(DX), R12
 	MOVQ      56(DX), R11
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -8129,10 +7667,6 @@ TEXT ·gemmPlainAddAMX1x4(SB), NOSPLIT, $0-8
 	VMOVDQU32 192(AX), Z23
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -8160,61 +7694,6 @@ tile:
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd8
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(BX)(AX*1), TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x03
-	BYTE $0x40
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 128(BX)(AX*1), TMM2
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x80
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 192(BX)(AX*1), TMM3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x03
-	BYTE $0xc0
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -8732,37 +8211,27 @@ store:
 	BYTE $0x00
 
 	// TILESTORED TMM3, 192(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x9c
-	BYTE  $0x0b
-	BYTE  $0xc0
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x0b
+	BYTE       $0xc0
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R10
 	BTSQ       $0x3f, R10
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R12)(AX*1), K1, Z28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -8875,8 +8344,6 @@ TEXT ·gemmPlainAddAMX2x2(SB), NOSPLIT, $0-8
 	MOVQ      104(DX), R13
 	MOVQ      56(DX), R12
 	MOVQ      88(DX), AX
-	TESTQ     AX, AX
-	JZ        tile
 	VMOVDQU32 256(AX), Z31
 	VMOVDQU32 (AX), Z29
 	VMOVDQU32 64(AX), Z30
@@ -8889,10 +8356,6 @@ TEXT ·gemmPlainAddAMX2x2(SB), NOSPLIT, $0-8
 	VMOVDQU32 64(AX), Z21
 
 tile:
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	JZ    sums
-
 	// TILEZERO TMM0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -8920,61 +8383,6 @@ tile:
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd8
-	JMP  begin
-
-sums:
-	MOVQ 48(DX), BX
-	XORQ AX, AX
-
-	// TILELOADD 0(BX)(AX*1), TMM0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(BX)(AX*1), TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x03
-	BYTE $0x40
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 0(BX)(AX*1), TMM2
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(BX)(AX*1), TMM3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x03
-	BYTE $0x40
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-begin:
 	MOVQ 40(DX), SI
 	MOVQ 16(DX), AX
 	MOVQ AX, 200(DX)
@@ -9359,37 +8767,27 @@ store:
 	BYTE $0x00
 
 	// TILESTORED TMM3, 64(BX)(CX*1)
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x9c
-	BYTE  $0x0b
-	BYTE  $0x40
-	BYTE  $0x00
-	BYTE  $0x00
-	BYTE  $0x00
-	MOVQ  88(DX), AX
-	TESTQ AX, AX
-	MOVQ  80(DX), AX
-	JNZ   packed
-	IMULQ CX, AX
-	ADDQ  AX, 56(DX)
-	JMP   next
-
-packed:
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x0b
+	BYTE       $0x40
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	MOVQ       80(DX), AX
 	MOVQ       AX, R11
 	BTSQ       $0x3f, R11
 	MOVQ       136(DX), AX
 	VMOVDQU8.Z (R13)(AX*1), K1, Y28
-
-next:
-	MOVQ 168(DX), AX
-	DECQ 192(DX)
-	JNZ  same
-	ADDQ 184(DX), AX
-	MOVQ 176(DX), BX
-	MOVQ BX, 192(DX)
+	MOVQ       168(DX), AX
+	DECQ       192(DX)
+	JNZ        same
+	ADDQ       184(DX), AX
+	MOVQ       176(DX), BX
+	MOVQ       BX, 192(DX)
 
 same:
 	ADDQ AX, 216(DX)
@@ -9450,6 +8848,2348 @@ loaded5:
 	ADDQ     CX, R12
 	DECQ     R11
 	JNZ      last
+
+end:
+	MOVQ R13, 104(DX)
+	VZEROUPPER
+	RET
+
+// func gemmFloatsAMX1x4(a *byte)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·gemmFloatsAMX1x4(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), DX
+	MOVQ 144(DX), AX
+
+	// LDTILECFG (AX)
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0x00
+	MOVQ      8(DX), R8
+	MOVQ      64(DX), CX
+	MOVQ      $0x00000100, DI
+	MOVQ      (DX), AX
+	MOVQ      AX, 216(DX)
+	XORQ      R10, R10
+	MOVQ      104(DX), R12
+	MOVQ      56(DX), R11
+	MOVQ      88(DX), AX
+	MOVQ      96(DX), AX
+	VMOVUPS   (AX), Z24
+	VMOVUPS   64(AX), Z25
+	VMOVUPS   128(AX), Z26
+	VMOVUPS   192(AX), Z27
+	KMOVQ     120(DX), K1
+	KSHIFTRQ  $0x10, K1, K2
+	KSHIFTRQ  $0x20, K1, K3
+	KSHIFTRQ  $0x30, K1, K4
+	MOVQ      48(DX), AX
+	VMOVDQU32 (AX), Z20
+	VMOVDQU32 64(AX), Z21
+	VMOVDQU32 128(AX), Z22
+	VMOVDQU32 192(AX), Z23
+
+tile:
+	// TILEZERO TMM0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO TMM1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO TMM2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO TMM3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+	MOVQ 40(DX), SI
+	MOVQ 16(DX), AX
+	MOVQ AX, 200(DX)
+	MOVQ 24(DX), AX
+	MOVQ AX, 208(DX)
+
+run:
+	MOVQ 200(DX), AX
+	MOVQ (AX), R9
+	ADDQ 216(DX), R9
+	ADDQ $0x08, 200(DX)
+	MOVQ 32(DX), R13
+
+step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM0
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xc4
+	TESTQ     R10, R10
+	JLE       idle0
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VPADDD    128(R11), Z22, Z2
+	VPADDD    192(R11), Z23, Z3
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VMULPS    Z26, Z2, Z2
+	VMULPS    Z27, Z3, Z3
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R12)
+	VMOVUPS   Z1, K2, 64(R12)
+	VMOVUPS   Z2, K3, 128(R12)
+	VMOVUPS   Z3, K4, 192(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle0:
+	// TILELOADD 64(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM1
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xcc
+	TESTQ     R10, R10
+	JLE       idle1
+	VPADDD    (R11), Z20, Z4
+	VPADDD    64(R11), Z21, Z5
+	VPADDD    128(R11), Z22, Z6
+	VPADDD    192(R11), Z23, Z7
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	VMULPS    Z26, Z6, Z6
+	VMULPS    Z27, Z7, Z7
+	MOVQ      88(DX), BX
+	VMOVUPS   Z4, K1, (R12)
+	VMOVUPS   Z5, K2, 64(R12)
+	VMOVUPS   Z6, K3, 128(R12)
+	VMOVUPS   Z7, K4, 192(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle1:
+	// TILELOADD 128(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM2
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xd4
+	TESTQ     R10, R10
+	JLE       idle2
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VPADDD    128(R11), Z22, Z2
+	VPADDD    192(R11), Z23, Z3
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VMULPS    Z26, Z2, Z2
+	VMULPS    Z27, Z3, Z3
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R12)
+	VMOVUPS   Z1, K2, 64(R12)
+	VMOVUPS   Z2, K3, 128(R12)
+	VMOVUPS   Z3, K4, 192(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle2:
+	// TILELOADD 192(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM3
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xdc
+	TESTQ     R10, R10
+	JLE       idle3
+	VPADDD    (R11), Z20, Z4
+	VPADDD    64(R11), Z21, Z5
+	VPADDD    128(R11), Z22, Z6
+	VPADDD    192(R11), Z23, Z7
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	VMULPS    Z26, Z6, Z6
+	VMULPS    Z27, Z7, Z7
+	MOVQ      88(DX), BX
+	VMOVUPS   Z4, K1, (R12)
+	VMOVUPS   Z5, K2, 64(R12)
+	VMOVUPS   Z6, K3, 128(R12)
+	VMOVUPS   Z7, K4, 192(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle3:
+	BTRQ $0x3f, R10
+	ADDQ $0x40, R9
+	ADDQ $+4096, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
+	PREFETCHT1 (AX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
+
+fetched:
+	DECQ  R13
+	JNZ   step
+	DECQ  208(DX)
+	JNZ   run
+	TESTQ R10, R10
+	JZ    store
+
+rest:
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VPADDD    128(R11), Z22, Z2
+	VPADDD    192(R11), Z23, Z3
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VMULPS    Z26, Z2, Z2
+	VMULPS    Z27, Z3, Z3
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R12)
+	VMOVUPS   Z1, K2, 64(R12)
+	VMOVUPS   Z2, K3, 128(R12)
+	VMOVUPS   Z3, K4, 192(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+	JNZ       rest
+
+store:
+	MOVQ 56(DX), BX
+	MOVQ BX, R11
+
+	// TILESTORED TMM0, 0(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x0b
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM1, 64(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x0b
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM2, 128(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x0b
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM3, 192(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x0b
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 80(DX), AX
+	MOVQ AX, R10
+	BTSQ $0x3f, R10
+	MOVQ 168(DX), AX
+	DECQ 192(DX)
+	JNZ  same
+	ADDQ 184(DX), AX
+	MOVQ 176(DX), BX
+	MOVQ BX, 192(DX)
+
+same:
+	ADDQ AX, 216(DX)
+	DECQ 72(DX)
+	JNZ  tile
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	BTRQ  $0x3f, R10
+	TESTQ R10, R10
+	JZ    end
+
+last:
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VPADDD    128(R11), Z22, Z2
+	VPADDD    192(R11), Z23, Z3
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VMULPS    Z26, Z2, Z2
+	VMULPS    Z27, Z3, Z3
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R12)
+	VMOVUPS   Z1, K2, 64(R12)
+	VMOVUPS   Z2, K3, 128(R12)
+	VMOVUPS   Z3, K4, 192(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+	JNZ       last
+
+end:
+	MOVQ R12, 104(DX)
+	VZEROUPPER
+	RET
+
+// func gemmLookedUpAMX1x4(a *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, MMX+
+TEXT ·gemmLookedUpAMX1x4(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), DX
+	MOVQ 144(DX), AX
+
+	// LDTILECFG (AX)
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0x00
+	MOVQ      8(DX), R8
+	MOVQ      64(DX), CX
+	MOVQ      $0x00000100, DI
+	MOVQ      (DX), AX
+	MOVQ      AX, 216(DX)
+	XORQ      R10, R10
+	MOVQ      104(DX), R12
+	MOVQ      56(DX), R11
+	MOVQ      88(DX), AX
+	VMOVDQU32 256(AX), Z31
+	VMOVDQU32 (AX), Z29
+	VMOVDQU32 64(AX), Z30
+	MOVQ      96(DX), AX
+	VMOVUPS   (AX), Z24
+	VMOVUPS   64(AX), Z25
+	VMOVUPS   128(AX), Z26
+	VMOVUPS   192(AX), Z27
+	KMOVQ     120(DX), K1
+	MOVQ      48(DX), AX
+	VMOVDQU32 (AX), Z20
+	VMOVDQU32 64(AX), Z21
+	VMOVDQU32 128(AX), Z22
+	VMOVDQU32 192(AX), Z23
+
+tile:
+	// TILEZERO TMM0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO TMM1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO TMM2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO TMM3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+	MOVQ 40(DX), SI
+	MOVQ 16(DX), AX
+	MOVQ AX, 200(DX)
+	MOVQ 24(DX), AX
+	MOVQ AX, 208(DX)
+
+run:
+	MOVQ 200(DX), AX
+	MOVQ (AX), R9
+	ADDQ 216(DX), R9
+	ADDQ $0x08, 200(DX)
+	MOVQ 32(DX), R13
+
+step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM0
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xc4
+	TESTQ     R10, R10
+	JLE       idle0
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VPADDD    128(R11), Z22, Z2
+	VPADDD    192(R11), Z23, Z3
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VMULPS    Z26, Z2, Z2
+	VMULPS    Z27, Z3, Z3
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	VCVTPS2DQ Z2, Z2
+	VCVTPS2DQ Z3, Z3
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPACKSSDW Z3, Z2, Z2
+	VPADDSW   Z29, Z0, Z0
+	VPADDSW   Z29, Z2, Z2
+	VPACKUSWB Z2, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Z8, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle0:
+	// TILELOADD 64(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM1
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xcc
+	TESTQ     R10, R10
+	JLE       idle1
+	VPADDD    (R11), Z20, Z4
+	VPADDD    64(R11), Z21, Z5
+	VPADDD    128(R11), Z22, Z6
+	VPADDD    192(R11), Z23, Z7
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	VMULPS    Z26, Z6, Z6
+	VMULPS    Z27, Z7, Z7
+	VCVTPS2DQ Z4, Z4
+	VCVTPS2DQ Z5, Z5
+	VCVTPS2DQ Z6, Z6
+	VCVTPS2DQ Z7, Z7
+	MOVQ      88(DX), BX
+	VPACKSSDW Z5, Z4, Z4
+	VPACKSSDW Z7, Z6, Z6
+	VPADDSW   Z29, Z4, Z4
+	VPADDSW   Z29, Z6, Z6
+	VPACKUSWB Z6, Z4, Z4
+	VPERMD    Z4, Z31, Z4
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z4, K3
+	VPADDB    Z4, Z4, Z12
+	VPMOVB2M  Z12, K2
+	VPERMB    (BX), Z4, Z12
+	VPERMB    64(BX), Z4, K2, Z12
+	VPERMB    128(BX), Z4, Z13
+	VPERMB    192(BX), Z4, K2, Z13
+	VMOVDQU8  Z13, K3, Z12
+	VMOVDQU8  Z12, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle1:
+	// TILELOADD 128(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM2
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xd4
+	TESTQ     R10, R10
+	JLE       idle2
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VPADDD    128(R11), Z22, Z2
+	VPADDD    192(R11), Z23, Z3
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VMULPS    Z26, Z2, Z2
+	VMULPS    Z27, Z3, Z3
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	VCVTPS2DQ Z2, Z2
+	VCVTPS2DQ Z3, Z3
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPACKSSDW Z3, Z2, Z2
+	VPADDSW   Z29, Z0, Z0
+	VPADDSW   Z29, Z2, Z2
+	VPACKUSWB Z2, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Z8, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle2:
+	// TILELOADD 192(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM3
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xdc
+	TESTQ     R10, R10
+	JLE       idle3
+	VPADDD    (R11), Z20, Z4
+	VPADDD    64(R11), Z21, Z5
+	VPADDD    128(R11), Z22, Z6
+	VPADDD    192(R11), Z23, Z7
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	VMULPS    Z26, Z6, Z6
+	VMULPS    Z27, Z7, Z7
+	VCVTPS2DQ Z4, Z4
+	VCVTPS2DQ Z5, Z5
+	VCVTPS2DQ Z6, Z6
+	VCVTPS2DQ Z7, Z7
+	MOVQ      88(DX), BX
+	VPACKSSDW Z5, Z4, Z4
+	VPACKSSDW Z7, Z6, Z6
+	VPADDSW   Z29, Z4, Z4
+	VPADDSW   Z29, Z6, Z6
+	VPACKUSWB Z6, Z4, Z4
+	VPERMD    Z4, Z31, Z4
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z4, K3
+	VPADDB    Z4, Z4, Z12
+	VPMOVB2M  Z12, K2
+	VPERMB    (BX), Z4, Z12
+	VPERMB    64(BX), Z4, K2, Z12
+	VPERMB    128(BX), Z4, Z13
+	VPERMB    192(BX), Z4, K2, Z13
+	VMOVDQU8  Z13, K3, Z12
+	VMOVDQU8  Z12, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle3:
+	BTRQ $0x3f, R10
+	ADDQ $0x40, R9
+	ADDQ $+4096, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
+	PREFETCHT1 (AX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
+
+fetched:
+	DECQ  R13
+	JNZ   step
+	DECQ  208(DX)
+	JNZ   run
+	TESTQ R10, R10
+	JZ    store
+
+rest:
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VPADDD    128(R11), Z22, Z2
+	VPADDD    192(R11), Z23, Z3
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VMULPS    Z26, Z2, Z2
+	VMULPS    Z27, Z3, Z3
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	VCVTPS2DQ Z2, Z2
+	VCVTPS2DQ Z3, Z3
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPACKSSDW Z3, Z2, Z2
+	VPADDSW   Z29, Z0, Z0
+	VPADDSW   Z29, Z2, Z2
+	VPACKUSWB Z2, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Z8, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+	JNZ       rest
+
+store:
+	MOVQ 56(DX), BX
+	MOVQ BX, R11
+
+	// TILESTORED TMM0, 0(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x0b
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM1, 64(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x0b
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM2, 128(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x0b
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM3, 192(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x0b
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 80(DX), AX
+	MOVQ AX, R10
+	BTSQ $0x3f, R10
+	MOVQ 168(DX), AX
+	DECQ 192(DX)
+	JNZ  same
+	ADDQ 184(DX), AX
+	MOVQ 176(DX), BX
+	MOVQ BX, 192(DX)
+
+same:
+	ADDQ AX, 216(DX)
+	DECQ 72(DX)
+	JNZ  tile
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	BTRQ  $0x3f, R10
+	TESTQ R10, R10
+	JZ    end
+
+last:
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VPADDD    128(R11), Z22, Z2
+	VPADDD    192(R11), Z23, Z3
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VMULPS    Z26, Z2, Z2
+	VMULPS    Z27, Z3, Z3
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	VCVTPS2DQ Z2, Z2
+	VCVTPS2DQ Z3, Z3
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPACKSSDW Z3, Z2, Z2
+	VPADDSW   Z29, Z0, Z0
+	VPADDSW   Z29, Z2, Z2
+	VPACKUSWB Z2, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Z8, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+	JNZ       last
+
+end:
+	MOVQ R12, 104(DX)
+	VZEROUPPER
+	RET
+
+// func gemmFloatsAMX1x2(a *byte)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·gemmFloatsAMX1x2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), DX
+	MOVQ 144(DX), AX
+
+	// LDTILECFG (AX)
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0x00
+	MOVQ      8(DX), R8
+	MOVQ      64(DX), CX
+	MOVQ      $0x00000080, DI
+	MOVQ      (DX), AX
+	MOVQ      AX, 216(DX)
+	XORQ      R10, R10
+	MOVQ      104(DX), R12
+	MOVQ      56(DX), R11
+	MOVQ      88(DX), AX
+	MOVQ      96(DX), AX
+	VMOVUPS   (AX), Z24
+	VMOVUPS   64(AX), Z25
+	KMOVQ     120(DX), K1
+	KSHIFTRQ  $0x10, K1, K2
+	MOVQ      48(DX), AX
+	VMOVDQU32 (AX), Z20
+	VMOVDQU32 64(AX), Z21
+
+tile:
+	// TILEZERO TMM0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO TMM1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	MOVQ 40(DX), SI
+	MOVQ 16(DX), AX
+	MOVQ AX, 200(DX)
+	MOVQ 24(DX), AX
+	MOVQ AX, 208(DX)
+
+run:
+	MOVQ 200(DX), AX
+	MOVQ (AX), R9
+	ADDQ 216(DX), R9
+	ADDQ $0x08, 200(DX)
+	MOVQ 32(DX), R13
+
+step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM0
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xc4
+	TESTQ     R10, R10
+	JLE       idle0
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R12)
+	VMOVUPS   Z1, K2, 64(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle0:
+	TESTQ     R10, R10
+	JLE       idle1
+	VPADDD    (R11), Z20, Z4
+	VPADDD    64(R11), Z21, Z5
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	MOVQ      88(DX), BX
+	VMOVUPS   Z4, K1, (R12)
+	VMOVUPS   Z5, K2, 64(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle1:
+	// TILELOADD 64(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM1
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xcc
+	TESTQ     R10, R10
+	JLE       idle2
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R12)
+	VMOVUPS   Z1, K2, 64(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle2:
+	TESTQ     R10, R10
+	JLE       idle3
+	VPADDD    (R11), Z20, Z4
+	VPADDD    64(R11), Z21, Z5
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	MOVQ      88(DX), BX
+	VMOVUPS   Z4, K1, (R12)
+	VMOVUPS   Z5, K2, 64(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle3:
+	BTRQ $0x3f, R10
+	ADDQ $0x40, R9
+	ADDQ $+2048, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
+	PREFETCHT1 (AX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
+
+fetched:
+	DECQ  R13
+	JNZ   step
+	DECQ  208(DX)
+	JNZ   run
+	TESTQ R10, R10
+	JZ    store
+
+rest:
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R12)
+	VMOVUPS   Z1, K2, 64(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+	JNZ       rest
+
+store:
+	MOVQ 56(DX), BX
+	MOVQ BX, R11
+
+	// TILESTORED TMM0, 0(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x0b
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM1, 64(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x0b
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 80(DX), AX
+	MOVQ AX, R10
+	BTSQ $0x3f, R10
+	MOVQ 168(DX), AX
+	DECQ 192(DX)
+	JNZ  same
+	ADDQ 184(DX), AX
+	MOVQ 176(DX), BX
+	MOVQ BX, 192(DX)
+
+same:
+	ADDQ AX, 216(DX)
+	DECQ 72(DX)
+	JNZ  tile
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	BTRQ  $0x3f, R10
+	TESTQ R10, R10
+	JZ    end
+
+last:
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R12)
+	VMOVUPS   Z1, K2, 64(R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+	JNZ       last
+
+end:
+	MOVQ R12, 104(DX)
+	VZEROUPPER
+	RET
+
+// func gemmLookedUpAMX1x2(a *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, AVX512VL, MMX+
+TEXT ·gemmLookedUpAMX1x2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), DX
+	MOVQ 144(DX), AX
+
+	// LDTILECFG (AX)
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0x00
+	MOVQ      8(DX), R8
+	MOVQ      64(DX), CX
+	MOVQ      $0x00000080, DI
+	MOVQ      (DX), AX
+	MOVQ      AX, 216(DX)
+	XORQ      R10, R10
+	MOVQ      104(DX), R12
+	MOVQ      56(DX), R11
+	MOVQ      88(DX), AX
+	VMOVDQU32 256(AX), Z31
+	VMOVDQU32 (AX), Z29
+	VMOVDQU32 64(AX), Z30
+	MOVQ      96(DX), AX
+	VMOVUPS   (AX), Z24
+	VMOVUPS   64(AX), Z25
+	KMOVQ     120(DX), K1
+	MOVQ      48(DX), AX
+	VMOVDQU32 (AX), Z20
+	VMOVDQU32 64(AX), Z21
+
+tile:
+	// TILEZERO TMM0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO TMM1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	MOVQ 40(DX), SI
+	MOVQ 16(DX), AX
+	MOVQ AX, 200(DX)
+	MOVQ 24(DX), AX
+	MOVQ AX, 208(DX)
+
+run:
+	MOVQ 200(DX), AX
+	MOVQ (AX), R9
+	ADDQ 216(DX), R9
+	ADDQ $0x08, 200(DX)
+	MOVQ 32(DX), R13
+
+step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM0
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xc4
+	TESTQ     R10, R10
+	JLE       idle0
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPADDSW   Z29, Z0, Z0
+	VPACKUSWB Z0, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Y8, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle0:
+	TESTQ     R10, R10
+	JLE       idle1
+	VPADDD    (R11), Z20, Z4
+	VPADDD    64(R11), Z21, Z5
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	VCVTPS2DQ Z4, Z4
+	VCVTPS2DQ Z5, Z5
+	MOVQ      88(DX), BX
+	VPACKSSDW Z5, Z4, Z4
+	VPADDSW   Z29, Z4, Z4
+	VPACKUSWB Z4, Z4, Z4
+	VPERMD    Z4, Z31, Z4
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z4, K3
+	VPADDB    Z4, Z4, Z12
+	VPMOVB2M  Z12, K2
+	VPERMB    (BX), Z4, Z12
+	VPERMB    64(BX), Z4, K2, Z12
+	VPERMB    128(BX), Z4, Z13
+	VPERMB    192(BX), Z4, K2, Z13
+	VMOVDQU8  Z13, K3, Z12
+	VMOVDQU8  Y12, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle1:
+	// TILELOADD 64(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM1
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xcc
+	TESTQ     R10, R10
+	JLE       idle2
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPADDSW   Z29, Z0, Z0
+	VPACKUSWB Z0, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Y8, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle2:
+	TESTQ     R10, R10
+	JLE       idle3
+	VPADDD    (R11), Z20, Z4
+	VPADDD    64(R11), Z21, Z5
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	VCVTPS2DQ Z4, Z4
+	VCVTPS2DQ Z5, Z5
+	MOVQ      88(DX), BX
+	VPACKSSDW Z5, Z4, Z4
+	VPADDSW   Z29, Z4, Z4
+	VPACKUSWB Z4, Z4, Z4
+	VPERMD    Z4, Z31, Z4
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z4, K3
+	VPADDB    Z4, Z4, Z12
+	VPMOVB2M  Z12, K2
+	VPERMB    (BX), Z4, Z12
+	VPERMB    64(BX), Z4, K2, Z12
+	VPERMB    128(BX), Z4, Z13
+	VPERMB    192(BX), Z4, K2, Z13
+	VMOVDQU8  Z13, K3, Z12
+	VMOVDQU8  Y12, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+
+idle3:
+	BTRQ $0x3f, R10
+	ADDQ $0x40, R9
+	ADDQ $+2048, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
+	PREFETCHT1 (AX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
+
+fetched:
+	DECQ  R13
+	JNZ   step
+	DECQ  208(DX)
+	JNZ   run
+	TESTQ R10, R10
+	JZ    store
+
+rest:
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPADDSW   Z29, Z0, Z0
+	VPACKUSWB Z0, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Y8, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+	JNZ       rest
+
+store:
+	MOVQ 56(DX), BX
+	MOVQ BX, R11
+
+	// TILESTORED TMM0, 0(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x0b
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM1, 64(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x0b
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 80(DX), AX
+	MOVQ AX, R10
+	BTSQ $0x3f, R10
+	MOVQ 168(DX), AX
+	DECQ 192(DX)
+	JNZ  same
+	ADDQ 184(DX), AX
+	MOVQ 176(DX), BX
+	MOVQ BX, 192(DX)
+
+same:
+	ADDQ AX, 216(DX)
+	DECQ 72(DX)
+	JNZ  tile
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	BTRQ  $0x3f, R10
+	TESTQ R10, R10
+	JZ    end
+
+last:
+	VPADDD    (R11), Z20, Z0
+	VPADDD    64(R11), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPADDSW   Z29, Z0, Z0
+	VPACKUSWB Z0, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Y8, K1, (R12)
+	ADDQ      112(DX), R12
+	ADDQ      CX, R11
+	DECQ      R10
+	JNZ       last
+
+end:
+	MOVQ R12, 104(DX)
+	VZEROUPPER
+	RET
+
+// func gemmFloatsAMX2x2(a *byte)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·gemmFloatsAMX2x2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), DX
+	MOVQ 144(DX), AX
+
+	// LDTILECFG (AX)
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0x00
+	MOVQ      8(DX), R8
+	MOVQ      64(DX), CX
+	MOVQ      $0x00000080, DI
+	MOVQ      (DX), AX
+	MOVQ      AX, 216(DX)
+	XORQ      R11, R11
+	MOVQ      104(DX), R13
+	MOVQ      56(DX), R12
+	MOVQ      88(DX), AX
+	MOVQ      96(DX), AX
+	VMOVUPS   (AX), Z24
+	VMOVUPS   64(AX), Z25
+	KMOVQ     120(DX), K1
+	KSHIFTRQ  $0x10, K1, K2
+	MOVQ      48(DX), AX
+	VMOVDQU32 (AX), Z20
+	VMOVDQU32 64(AX), Z21
+
+tile:
+	// TILEZERO TMM0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO TMM1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO TMM2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO TMM3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+	MOVQ 40(DX), SI
+	MOVQ 16(DX), AX
+	MOVQ AX, 200(DX)
+	MOVQ 24(DX), AX
+	MOVQ AX, 208(DX)
+
+run:
+	MOVQ 200(DX), AX
+	MOVQ (AX), R9
+	ADDQ 216(DX), R9
+	MOVQ 152(DX), R10
+	ADDQ R9, R10
+	ADDQ $0x08, 200(DX)
+	MOVQ 32(DX), R14
+
+step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM0
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xc4
+	TESTQ     R11, R11
+	JLE       idle0
+	VPADDD    (R12), Z20, Z0
+	VPADDD    64(R12), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R13)
+	VMOVUPS   Z1, K2, 64(R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+
+idle0:
+	// TILELOADD 0(R10)(R8*1), TMM5
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM5, TMM2
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xd5
+	TESTQ     R11, R11
+	JLE       idle1
+	VPADDD    (R12), Z20, Z4
+	VPADDD    64(R12), Z21, Z5
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	MOVQ      88(DX), BX
+	VMOVUPS   Z4, K1, (R13)
+	VMOVUPS   Z5, K2, 64(R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+
+idle1:
+	// TILELOADD 64(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM1
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xcc
+	TESTQ     R11, R11
+	JLE       idle2
+	VPADDD    (R12), Z20, Z0
+	VPADDD    64(R12), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R13)
+	VMOVUPS   Z1, K2, 64(R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+
+idle2:
+	// TDPBUSD TMM7, TMM5, TMM3
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xdd
+	TESTQ     R11, R11
+	JLE       idle3
+	VPADDD    (R12), Z20, Z4
+	VPADDD    64(R12), Z21, Z5
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	MOVQ      88(DX), BX
+	VMOVUPS   Z4, K1, (R13)
+	VMOVUPS   Z5, K2, 64(R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+
+idle3:
+	BTRQ $0x3f, R11
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $+2048, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
+	PREFETCHT1 (AX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
+
+fetched:
+	DECQ  R14
+	JNZ   step
+	DECQ  208(DX)
+	JNZ   run
+	TESTQ R11, R11
+	JZ    store
+
+rest:
+	VPADDD    (R12), Z20, Z0
+	VPADDD    64(R12), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R13)
+	VMOVUPS   Z1, K2, 64(R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+	JNZ       rest
+
+store:
+	MOVQ 56(DX), BX
+	MOVQ BX, R12
+
+	// TILESTORED TMM0, 0(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x0b
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM1, 64(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x0b
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ 160(DX), BX
+
+	// TILESTORED TMM2, 0(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x0b
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM3, 64(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x0b
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 80(DX), AX
+	MOVQ AX, R11
+	BTSQ $0x3f, R11
+	MOVQ 168(DX), AX
+	DECQ 192(DX)
+	JNZ  same
+	ADDQ 184(DX), AX
+	MOVQ 176(DX), BX
+	MOVQ BX, 192(DX)
+
+same:
+	ADDQ AX, 216(DX)
+	DECQ 72(DX)
+	JNZ  tile
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	BTRQ  $0x3f, R11
+	TESTQ R11, R11
+	JZ    end
+
+last:
+	VPADDD    (R12), Z20, Z0
+	VPADDD    64(R12), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	MOVQ      88(DX), BX
+	VMOVUPS   Z0, K1, (R13)
+	VMOVUPS   Z1, K2, 64(R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+	JNZ       last
+
+end:
+	MOVQ R13, 104(DX)
+	VZEROUPPER
+	RET
+
+// func gemmLookedUpAMX2x2(a *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, AVX512VL, MMX+
+TEXT ·gemmLookedUpAMX2x2(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), DX
+	MOVQ 144(DX), AX
+
+	// LDTILECFG (AX)
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0x00
+	MOVQ      8(DX), R8
+	MOVQ      64(DX), CX
+	MOVQ      $0x00000080, DI
+	MOVQ      (DX), AX
+	MOVQ      AX, 216(DX)
+	XORQ      R11, R11
+	MOVQ      104(DX), R13
+	MOVQ      56(DX), R12
+	MOVQ      88(DX), AX
+	VMOVDQU32 256(AX), Z31
+	VMOVDQU32 (AX), Z29
+	VMOVDQU32 64(AX), Z30
+	MOVQ      96(DX), AX
+	VMOVUPS   (AX), Z24
+	VMOVUPS   64(AX), Z25
+	KMOVQ     120(DX), K1
+	MOVQ      48(DX), AX
+	VMOVDQU32 (AX), Z20
+	VMOVDQU32 64(AX), Z21
+
+tile:
+	// TILEZERO TMM0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO TMM1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO TMM2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO TMM3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+	MOVQ 40(DX), SI
+	MOVQ 16(DX), AX
+	MOVQ AX, 200(DX)
+	MOVQ 24(DX), AX
+	MOVQ AX, 208(DX)
+
+run:
+	MOVQ 200(DX), AX
+	MOVQ (AX), R9
+	ADDQ 216(DX), R9
+	MOVQ 152(DX), R10
+	ADDQ R9, R10
+	ADDQ $0x08, 200(DX)
+	MOVQ 32(DX), R14
+
+step:
+	// TILELOADD 0(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(R9)(R8*1), TMM4
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM0
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xc4
+	TESTQ     R11, R11
+	JLE       idle0
+	VPADDD    (R12), Z20, Z0
+	VPADDD    64(R12), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPADDSW   Z29, Z0, Z0
+	VPACKUSWB Z0, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Y8, K1, (R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+
+idle0:
+	// TILELOADD 0(R10)(R8*1), TMM5
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM5, TMM2
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xd5
+	TESTQ     R11, R11
+	JLE       idle1
+	VPADDD    (R12), Z20, Z4
+	VPADDD    64(R12), Z21, Z5
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	VCVTPS2DQ Z4, Z4
+	VCVTPS2DQ Z5, Z5
+	MOVQ      88(DX), BX
+	VPACKSSDW Z5, Z4, Z4
+	VPADDSW   Z29, Z4, Z4
+	VPACKUSWB Z4, Z4, Z4
+	VPERMD    Z4, Z31, Z4
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z4, K3
+	VPADDB    Z4, Z4, Z12
+	VPMOVB2M  Z12, K2
+	VPERMB    (BX), Z4, Z12
+	VPERMB    64(BX), Z4, K2, Z12
+	VPERMB    128(BX), Z4, Z13
+	VPERMB    192(BX), Z4, K2, Z13
+	VMOVDQU8  Z13, K3, Z12
+	VMOVDQU8  Y12, K1, (R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+
+idle1:
+	// TILELOADD 64(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM1
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xcc
+	TESTQ     R11, R11
+	JLE       idle2
+	VPADDD    (R12), Z20, Z0
+	VPADDD    64(R12), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPADDSW   Z29, Z0, Z0
+	VPACKUSWB Z0, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Y8, K1, (R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+
+idle2:
+	// TDPBUSD TMM7, TMM5, TMM3
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x41
+	BYTE      $0x5e
+	BYTE      $0xdd
+	TESTQ     R11, R11
+	JLE       idle3
+	VPADDD    (R12), Z20, Z4
+	VPADDD    64(R12), Z21, Z5
+	VCVTDQ2PS Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    Z24, Z4, Z4
+	VMULPS    Z25, Z5, Z5
+	VCVTPS2DQ Z4, Z4
+	VCVTPS2DQ Z5, Z5
+	MOVQ      88(DX), BX
+	VPACKSSDW Z5, Z4, Z4
+	VPADDSW   Z29, Z4, Z4
+	VPACKUSWB Z4, Z4, Z4
+	VPERMD    Z4, Z31, Z4
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z4, K3
+	VPADDB    Z4, Z4, Z12
+	VPMOVB2M  Z12, K2
+	VPERMB    (BX), Z4, Z12
+	VPERMB    64(BX), Z4, K2, Z12
+	VPERMB    128(BX), Z4, Z13
+	VPERMB    192(BX), Z4, K2, Z13
+	VMOVDQU8  Z13, K3, Z12
+	VMOVDQU8  Y12, K1, (R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+
+idle3:
+	BTRQ $0x3f, R11
+	ADDQ $0x40, R9
+	ADDQ $0x40, R10
+	ADDQ $+2048, SI
+	MOVQ 224(DX), AX
+	CMPQ AX, 240(DX)
+	JAE  fetched
+	MOVQ 232(DX), BX
+	ADDQ AX, BX
+	MOVQ BX, 224(DX)
+
+fetch:
+	PREFETCHT1 (AX)
+	ADDQ       $0x40, AX
+	CMPQ       AX, BX
+	JB         fetch
+
+fetched:
+	DECQ  R14
+	JNZ   step
+	DECQ  208(DX)
+	JNZ   run
+	TESTQ R11, R11
+	JZ    store
+
+rest:
+	VPADDD    (R12), Z20, Z0
+	VPADDD    64(R12), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPADDSW   Z29, Z0, Z0
+	VPACKUSWB Z0, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Y8, K1, (R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+	JNZ       rest
+
+store:
+	MOVQ 56(DX), BX
+	MOVQ BX, R12
+
+	// TILESTORED TMM0, 0(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x0b
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM1, 64(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x0b
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ 160(DX), BX
+
+	// TILESTORED TMM2, 0(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x0b
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED TMM3, 64(BX)(CX*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x0b
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 80(DX), AX
+	MOVQ AX, R11
+	BTSQ $0x3f, R11
+	MOVQ 168(DX), AX
+	DECQ 192(DX)
+	JNZ  same
+	ADDQ 184(DX), AX
+	MOVQ 176(DX), BX
+	MOVQ BX, 192(DX)
+
+same:
+	ADDQ AX, 216(DX)
+	DECQ 72(DX)
+	JNZ  tile
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	BTRQ  $0x3f, R11
+	TESTQ R11, R11
+	JZ    end
+
+last:
+	VPADDD    (R12), Z20, Z0
+	VPADDD    64(R12), Z21, Z1
+	VCVTDQ2PS Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z24, Z0, Z0
+	VMULPS    Z25, Z1, Z1
+	VCVTPS2DQ Z0, Z0
+	VCVTPS2DQ Z1, Z1
+	MOVQ      88(DX), BX
+	VPACKSSDW Z1, Z0, Z0
+	VPADDSW   Z29, Z0, Z0
+	VPACKUSWB Z0, Z0, Z0
+	VPERMD    Z0, Z31, Z0
+	MOVQ      280(DX), BX
+	VPMOVB2M  Z0, K3
+	VPADDB    Z0, Z0, Z8
+	VPMOVB2M  Z8, K2
+	VPERMB    (BX), Z0, Z8
+	VPERMB    64(BX), Z0, K2, Z8
+	VPERMB    128(BX), Z0, Z9
+	VPERMB    192(BX), Z0, K2, Z9
+	VMOVDQU8  Z9, K3, Z8
+	VMOVDQU8  Y8, K1, (R13)
+	ADDQ      112(DX), R13
+	ADDQ      CX, R12
+	DECQ      R11
+	JNZ       last
 
 end:
 	MOVQ R13, 104(DX)

@@ -11,7 +11,7 @@ import (
 // takes its 16-column registers side by side, and one or more up.
 func tileGemm() []gemmKernel {
 	row := func(across int, one *oneStep, up ...tileFuncs) gemmKernel {
-		k := gemmKernel{cols: 16 * across, rows: tileRows * len(up), quad: 64, format: bytesFormat, fuses: true}
+		k := gemmKernel{cols: 16 * across, rows: tileRows * len(up), quad: 64, format: bytesFormat, fuses: true, more: up[0][3] != nil}
 		k.kernel = kernel{fmt.Sprintf("gemm_u8s8s32_%dx%dc64_amx", k.rows, k.cols), isa.AMX}
 		for rows := 1; rows <= k.rows; rows++ {
 			n := ceilDiv(rows, tileRows)
@@ -23,10 +23,11 @@ func tileGemm() []gemmKernel {
 		k.linesOf = linesWithTiles(&k, one, up, across)
 		return k
 	}
-	square := row(2, nil, tileFuncs{gemmAMX1x2, gemmAddAMX1x2}, tileFuncs{gemmAMX2x2, gemmAddAMX2x2, gemmPlainAddAMX2x2})
+	square := row(2, nil, tileFuncs{gemmAMX1x2, gemmAddAMX1x2, nil, gemmFloatsAMX1x2, gemmLookedUpAMX1x2},
+		tileFuncs{gemmAMX2x2, gemmAddAMX2x2, gemmPlainAddAMX2x2, gemmFloatsAMX2x2, gemmLookedUpAMX2x2})
 	square.listed, square.copy = &tileFuncs{gemmListAMX2x2, gemmListAddAMX2x2}, copyPicturesAMX
 	return []gemmKernel{
-		row(4, newOneStep(), tileFuncs{gemmAMX1x4, gemmAddAMX1x4, gemmPlainAddAMX1x4}),
+		row(4, newOneStep(), tileFuncs{gemmAMX1x4, gemmAddAMX1x4, gemmPlainAddAMX1x4, gemmFloatsAMX1x4, gemmLookedUpAMX1x4}),
 		row(3, nil, tileFuncs{gemmAMX1x3, gemmAddAMX1x3}),
 		square,
 		row(1, nil, tileFuncs{gemmAMX1x1, gemmAddAMX1x1}, tileFuncs{gemmAMX2x1, gemmAddAMX2x1}, tileFuncs{gemmAMX3x1, gemmAddAMX3x1}, tileFuncs{gemmAMX4x1, gemmAddAMX4x1}),
@@ -50,7 +51,7 @@ func newOneStep() *oneStep {
 
 // takes runs what it can with so many pixels in a register.
 func (o *oneStep) takes(a *gemmArgs, rows int) bool {
-	if o == nil || a.quads != 1 || a.numRuns != 1 || a.pack == nil {
+	if o == nil || a.quads != 1 || a.numRuns != 1 || a.pack == nil || a.finish == packLookedUp {
 		return false
 	}
 	a.configure(o.configs[rows-1], 3, 4)

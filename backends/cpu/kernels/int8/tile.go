@@ -68,12 +68,18 @@ func newOneConfig(rows int) *isa.TileConfig {
 const tileRows = 16
 
 // tileFuncs are the kernels on so many tile registers up: without a residual, with
-// one, and where there is such a kernel with one and plain results.
-type tileFuncs [3]func(*gemmArgs)
+// one, and where there are such kernels with one and plain results, for float32, and
+// for what is looked up.
+type tileFuncs [5]func(*gemmArgs)
 
 func (f *tileFuncs) run(a *gemmArgs) {
 	i := a.residual
-	if i != 0 && a.plain != 0 && f[2] != nil {
+	switch {
+	case a.finish == toFloats:
+		i = 3
+	case a.finish == packLookedUp:
+		i = 4
+	case i != 0 && a.plain != 0 && f[2] != nil:
 		i = 2
 	}
 	f[i](a)

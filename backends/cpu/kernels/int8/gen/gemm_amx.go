@@ -11,32 +11,41 @@ import (
 
 func gemmAMXSet() {
 	for _, t := range [][2]int{{1, 4}, {1, 3}, {1, 2}, {2, 2}, {1, 1}, {2, 1}, {3, 1}, {4, 1}} {
-		gemmAMX(fmt.Sprintf("gemmAMX%dx%d", t[0], t[1]), t[0], t[1], false, false)
-		gemmAMX(fmt.Sprintf("gemmAddAMX%dx%d", t[0], t[1]), t[0], t[1], true, false)
+		gemmAMX(fmt.Sprintf("gemmAMX%dx%d", t[0], t[1]), t[0], t[1], packBytes)
+		gemmAMX(fmt.Sprintf("gemmAddAMX%dx%d", t[0], t[1]), t[0], t[1], addBytes)
 	}
-	gemmAMX("gemmPlainAddAMX1x4", 1, 4, true, true)
-	gemmAMX("gemmPlainAddAMX2x2", 2, 2, true, true)
-	gemmListAMX("gemmListAMX2x2", false)
-	gemmListAMX("gemmListAddAMX2x2", true)
+	gemmAMX("gemmPlainAddAMX1x4", 1, 4, addPlain)
+	gemmAMX("gemmPlainAddAMX2x2", 2, 2, addPlain)
+	for _, t := range [][2]int{{1, 4}, {1, 2}, {2, 2}} {
+		gemmAMX(fmt.Sprintf("gemmFloatsAMX%dx%d", t[0], t[1]), t[0], t[1], toFloats)
+		gemmAMX(fmt.Sprintf("gemmLookedUpAMX%dx%d", t[0], t[1]), t[0], t[1], packLookedUp)
+	}
+	gemmListAMX("gemmListAMX2x2", packBytes)
+	gemmListAMX("gemmListAddAMX2x2", addBytes)
 	copyPictures()
 	pairRows()
-	for i, name := range []string{"gemmOneAMX", "gemmOneAddAMX", "gemmOnePlainAMX", "gemmOnePlainAddAMX"} {
-		gemmOneAMX(name, i&1 != 0, i&2 != 0)
-	}
+	gemmOneAMX("gemmOneAMX", packBytes)
+	gemmOneAMX("gemmOneAddAMX", addBytes)
+	gemmOneAMX("gemmOnePlainAMX", packPlain)
+	gemmOneAMX("gemmOnePlainAddAMX", addPlain)
 }
 
 // gemmAMX writes the kernel of rows×cols tile registers of sums. A step takes 64
-// elements of x. The sums go through memory, and become 8-bit results while the next
-// tile's products run; plain ones are u8 of all values with zero point 0, and so is a
-// residual's signedness.
-func gemmAMX(name string, rows, cols int, residual, plain bool) {
-	doc := fmt.Sprintf("computes tiles of %d×%d registers; it advances a.", rows, cols)
-	if residual {
-		doc = fmt.Sprintf("computes tiles of %d×%d registers and adds a residual; it advances a.", rows, cols)
+// elements of x. The sums go through memory, and become what how says while the next
+// tile's products run; with packBytes they stay where gemmPack is nil.
+func gemmAMX(name string, rows, cols, how int) {
+	doc := fmt.Sprintf("computes tiles of %d×%d registers", rows, cols)
+	switch how {
+	case addBytes:
+		doc += " and adds a residual"
+	case addPlain:
+		doc += " and adds a residual; results are not clamped"
+	case toFloats:
+		doc += "; results are float32"
+	case packLookedUp:
+		doc += "; results are looked up"
 	}
-	if plain {
-		doc = fmt.Sprintf("computes tiles of %d×%d registers and adds a residual; results are not clamped. It advances a.", rows, cols)
-	}
+	doc += "; it advances a."
 	a := text(name, "gemmArgs", doc)
 	t := newTileGemm(a, rows, cols)
 	tmp, sums := t.tmp, t.sums
@@ -47,16 +56,18 @@ func gemmAMX(name string, rows, cols int, residual, plain bool) {
 	MOVQ(field(a, gemmY), y)
 	MOVQ(field(a, gemmSums), done)
 	MOVQ(field(a, gemmPack), tmp)
-	TESTQ(tmp, tmp)
-	JZ(LabelRef("tile"))
-	pack := newRowPacker(a, tmp, tmp, cols, residual, plain)
+	if how == packBytes {
+		TESTQ(tmp, tmp)
+		JZ(LabelRef("tile"))
+	}
+	pack := newRowPacker(a, tmp, tmp, cols, how)
 
-	// A row of 8-bit results; set picks its registers.
+	// A row of results; set picks its registers.
 	row := func(set int) {
 		q := pack.scaled(set, done)
 		MOVQ(field(a, gemmPack), sums)
 		var before func()
-		if residual {
+		if pack.residual() {
 			before = func() {
 				pack.ahead(pending, func() {
 					MOVQ(field(a, gemmDelta), tmp)
@@ -72,35 +83,43 @@ func gemmAMX(name string, rows, cols int, residual, plain bool) {
 	// What is packed starts from zero: adding to its rows what sums start from is
 	// faster than loading the registers with it.
 	Label("tile")
-	MOVQ(field(a, gemmPack), tmp)
-	TESTQ(tmp, tmp)
-	JZ(LabelRef("sums"))
-	t.zero()
-	JMP(LabelRef("begin"))
-	Label("sums")
-	MOVQ(field(a, gemmInit), sums)
-	XORQ(tmp, tmp)
-	for r := range rows {
-		for c := range cols {
-			TILELOADD(sums, tmp, 64*c, t.acc(r, c))
-		}
+	if how == packBytes {
+		MOVQ(field(a, gemmPack), tmp)
+		TESTQ(tmp, tmp)
+		JZ(LabelRef("sums"))
 	}
-	Label("begin")
+	t.zero()
+	if how == packBytes {
+		JMP(LabelRef("begin"))
+		Label("sums")
+		MOVQ(field(a, gemmInit), sums)
+		XORQ(tmp, tmp)
+		for r := range rows {
+			for c := range cols {
+				TILELOADD(sums, tmp, 64*c, t.acc(r, c))
+			}
+		}
+		Label("begin")
+	}
 	t.products(field(a, gemmTall), Imm(64), row)
 	MOVQ(field(a, gemmSums), sums)
 	MOVQ(sums, done)
 	t.store()
-	MOVQ(field(a, gemmPack), tmp)
-	TESTQ(tmp, tmp)
+	if how == packBytes {
+		MOVQ(field(a, gemmPack), tmp)
+		TESTQ(tmp, tmp)
+	}
 	MOVQ(field(a, gemmRows), tmp)
-	JNZ(LabelRef("packed"))
-	IMULQ(t.sumsStep, tmp)
-	ADDQ(tmp, field(a, gemmSums))
-	JMP(LabelRef("next"))
-	Label("packed")
+	if how == packBytes {
+		JNZ(LabelRef("packed"))
+		IMULQ(t.sumsStep, tmp)
+		ADDQ(tmp, field(a, gemmSums))
+		JMP(LabelRef("next"))
+		Label("packed")
+	}
 	MOVQ(tmp, pending)
 	BTSQ(Imm(waits), pending)
-	if residual {
+	if pack.residual() {
 		MOVQ(field(a, gemmDelta), tmp)
 		pack.loadAt(y, tmp)
 	}

@@ -73,12 +73,17 @@ func (t *tileSums) finish() {
 	Label("sums")
 }
 
-// row gives a row's sums times the columns' factors, rounded.
-func (t *tileSums) row(r int) []reg.VecPhysical {
+func (t *tileSums) sums(r int) []reg.VecPhysical {
 	q := make([]reg.VecPhysical, t.vecs)
 	for v := range q {
 		q[v] = t.acc(r, v)
 	}
+	return q
+}
+
+// row gives a row's sums times the columns' factors, rounded.
+func (t *tileSums) row(r int) []reg.VecPhysical {
+	q := t.sums(r)
 	scaleRow(q, t.factor)
 	return q
 }
@@ -163,17 +168,30 @@ func (t *tileSums) add(plain bool) {
 
 // floats writes rows of float32.
 func (t *tileSums) floats() {
-	masks := []reg.Register{reg.K1, reg.K2, reg.K3, reg.K4}
-	for v := 1; v < t.vecs; v++ {
-		KSHIFTRQ(Imm(uint64(16*v)), reg.K1, masks[v])
-	}
+	vectorMasks(t.vecs)
 	for r := range t.rows {
-		for v := range t.vecs {
-			z := t.acc(r, v)
-			VCVTDQ2PS(z, z)
-			VMULPS(t.factor(v), z, z)
-			VMOVUPS(z, masks[v], at(t.y, 64*v))
-		}
+		q := t.sums(r)
+		multiplyEach(q, t.factor)
+		storeRow(q, at(t.y, 0))
 		ADDQ(t.yStep, t.y)
+	}
+}
+
+// rowMasks are the masks of a row's vectors.
+var rowMasks = []reg.Register{reg.K1, reg.K2, reg.K3, reg.K4}
+
+// vectorMasks makes the vectors' masks out of that of the columns, in K1.
+func vectorMasks(vecs int) {
+	for v := 1; v < vecs; v++ {
+		KSHIFTRQ(Imm(uint64(16*v)), reg.K1, rowMasks[v])
+	}
+}
+
+// storeRow writes a row of float32.
+func storeRow(q []reg.VecPhysical, y Mem) {
+	for v, z := range q {
+		m := y
+		m.Disp += 64 * v
+		VMOVUPS(z, rowMasks[v], m)
 	}
 }

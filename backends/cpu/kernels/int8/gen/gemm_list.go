@@ -10,7 +10,8 @@ import (
 // gemmListAMX writes the kernel of 2×2 tile registers that goes through a list of
 // tiles (listedTile of package int8): rows of x and of results lie where the list
 // says. Otherwise it is gemmAMX, always with 8-bit results.
-func gemmListAMX(name string, residual bool) {
+func gemmListAMX(name string, how int) {
+	residual := how == addBytes
 	doc := "computes the tiles of a list; it advances a."
 	if residual {
 		doc = "computes the tiles of a list and adds a residual; it advances a."
@@ -25,7 +26,7 @@ func gemmListAMX(name string, residual bool) {
 	y := load(a, gemmY)
 	MOVQ(field(a, gemmList), tile)
 	MOVQ(field(a, gemmPack), tmp)
-	pack := newRowPacker(a, tmp, tmp, t.cols, residual, false)
+	pack := newRowPacker(a, tmp, tmp, t.cols, how)
 
 	// residualOf loads what is added to a result, so many further on in the list.
 	residualOf := func(n int) {

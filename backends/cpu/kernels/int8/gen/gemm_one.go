@@ -15,8 +15,9 @@ import (
 // sums, each of which keeps other instructions from being issued for 16 cycles, lie
 // between the rows of results of the tile before, where there is no residual. The
 // weights stay in registers.
-// Tiles: sums in 0 to 2, x in 3, weights in 4 to 7. plain is as in gemmAMX.
-func gemmOneAMX(name string, residual, plain bool) {
+// Tiles: sums in 0 to 2, x in 3, weights in 4 to 7. How is as in gemmAMX.
+func gemmOneAMX(name string, how int) {
+	residual, plain := how == addBytes || how == addPlain, how == packPlain || how == addPlain
 	const cols, x, firstW = 4, 3, 4
 	doc := "computes tiles of 16×64 in one step"
 	if residual {
@@ -40,7 +41,7 @@ func gemmOneAMX(name string, residual, plain bool) {
 		ADDQ(I32(16*64*cols), before)
 	}
 	y, yStep, constants := load(a, gemmY), load(a, gemmYStep), load(a, gemmPack)
-	pack := newRowPacker(a, constants, tmp, cols, residual, plain)
+	pack := newRowPacker(a, constants, tmp, cols, how)
 	pending, done := GP64(), GP64()
 	XORQ(pending, pending)
 

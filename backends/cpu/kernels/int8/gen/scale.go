@@ -19,14 +19,19 @@ func scaleRow(q []reg.VecPhysical, mult func(v int) Op) {
 
 // scaleEach is scaleRow, a step of all after the other.
 func scaleEach[V Op](q []V, mult func(v int) Op) {
+	multiplyEach(q, mult)
+	for _, z := range q {
+		VCVTPS2DQ(z, z)
+	}
+}
+
+// multiplyEach takes sums times factors, as float32.
+func multiplyEach[V Op](q []V, mult func(v int) Op) {
 	for _, z := range q {
 		VCVTDQ2PS(z, z)
 	}
 	for v, z := range q {
 		VMULPS(mult(v), z, z)
-	}
-	for _, z := range q {
-		VCVTPS2DQ(z, z)
 	}
 }
 
