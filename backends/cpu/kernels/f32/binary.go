@@ -119,6 +119,16 @@ func mergeAxes(a, b, y []int) []axis {
 	return out
 }
 
+// operands are the elements of a and b that give element i of the result.
+func operands(axes []axis, i int) (a, b int) {
+	for k := len(axes) - 1; k >= 0; k-- {
+		x := axes[k]
+		a, b = a+i%x.n*x.a, b+i%x.n*x.b
+		i /= x.n
+	}
+	return a, b
+}
+
 // Binary prepares a broadcasting elementwise function.
 func Binary(s BinarySpec, l isa.Level) (Kernel, error) {
 	shape, err := s.Shape()

@@ -134,12 +134,7 @@ func (d *dotGeneral) run(lo, hi int, a *Args) {
 	packed := -1
 	for u := lo; u < hi; u++ {
 		batch, part, col := u/d.colParts/d.rowParts, u/d.colParts%d.rowParts, u%d.colParts
-		ia, ib := 0, 0
-		for i, q := len(d.axes)-1, batch; i >= 0; i-- {
-			ax := d.axes[i]
-			ia, ib = ia+q%ax.n*ax.a, ib+q%ax.n*ax.b
-			q /= ax.n
-		}
+		ia, ib := operands(d.axes, batch)
 		b := x2[ib*d.K*d.N:][:d.K*d.N]
 		if d.packs {
 			if packed != batch {

@@ -279,12 +279,7 @@ func (d *splitDot) run(lo, hi int, a *Args) {
 	for u := lo; u < hi; u++ {
 		result, row, col := u/d.colParts/d.rowParts, u/d.colParts%d.rowParts, u%d.colParts
 		batch, sum := result/d.Sums, result%d.Sums
-		ia, ib := 0, 0
-		for i, q := len(d.axes)-1, batch; i >= 0; i-- {
-			ax := d.axes[i]
-			ia, ib = ia+q%ax.n*ax.a, ib+q%ax.n*ax.b
-			q /= ax.n
-		}
+		ia, ib := operands(d.axes, batch)
 		b := x2
 		if !d.Packed {
 			b = x2[ib*d.K*d.N:][:d.K*d.N]
