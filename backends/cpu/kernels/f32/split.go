@@ -87,6 +87,9 @@ const (
 	// splitCall is how many steps a call makes at most: the rows stay in the first
 	// level cache.
 	splitCall = 4
+	// splitWide is how many registers of columns a call makes, and a unit has, at
+	// most; splitLong how many steps are split in a call.
+	splitWide, splitLong = 96, 256
 	// splitBlock is how many bytes of split rows and columns are gone through
 	// again and again: they stay in the second level cache.
 	splitBlock, splitBand = 600 << 10, 8
@@ -208,6 +211,9 @@ func (d *splitDot) cutUnits(want int) {
 			}
 		}
 	}
+	if !d.Packed && d.Sums == 1 {
+		d.colParts = max(d.colParts, ceilDiv(d.colTiles, splitWide))
+	}
 	// Rows that lie across are read whole.
 	d.band = 1
 	if d.TransposeA {
@@ -261,7 +267,9 @@ func PackSplit(s SplitSpec, l isa.Level) (Kernel, error) {
 	return &op{name: fmt.Sprintf("split_f32_%dx%d", s.K, s.N), tiles: tiles, run: func(lo, hi int, a *Args) {
 		w, y := floats(a.X), floats(a.Y)
 		for i := lo; i < hi; i++ {
-			d.right.split(uintptr(unsafe.Pointer(&y[i*d.steps*splitStep/4])), w, i, 1, 0, d.steps)
+			for k0 := 0; k0 < d.steps; k0 += splitLong {
+				d.right.split(uintptr(unsafe.Pointer(&y[(i*d.steps+k0)*splitStep/4])), w, i, 1, k0, min(splitLong, d.steps-k0))
+			}
 			bias := y[d.bias+i*splitSide:][:splitSide]
 			clear(bias)
 			if s.WithBias {
@@ -352,8 +360,8 @@ func (u *splitUnit) tiles(t *splitTile, rows int) {
 		low = 1
 	}
 	run := u.f.tile[(rows-1)/splitSide]
-	if whole > 0 {
-		t.groups, t.config = uintptr(whole), u.configs[low][0]
+	for c := 0; c < whole; c += splitWide {
+		t.groups, t.config = uintptr(min(splitWide, whole-c)), u.configs[low][0]
 		run(hide(t))
 	}
 	if whole < u.col1-u.col0 {
