@@ -9,7 +9,7 @@ const (
 	addBytes               // with a residual
 	packWhole              // 8-bit results of the whole range, which need no clamps
 	packPlain              // u8 of the whole range with zero point 0
-	addPlain               // with a residual in u8, too
+	addPlain               // with a residual in u8, too; of 64 columns
 	packLookedUp           // 8-bit results of a table
 	toFloats               // float32
 )
@@ -24,7 +24,7 @@ func (k *gemmKernel) finishing(f *finisher, residual bool) finishing {
 			return toFloats
 		}
 		return keepSums
-	case residual && k.short && f.plain != 0:
+	case residual && k.short && k.cols == 64 && f.plain != 0:
 		return addPlain
 	case residual:
 		return addBytes

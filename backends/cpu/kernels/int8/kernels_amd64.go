@@ -16,8 +16,8 @@ import "github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
 
 func vectorGemm() []gemmKernel {
 	row := func(name string, l isa.Level, cols, quad int, f format, run ...func(*gemmArgs)) gemmKernel {
-		all := l == isa.VNNI && cols == 64
-		return gemmKernel{kernel: kernel{name, l}, cols: cols, rows: len(run), quad: quad, format: f, fuses: l == isa.VNNI, more: all, short: all, run: run}
+		all := l == isa.VNNI
+		return gemmKernel{kernel: kernel{name, l}, cols: cols, rows: len(run), quad: quad, format: f, fuses: all, more: all, short: all, run: run}
 	}
 	return append(tileGemm(), []gemmKernel{
 		row("gemm_u8s8s32_7x64c4_avx512vnni", isa.VNNI, 64, 4, bytesFormat, gemmVNNI1x64, gemmVNNI2x64, gemmVNNI3x64, gemmVNNI4x64, gemmVNNI5x64, gemmVNNI6x64, gemmVNNI7x64),

@@ -21,13 +21,13 @@ const (
 	toFloats     // float32
 )
 
-// finishings are what kernels of so many vectors can do beside keepSums: the widest
-// alone have what is a matter of speed.
+// finishings are what kernels of so many vectors can do beside keepSums.
 func finishings(vecs int) []int {
-	if vecs < 4 {
-		return []int{packBytes, addBytes}
+	all := []int{packBytes, addBytes, packWhole, packPlain, packLookedUp, toFloats}
+	if vecs == 4 {
+		all = append(all, addPlain)
 	}
-	return []int{packBytes, addBytes, packWhole, packPlain, addPlain, packLookedUp, toFloats}
+	return all
 }
 
 // tileSums are a tile's sums in registers.
@@ -121,7 +121,7 @@ func (t *tileSums) pack(kind int) {
 			VPXORD(at(t.constants, packFlip), b, b)
 			VMOVDQU8(bytesOf(b, t.vecs), reg.K1, at(t.y, 0))
 		case packLookedUp:
-			VMOVDQU8(lookUp(table, saturated(q, zero, t.order), q[1:]), reg.K1, at(t.y, 0))
+			VMOVDQU8(bytesOf(lookUp(table, saturated(q, zero, t.order), t.free[2:]), t.vecs), reg.K1, at(t.y, 0))
 		}
 		ADDQ(t.yStep, t.y)
 	}
