@@ -3,6 +3,7 @@ package cpu
 import (
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/f32"
 	"github.com/nasc-dev/nasc/backends/cpu/kernels/isa"
+	"github.com/nasc-dev/nasc/internal/fmath"
 	"github.com/nasc-dev/nasc/ir"
 )
 
@@ -422,5 +423,20 @@ func lowerReduce(c *compiler, g *group) error {
 	if len(axes) == 0 {
 		return errNoKernel
 	}
-	return setF32(c, g, "Reduce", f32.Reduce, f32.ReduceSpec{Op: n.Op.Name[len("reduce_"):], Shape: n.Inputs[0].Type.Shape, Axes: axes}, n.Inputs[0])
+	s := f32.ReduceSpec{Op: n.Op.Name[len("reduce_"):], Shape: n.Inputs[0].Type.Shape, Axes: axes}
+	columns, ok := s.Columns()
+	if !ok || c.single {
+		return setF32(c, g, "Reduce", f32.Reduce, s, n.Inputs[0])
+	}
+	partials := &ir.Value{Name: n.Outputs[0].Name + ".partials", Type: ir.T(ir.F32, fmath.Partials, columns.Cols)}
+	first := &group{nodes: g.nodes, out: []*ir.Value{partials}}
+	if err := setF32(c, first, "ColumnPartials", f32.ColumnPartials, columns, n.Inputs[0]); err != nil {
+		return err
+	}
+	second := &group{nodes: g.nodes, out: g.out, rest: true}
+	if err := setF32(c, second, "Reduce", f32.Reduce, f32.ReduceSpec{Op: s.Op, Shape: partials.Type.Shape, Axes: []int{0}}, partials); err != nil {
+		return err
+	}
+	g.expand = []*group{first, second}
+	return nil
 }

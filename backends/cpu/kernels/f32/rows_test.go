@@ -195,6 +195,48 @@ func TestReduce(t *testing.T) {
 	})
 }
 
+// TestColumnSums: both steps give the bits of one.
+func TestColumnSums(t *testing.T) {
+	isatest.Levels(t, func(t *testing.T, l isa.Level) {
+		r := rand.New(rand.NewPCG(4, 3))
+		for range 20 {
+			s := ReduceSpec{Op: "sum", Shape: []int{1 + r.IntN(9), 1 + r.IntN(20), 1 + r.IntN(100)}, Axes: []int{0, 1}}
+			c := ColumnSpec{s.Shape[0] * s.Shape[1], s.Shape[2]}
+			x := randFloats(r, product(s.Shape))
+			for i := range x {
+				if r.IntN(4) == 0 {
+					x[i] = float32(math.Copysign(0, r.NormFloat64()))
+				}
+			}
+			run := func(k Kernel, err error) func(n int, x []float32) []float32 {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return func(n int, x []float32) []float32 { return runKernel(t, r, k, n, x, nil) }
+			}
+			want := run(Reduce(s, l))(c.Cols, x)
+			partials := run(ColumnPartials(c, l))(fmath.Partials*c.Cols, x)
+			got := run(Reduce(ReduceSpec{Op: "sum", Shape: []int{fmath.Partials, c.Cols}, Axes: []int{0}}, l))(c.Cols, partials)
+			sameBits(t, fmt.Sprint(s), got, want)
+		}
+		for _, c := range []struct {
+			s    ReduceSpec
+			want bool
+		}{
+			{ReduceSpec{"sum", []int{128, 65, 192}, []int{0, 1}}, true},
+			{ReduceSpec{"mean", []int{128, 65, 192}, []int{0, 1}}, false},
+			{ReduceSpec{"sum", []int{128, 65, 192}, []int{1, 2}}, false},
+			{ReduceSpec{"sum", []int{128, 65, 192}, []int{1}}, false},
+			{ReduceSpec{"sum", []int{128, 65, 4000}, []int{0, 1}}, false},
+			{ReduceSpec{"sum", []int{12, 5, 192}, []int{0, 1}}, false},
+		} {
+			if _, got := c.s.Columns(); got != c.want {
+				t.Errorf("%v: %v", c.s, got)
+			}
+		}
+	})
+}
+
 func naivePool(s PoolSpec, x []float32, maximum bool) []float32 {
 	y := make([]float32, s.N*s.OH*s.OW*s.C)
 	for i := range y {
