@@ -86,7 +86,7 @@ func (a *app) train() *cobra.Command {
 	f.StringVar(&o.Val, "val", "", "labelled DATA to validate on after each epoch")
 	f.Float64Var(&o.ValSplit, "val-split", 0, "without --val: the share of --data kept for validation")
 	f.StringVarP(&o.Out, "output", "o", "", "the .nasc file to write")
-	f.StringVar(&o.Target, "target", "cpu-f32", "what runs the steps: cpu-f32, or xla-cpu or go, where gomlx differentiates")
+	f.StringVar(&o.Target, "target", "cpu-f32", "what runs the steps: cpu-f32 (cpu-f32@vnni on AMX: the bits of machines without), or xla-cpu or go, where gomlx differentiates")
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the data")
 	f.IntVar(&o.Steps, "steps", 0, "stop after so many steps, also within an epoch (0: when the epochs are over)")
 	f.IntVar(&o.Batch, "batch", o.Batch, "samples a step")
