@@ -21,8 +21,9 @@ const waits = 63
 
 // tileGemm is what the kernels of rows×cols tile registers of sums share. What the
 // tiles hold is in newTileConfig of package int8: sums in tiles 0 to 3, then rows of
-// x, weights in the last. They hold no more than they must: what is left is for
-// renaming, of which a core has less while its other thread uses tiles too.
+// x, weights in the last. They hold no more than they must: beside a busy neighbour
+// kernels that hold all eight are slower, most likely because none are left for
+// renaming.
 type tileGemm struct {
 	a                                   reg.Register
 	rows, cols                          int
