@@ -222,9 +222,9 @@ func lowerDotGeneral(c *compiler, g *group) error {
 	return setF32(c, g, "DotGeneral", f32.DotGeneral, s, n.Inputs...)
 }
 
-// splitDot lowers a product by parts. With a bias it is two groups, one that splits
-// the columns and one that reads them; with a long sum as well, one of parts of the
-// sum and one that adds them.
+// splitDot lowers a product by parts. With a bias it is two groups: one splits the
+// columns, one reads them. With a long sum it is two as well: one gives parts of the
+// sum, one adds them.
 func (c *compiler) splitDot(g *group, s f32.SplitSpec, in ...*ir.Value) error {
 	if s.Sums = f32.SplitSums(s.DotGeneralSpec); s.Sums > 1 && !s.WithBias && s.Act == (f32.Act{}) {
 		sums := &ir.Value{Name: g.out[0].Name + ".sums", Type: ir.T(ir.F32, s.Sums, s.M, s.N)}
