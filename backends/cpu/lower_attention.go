@@ -8,7 +8,7 @@ import (
 type attention struct{ *f32.AttentionKernel }
 
 func (w attention) Run(lo, hi int, c *call) {
-	c.attention = f32.AttentionArgs{Args: f32.Args(c.args), V: c.ops[2]}
+	c.attention = f32.AttentionArgs{Args: c.f32Args(), V: c.ops[2]}
 	if len(c.ops) == 5 { // q, k, v, mask and the result
 		c.attention.Mask = c.ops[3]
 	}

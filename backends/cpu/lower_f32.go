@@ -10,7 +10,11 @@ import (
 // f32Work runs a kernel of package f32.
 type f32Work struct{ f32.Kernel }
 
-func (w f32Work) Run(lo, hi int, c *call) { w.Kernel.Run(lo, hi, (*f32.Args)(&c.args)) }
+func (w f32Work) Run(lo, hi int, c *call) {
+	c.f32 = c.f32Args()
+	w.Kernel.Run(lo, hi, &c.f32)
+	c.held, c.f32 = c.f32.Held, f32.Args{}
+}
 
 // setF32 prepares a kernel as the group's work, reading in.
 func setF32[S any](c *compiler, g *group, name string, prepare func(S, isa.Level) (f32.Kernel, error), spec S, in ...*ir.Value) error {

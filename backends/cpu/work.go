@@ -29,12 +29,14 @@ type args struct {
 	Scratch  []byte
 }
 
-// call is the memory of one step: args, and what its scratch memory holds, for kernels of up to two operands and
-// one result, and all operands, then all results, for the others.
+// call is the memory of one step: args, and what its scratch memory holds, for
+// kernels of up to two operands and one result, and all operands, then all
+// results, for the others.
 type call struct {
 	args
-	held      int // of int8 kernels: see q8.Args
+	held      int // what a kernel's earlier call left in the scratch memory, as its package counts it
 	int8      q8.Args
+	f32       f32.Args
 	ops       [][]byte
 	attention f32.AttentionArgs // made of the above for kernels with more operands
 	attend    q8.AttendArgs
@@ -42,6 +44,10 @@ type call struct {
 	recurrent f32.RecurrentArgs
 	norm      f32.NormArgs
 	rows      q8.NormArgs
+}
+
+func (c *call) f32Args() f32.Args {
+	return f32.Args{X: c.X, X2: c.X2, Y: c.Y, Scratch: c.Scratch, Held: c.held}
 }
 
 func (c *call) int8Args() q8.Args {

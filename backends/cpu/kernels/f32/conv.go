@@ -103,21 +103,6 @@ type conv struct {
 	weightBytes int
 }
 
-// bandBytes is how much input one band may touch: it should stay in the second
-// level cache together with a block of weights.
-const bandBytes = 192 << 10
-
-// wholeBytes is how much input may be one band where the weights are more, which
-// each band reads.
-const wholeBytes = 512 << 10
-
-// bandPixels is how many pixels a band has at least that is cut only to make
-// units.
-const bandPixels = 56
-
-// wantUnits is how many units a kernel is cut into at least, if it is large.
-const wantUnits = 8
-
 func (c *conv) prepare() {
 	c.ch, c.cw, c.th, c.tw = 1, 1, c.SH, c.SW
 	c.ph, c.pw = (c.OH-1)*c.SH+(c.KH-1)*c.DH+1, (c.OW-1)*c.SW+(c.KW-1)*c.DW+1
@@ -228,61 +213,11 @@ func (c *conv) cutStrips(pitch, per, step int) []strip {
 	return ss
 }
 
-func (c *conv) cutBands(ktotal int) {
-	n := 1
-	if c.OH > 1 {
-		n = max(1, min(c.OH, ceilDiv(c.ph*c.pw*c.C*4, bandBytes)))
-	} else {
-		n = max(1, ceilDiv(c.OW*c.C*4, bandBytes))
-	}
-	macs := c.OH * c.OW * c.K * ktotal
-	c.parts = 1
-	want := min(wantUnits, macs>>18)
-	// Where the weights are more than an input that stays near, they are read
-	// once for all of it; where each unit copies the input, only if that would
-	// be several bands anyway.
-	in, weights := c.ph*c.pw*c.C*4, ktotal*c.K*4
-	whole := in <= wholeBytes && weights >= in
-	if c.copied {
-		whole = whole && in > bandBytes && weights >= 2*in
-	}
-	if whole {
-		n = 1
-		if c.copied {
-			want = min(want, wantUnits/2)
-		}
-	}
-	if c.N*n < want {
-		// More bands while they stay long, then parts of the channels.
-		if !whole {
-			n = max(n, min(ceilDiv(want, c.N), c.OH*c.OW/bandPixels))
-		}
-		if c.N*n < want {
-			c.parts = min(len(c.blocks), ceilDiv(want, c.N*n))
-		}
-	}
-	n = min(n, len(c.strips))
-	c.bands = []int{0}
-	for i := 1; i <= n; i++ {
-		e := cut(len(c.strips), n, i)
-		// A band ends where an output row does.
-		for e < len(c.strips) && c.OH > 1 && c.strips[e].first == c.strips[e-1].first {
-			e++
-		}
-		if e > c.bands[len(c.bands)-1] {
-			c.bands = append(c.bands, e)
-		}
-	}
-	if c.copied {
-		for i := range c.bands[1:] {
-			b := c.box(i)
-			c.scratch = max(c.scratch, align64((b.r1-b.r0)*(b.c1-b.c0)*c.pix*4))
-		}
-	}
-}
-
 // box is the pixels that a band reads: rows [r0, r1) and columns [c0, c1).
 type box struct{ r0, r1, c0, c1 int }
+
+// boxBytes is the size of a copied box.
+func (c *conv) boxBytes(b box) int { return (b.r1 - b.r0) * (b.c1 - b.c0) * c.pix * 4 }
 
 func (c *conv) box(i int) box {
 	if c.OH == 1 && c.KH == 1 {
@@ -299,15 +234,14 @@ func (c *conv) box(i int) box {
 
 func (c *conv) run(lo, hi int, a *Args) {
 	bands := len(c.bands) - 1
-	copied := -1
 	for u := lo; u < hi; u++ {
 		img, band, part := u/c.parts/bands, u/c.parts%bands, u%c.parts
 		x := base(a.X) + uintptr(img*c.H*c.W*c.C*4)
 		if c.copied {
 			b := c.box(band)
-			if copied != u/c.parts {
+			if copy := u/c.parts + 1; a.Held != copy {
 				c.copyBox(floats(a.Scratch), floats(a.X)[img*c.H*c.W*c.C:], b)
-				copied = u / c.parts
+				a.Held = copy
 			}
 			x = base(a.Scratch) - uintptr((b.r0*c.pw+b.c0)*c.pix*4)
 		}

@@ -23,9 +23,13 @@ import (
 // Args is the memory of one run: raw little-endian float32 tensors, aligned to
 // 64 bytes. X2 is the second operand or the residual. Scratch belongs to one
 // worker and has ScratchBytes bytes. Y may be X only where a constructor says so.
+//
+// Held says what an earlier call left in Scratch: 0 before a worker's first call
+// for these operands, then the kernel's own.
 type Args struct {
 	X, X2, Y []byte
 	Scratch  []byte
+	Held     int
 }
 
 // Kernel is an operator prepared for one shape and instruction set. The work is
