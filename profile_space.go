@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/nasc-dev/nasc/frontend/arch"
+	"github.com/nasc-dev/nasc/internal/diag"
 	"github.com/nasc-dev/nasc/latency"
 	"github.com/nasc-dev/nasc/passes"
 )
@@ -80,6 +81,26 @@ func NewSpaceSource(ctx context.Context, spaces []*arch.Space, target string, ba
 			return s, nil
 		}
 	}
+}
+
+// SpaceSourceOf gives a profile the networks of these names, as SpaceNet.Name has
+// them; those of other spaces are left out.
+func SpaceSourceOf(ctx context.Context, spaces []*arch.Space, target string, batch int, names []string) (*SpaceSource, error) {
+	s := &SpaceSource{ctx: ctx, target: target, batch: batch}
+	for _, name := range names {
+		for _, space := range spaces {
+			text, ok := strings.CutPrefix(name, space.Name+"/")
+			if !ok {
+				continue
+			}
+			g, err := space.DecodeGenotype(text)
+			if err != nil {
+				return nil, diag.At(name, err)
+			}
+			s.Networks = append(s.Networks, SpaceNet{space, g})
+		}
+	}
+	return s, nil
 }
 
 func cover(space *arch.Space, seed uint64, most int) ([]SpaceNet, int, error) {

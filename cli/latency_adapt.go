@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +29,8 @@ func (a *app) latencyAdapt() *cobra.Command {
 		Use: "adapt --table A --space S --samples 10 -o B", Short: "a table for this device or target from another's and a few measured networks", Args: cobra.NoArgs,
 		Long: `adapt measures a few networks of the spaces here, for --target and --threads, into the table B, and
 carries the rows of A that B lacks over to it: they change as those that both have measured did.
+The networks are those of A whose kernels take most of the time of all that A has of the spaces; --seed
+leaves a third out by lot. Where A has fewer than that takes, they are drawn.
 Carried rows have 0 runs, and predictions call them modelled. Where A's target runs other kernels,
 B's own rows must do.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,11 +66,10 @@ B's own rows must do.`,
 				}
 				list = append(list, s)
 			}
-			src, err := nasc.NewSpaceSource(cmd.Context(), list, target, batch, seed, samples)
+			src, err := adaptSource(cmd.Context(), from, list, target, batch, seed, samples)
 			if err != nil {
 				return err
 			}
-			src.Networks = src.Networks[:min(samples, len(src.Networks))]
 			facts := latency.Fingerprint(nasc.Version(), t.Name(), isa, threads, batch)
 			update, finish := a.progress()
 			p, err := latency.Profile(cmd.Context(), out, src, latency.Options{
@@ -104,4 +107,27 @@ B's own rows must do.`,
 	f.Uint64Var(&seed, "seed", 1, "seed of the networks")
 	f.DurationVar(&budget, "budget", time.Minute, "time for measuring")
 	return c
+}
+
+// adaptSource gives the networks to measure: of those that the table has those
+// that tell most, where these are enough to choose from; others are drawn.
+func adaptSource(ctx context.Context, from *latency.Table, spaces []*arch.Space, target string, batch int, seed uint64, samples int) (*nasc.SpaceSource, error) {
+	ours := func(name string) bool {
+		for _, s := range spaces {
+			if text, ok := strings.CutPrefix(name, s.Name+"/"); ok {
+				_, err := s.DecodeGenotype(text) // of another version of the space
+				return err == nil
+			}
+		}
+		return false
+	}
+	if names := from.Representatives(ours, samples, seed); len(names) == samples {
+		return nasc.SpaceSourceOf(ctx, spaces, target, batch, names)
+	}
+	src, err := nasc.NewSpaceSource(ctx, spaces, target, batch, seed, samples)
+	if err != nil {
+		return nil, err
+	}
+	src.Networks = src.Networks[:min(samples, len(src.Networks))]
+	return src, nil
 }

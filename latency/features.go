@@ -217,3 +217,21 @@ func innerRun(k *kernelKey) float64 {
 	}
 	return run
 }
+
+// similar is how much one kernel tells of another of its family, below 1: less
+// with each doubling of an extent.
+func (k *kernelKey) similar(o *kernelKey) float64 {
+	if k.family != o.family || len(k.extents) != len(o.extents) {
+		return 0
+	}
+	d := 0.0
+	for i, e := range k.extents {
+		l := math.Log2(e / o.extents[i])
+		d += l * l
+	}
+	s := 0.9 * math.Exp(-math.Sqrt(d)/2)
+	if k.attrs["strides"] != o.attrs["strides"] {
+		s *= 0.3
+	}
+	return s
+}
