@@ -121,3 +121,54 @@ func TestCompare(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// Networks are chosen whose kernels take most of the time: the two kinds that
+// differ, then sizes in between; another seed leaves others out.
+func TestRepresentatives(t *testing.T) {
+	table := &Table{}
+	row := map[string]int{}
+	use := func(hw, in, out, n int) Use {
+		r, us := conv(hw, in, out)
+		if _, ok := row[r.Key]; !ok {
+			row[r.Key] = len(table.Rows)
+			table.addKernel(r)
+		}
+		return Use{Row: row[r.Key], N: n, Time: us}
+	}
+	add := func(name string, uses ...Use) {
+		t.Helper()
+		if err := table.add(Row{Key: netKey(name, uses), Median: 1, Runs: 9}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 9 { // alike: most of their time is in one kernel
+		add("a/"+string(rune('0'+i)), use(56, 128, 128, 4), use(14, 16+8*i, 16, 1))
+	}
+	for i := range 9 {
+		add("b/"+string(rune('0'+i)), use(7, 512, 512, 9), use(14, 16, 24+8*i, 1))
+	}
+	add("c/0", use(28, 320, 320, 9))
+	all := func(string) bool { return true }
+	got := table.Representatives(all, 2, 1)
+	kinds := map[byte]bool{}
+	for _, n := range got {
+		kinds[n[0]] = true
+	}
+	if len(got) != 2 || !kinds['a'] || !kinds['b'] {
+		t.Errorf("of two kinds %v", got)
+	}
+	if again := table.Representatives(all, 2, 1); !slices.Equal(again, got) {
+		t.Errorf("%v, then %v", got, again)
+	}
+	differ := false
+	for seed := range uint64(8) {
+		differ = differ || !slices.Equal(table.Representatives(all, 6, seed), table.Representatives(all, 6, 1))
+	}
+	if !differ {
+		t.Error("all seeds choose the same")
+	}
+	only := table.Representatives(func(n string) bool { return n[0] == 'b' }, 20, 1)
+	if len(only) != 9 || slices.ContainsFunc(only, func(n string) bool { return n[0] != 'b' }) {
+		t.Errorf("of those of b %v", only)
+	}
+}
