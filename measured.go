@@ -136,6 +136,29 @@ func (n *netTimer) warm(ctx context.Context) error {
 	return nil
 }
 
+// enough decides when a visit has seen enough.
+type enough struct {
+	begun time.Time
+	d     time.Duration
+	runs  int
+}
+
+func newEnough(d time.Duration) *enough { return &enough{time.Now(), d, visitRuns} }
+
+// ran notes a run: of long ones fewer will do.
+func (e *enough) ran(ms float64) {
+	if run := time.Duration(ms * 1e6); run > e.d {
+		e.runs = 1 + min(1, int(2*e.d/run))
+	}
+}
+
+// seen says whether so many runs in quiet will do, or so many in all where quiet
+// does not come.
+func (e *enough) seen(quiet, all int) bool {
+	past := time.Since(e.begun)
+	return quiet >= e.runs && past >= e.d || all >= e.runs && past >= visitPatience*e.d
+}
+
 // visit runs the network for about d, and longer where the machine is not quiet.
 func (n *netTimer) visit(ctx context.Context, anchor *latency.Pace, d time.Duration) error {
 	if err := n.warm(ctx); err != nil {
@@ -145,12 +168,12 @@ func (n *netTimer) visit(ctx context.Context, anchor *latency.Pace, d time.Durat
 		return n.visitPieces(ctx, anchor, d)
 	}
 	var quiet, noisy, broken, paced []float64
-	least := visitRuns
 	before, err := anchor.Now(ctx)
 	if err != nil {
 		return err
 	}
-	for begun := time.Now(); ; {
+	end := newEnough(d)
+	for {
 		if n.plan != nil {
 			if before, err = anchor.Wait(ctx, before); err != nil {
 				return err
@@ -162,9 +185,7 @@ func (n *netTimer) visit(ctx context.Context, anchor *latency.Pace, d time.Durat
 			if err != nil {
 				return err
 			}
-			if run := time.Duration(ms * 1e6); run > d { // long runs are fewer
-				least = 1 + min(1, int(2*d/run))
-			}
+			end.ran(ms)
 			if !clean {
 				broken = append(broken, ms)
 				if len(group) == 0 {
@@ -187,22 +208,22 @@ func (n *netTimer) visit(ctx context.Context, anchor *latency.Pace, d time.Durat
 			noisy = append(noisy, group...)
 		}
 		before = after
-		enough, past := len(quiet), time.Since(begun)
+		fit := len(quiet)
 		if n.plan == nil {
-			enough = len(noisy)
+			fit = len(noisy)
 		}
-		if enough >= least && past >= d || len(quiet)+len(noisy)+len(broken) >= least && past >= visitPatience*d {
+		if end.seen(fit, len(quiet)+len(noisy)+len(broken)) {
 			break
 		}
 	}
 	n.split += len(broken)
 	all := slices.Concat(quiet, noisy)
-	if len(all) < least {
+	if len(all) < end.runs {
 		all = append(all, broken...)
 		n.split -= len(broken)
 	}
 	n.all, n.runs, n.still = append(n.all, medianOf(all)), n.runs+len(all), n.still+len(quiet)
-	if len(quiet) >= least {
+	if len(quiet) >= end.runs {
 		n.quiet = append(n.quiet, medianOf(quiet))
 	}
 	if n.plan == nil {
@@ -258,19 +279,17 @@ func (n *netTimer) run(ctx context.Context) (ms float64, clean bool, err error) 
 func (n *netTimer) visitPieces(ctx context.Context, anchor *latency.Pace, d time.Duration) error {
 	var all, broken []float64
 	quiet := make([][]float64, len(n.first))
-	least := visitRuns
 	look, err := anchor.Now(ctx)
 	if err != nil {
 		return err
 	}
-	for begun, k := time.Now(), 0; ; k++ {
+	end := newEnough(d)
+	for k := 0; ; k++ {
 		ms, clean, err := n.run(ctx)
 		if err != nil {
 			return err
 		}
-		if run := time.Duration(ms * 1e6); run > d { // long runs are fewer
-			least = 1 + min(1, int(2*d/run))
-		}
+		end.ran(ms)
 		if clean {
 			all = append(all, ms)
 		} else {
@@ -296,13 +315,12 @@ func (n *netTimer) visitPieces(ctx context.Context, anchor *latency.Pace, d time
 			look = p.Anchor[1]
 		}
 		n.keepSteps(took, pieces)
-		past := time.Since(begun)
-		if len(all) >= least && fewest >= least && past >= d || len(all)+len(broken) >= least && past >= visitPatience*d {
+		if end.seen(min(len(all), fewest), len(all)+len(broken)) {
 			break
 		}
 	}
 	n.split += len(broken)
-	if len(all) < least {
+	if len(all) < end.runs {
 		all = append(all, broken...)
 		n.split -= len(broken)
 	}
