@@ -89,8 +89,10 @@ const (
 	joinedBytes = 512 << 10
 	// weightBytesPerNS is the speed of reading weights that no cache of the core holds.
 	weightBytesPerNS = 30
-	// wantUnits is how many units a large kernel is cut into at least.
+	// wantUnits is how many units a large kernel is cut into at least, those of
+	// smaller ones take about unitNS: of less the ends of the calls are too much.
 	wantUnits = 16
+	unitNS    = 3000
 )
 
 func newConv(s ConvSpec, l isa.Level) (Kernel, error) {
@@ -254,7 +256,7 @@ func (c *conv) packBlocks(cg, kg, length int) {
 // are enough units for several workers.
 func (c *conv) cutBands(ktotal int) {
 	macs := c.N * c.OH * c.OW * c.K * ktotal
-	want := ceilDiv(min(wantUnits, 1+macs>>20), len(c.blocks)*c.N)
+	want := ceilDiv(c.k.units(macs), len(c.blocks)*c.N)
 	// Two threads want halves: of the pixels, so that each finds its own in its
 	// cache; or of the channels where the weights are more than the pixels.
 	byRows := c.OH*c.OW*(c.C+c.K) >= c.K*ktotal

@@ -336,7 +336,7 @@ func DotRows(s DotRowsSpec, l isa.Level) (Kernel, error) {
 		d.blocks = append(d.blocks, b)
 		col += g.cols
 	}
-	want := ceilDiv(min(wantUnits, 1+m*k*s.N>>20), len(d.blocks))
+	want := ceilDiv(d.kern.units(m*k*s.N), len(d.blocks))
 	d.parts = max(1, min(want, m/leastPixels))
 	units := d.parts * len(d.blocks)
 	return &op{

@@ -225,6 +225,11 @@ func (k *gemmKernel) speed() float64 {
 	return 2 * float64(k.cols) * 3
 }
 
+// units is how many units so many products are worth.
+func (k *gemmKernel) units(macs int) int {
+	return min(wantUnits, 1+int(float64(macs)/k.speed()/unitNS))
+}
+
 // stepBytes is the size of one packed step.
 func (k *gemmKernel) stepBytes() int {
 	switch k.format {
