@@ -148,6 +148,7 @@ func TestRepresentatives(t *testing.T) {
 		add("b/"+string(rune('0'+i)), use(7, 512, 512, 9), use(14, 16, 24+8*i, 1))
 	}
 	add("c/0", use(28, 320, 320, 9))
+	add("c/0", use(28, 320, 320, 9)) // measured again
 	all := func(string) bool { return true }
 	got := table.Representatives(all, 2, 1)
 	kinds := map[byte]bool{}
@@ -166,6 +167,11 @@ func TestRepresentatives(t *testing.T) {
 	}
 	if !differ {
 		t.Error("all seeds choose the same")
+	}
+	every := table.Representatives(all, 99, 1)
+	slices.Sort(every)
+	if len(every) != 19 || len(slices.Compact(every)) != 19 {
+		t.Errorf("of 19 networks %v", every)
 	}
 	only := table.Representatives(func(n string) bool { return n[0] == 'b' }, 20, 1)
 	if len(only) != 9 || slices.ContainsFunc(only, func(n string) bool { return n[0] != 'b' }) {

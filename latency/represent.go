@@ -15,8 +15,9 @@ const poolShare = 2.0 / 3
 // a part that falls with the distance.
 func (t *Table) Representatives(keep func(name string) bool, k int, seed uint64) []string {
 	var nets []int
+	gone := t.superseded()
 	for i, n := range t.Nets {
-		if len(n.Uses) > 0 && keep(n.Name) {
+		if len(n.Uses) > 0 && !gone[i] && keep(n.Name) {
 			nets = append(nets, i)
 		}
 	}

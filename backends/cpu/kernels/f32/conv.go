@@ -219,15 +219,15 @@ type box struct{ r0, r1, c0, c1 int }
 // boxBytes is the size of a copied box.
 func (c *conv) boxBytes(b box) int { return (b.r1 - b.r0) * (b.c1 - b.c0) * c.pix * 4 }
 
-func (c *conv) box(i int) box {
+func (c *conv) box(bands []int, i int) box {
 	if c.OH == 1 && c.KH == 1 {
-		first, last := c.strips[c.bands[i]], c.strips[c.bands[i+1]-1]
+		first, last := c.strips[bands[i]], c.strips[bands[i+1]-1]
 		a, z := first.y/4/c.K, last.y/4/c.K+last.rows
 		return box{0, 1, a * c.tw, (z-1)*c.tw + (c.KW-1)*c.DW + 1}
 	}
-	first, last := c.strips[c.bands[i]].first, c.OH
-	if c.bands[i+1] < len(c.strips) {
-		last = c.strips[c.bands[i+1]].first
+	first, last := c.strips[bands[i]].first, c.OH
+	if bands[i+1] < len(c.strips) {
+		last = c.strips[bands[i+1]].first
 	}
 	return box{first * c.th, (last-1)*c.th + (c.KH-1)*c.DH + 1, 0, c.pw}
 }
@@ -238,7 +238,7 @@ func (c *conv) run(lo, hi int, a *Args) {
 		img, band, part := u/c.parts/bands, u/c.parts%bands, u%c.parts
 		x := base(a.X) + uintptr(img*c.H*c.W*c.C*4)
 		if c.copied {
-			b := c.box(band)
+			b := c.box(c.bands, band)
 			if copy := u/c.parts + 1; a.Held != copy {
 				c.copyBox(floats(a.Scratch), floats(a.X)[img*c.H*c.W*c.C:], b)
 				a.Held = copy

@@ -22,14 +22,14 @@ const wantUnits = 8
 // unit is a part of a band. Of the ways that keep what a unit reads near, it
 // takes the one that threads would finish first.
 func (c *conv) cutBands(ktotal int) {
-	least, most, want := c.bandCounts(ktotal)
+	least, most, mostUnits := c.bandCounts(ktotal)
 	best := math.Inf(1)
 	costs := c.stripCosts(ktotal)
 	for n := least; n <= most; n++ {
 		bands := c.bandsOf(n)
 		for parts := 1; parts <= len(c.blocks); parts++ {
 			units := c.N * (len(bands) - 1) * parts
-			if parts > 1 && units > want {
+			if parts > 1 && units > mostUnits {
 				break
 			}
 			if cost := c.cost(bands, parts, costs); cost < best {
@@ -39,21 +39,21 @@ func (c *conv) cutBands(ktotal int) {
 	}
 	if c.copied {
 		for i := range c.bands[1:] {
-			c.scratch = max(c.scratch, align64(c.boxBytes(c.box(i))))
+			c.scratch = max(c.scratch, align64(c.boxBytes(c.box(c.bands, i))))
 		}
 	}
 }
 
-// bandCounts is how few and how many bands of an image may be, and how many
-// units more than one a band may make.
-func (c *conv) bandCounts(ktotal int) (least, most, want int) {
+// bandCounts is how few and how many bands an image may have, and how many units
+// there may be where bands are cut into parts.
+func (c *conv) bandCounts(ktotal int) (least, most, units int) {
 	in, weights := c.ph*c.pw*c.C*4, ktotal*c.K*4
 	rows := c.OH
 	if c.OH == 1 {
 		in, rows = c.OW*c.C*4, len(c.strips)
 	}
 	macs := c.OH * c.OW * c.K * ktotal
-	want = min(2*wantUnits, macs>>18)
+	units = min(2*wantUnits, macs>>18)
 	// Where the weights are more than an input that stays near, they are read
 	// once for all of it; where each unit copies the input, only if that would
 	// be several bands anyway.
@@ -63,13 +63,13 @@ func (c *conv) bandCounts(ktotal int) (least, most, want int) {
 	}
 	if whole {
 		if c.copied {
-			want = min(want, wantUnits/2)
+			units = min(units, wantUnits/2)
 		}
-		return 1, 1, want
+		return 1, 1, units
 	}
 	least = min(rows, ceilDiv(in, bandBytes*5/4))
-	most = max(ceilDiv(in, bandBytes), min(ceilDiv(min(wantUnits, want), c.N), c.OH*c.OW/bandPixels))
-	return least, max(least, min(most, rows)), want
+	most = max(ceilDiv(in, bandBytes), min(ceilDiv(min(wantUnits, units), c.N), c.OH*c.OW/bandPixels))
+	return least, max(least, min(most, rows)), units
 }
 
 // bandsOf cuts the strips into at most n bands of nearly equal length. A band
@@ -120,11 +120,9 @@ func (c *conv) cost(bands []int, parts int, strips [][]float64) float64 {
 	n := len(bands) - 1
 	images := min(c.N, ceilDiv(manyUnits, n*parts))
 	unit, copies := make([]float64, n*parts), make([]float64, n)
-	kept := c.bands
-	c.bands = bands
 	for i := range n {
 		if c.copied {
-			copies[i] = float64(c.boxBytes(c.box(i))) / copyCycle
+			copies[i] = float64(c.boxBytes(c.box(bands, i))) / copyCycle
 		}
 		for p := range parts {
 			sum := 0.0
@@ -135,7 +133,6 @@ func (c *conv) cost(bands []int, parts int, strips [][]float64) float64 {
 			unit[i*parts+p] = sum
 		}
 	}
-	c.bands = kept
 	sum := 0.0
 	for _, speeds := range dealings {
 		all := 0.0

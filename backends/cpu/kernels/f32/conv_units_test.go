@@ -36,7 +36,7 @@ func TestMakespan(t *testing.T) {
 }
 
 // Layers of common networks are cut so that two threads are done at about the
-// same time: neither waits for more than a twentieth of the whole.
+// same time: neither waits for more than a tenth of what both do.
 func TestUnitsSuitTwoThreads(t *testing.T) {
 	for _, s := range []ConvSpec{
 		{H: 14, W: 14, C: 128, K: 128, KH: 3},

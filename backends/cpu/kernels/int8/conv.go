@@ -299,7 +299,6 @@ func (c *conv) addBand(b band) {
 
 func (c *conv) run(lo, hi int, a *Args) {
 	ca := convPool.Get().(*convArgs)
-	copied := -1
 	for u := lo; u < hi; u++ {
 		bi := u / len(c.blocks)
 		b := c.bands[bi]
@@ -314,13 +313,13 @@ func (c *conv) run(lo, hi int, a *Args) {
 		}
 		var x unsafe.Pointer
 		if c.copied {
-			if copied != bi {
+			if a.Held != bi+1 {
 				if c.pairs != nil {
 					c.copyPairs(&ca.rowPairs, a, &b)
 				} else {
 					c.in.copy(&ca.convert, a, &b)
 				}
-				copied = bi
+				a.Held = bi + 1
 			}
 			x = base(a.Scratch)
 		} else {

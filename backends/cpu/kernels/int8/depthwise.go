@@ -338,7 +338,6 @@ func lcm(a, b int) int {
 
 func (d *depthwise) run(lo, hi int, a *Args) {
 	r := dwPool.Get().(*dwRun)
-	copied := -1
 	for u := lo; u < hi; u++ {
 		bi, part := u/d.parts, u%d.parts
 		b := &d.bands[bi]
@@ -357,9 +356,9 @@ func (d *depthwise) run(lo, hi int, a *Args) {
 		switch {
 		case d.parts > 1 && d.period == 0:
 			d.in.copyChannels(a, b, d.vectors[v0].at, min(d.C, d.vectors[v1-1].at+d.kern.width))
-		case copied != bi:
+		case a.Held != bi+1:
 			d.in.copy(nil, a, b)
-			copied = bi
+			a.Held = bi + 1
 		}
 		d.band(r, a, b, v0, v1)
 	}

@@ -253,10 +253,17 @@ func runAll(t *testing.T, r rng, k Kernel, x, x2 []byte, size int) []byte {
 		scratch[i] = byte(r.Uint32())
 	}
 	a := &Args{X: x, X2: x2, Y: y[at:][:size:size], Scratch: scratch}
+	var pieces [][2]int
 	for lo := 0; lo < k.Tiles(); {
 		hi := min(k.Tiles(), lo+r.in(1, 4))
-		k.Run(lo, hi, a)
+		pieces = append(pieces, [2]int{lo, hi})
 		lo = hi
+	}
+	if r.IntN(2) == 0 { // a worker takes some from others
+		r.Shuffle(len(pieces), func(i, j int) { pieces[i], pieces[j] = pieces[j], pieces[i] })
+	}
+	for _, p := range pieces {
+		k.Run(p[0], p[1], a)
 	}
 	for i, v := range y {
 		if v != 0xa5 && (i < at || i >= at+size) {

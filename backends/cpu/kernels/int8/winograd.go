@@ -192,14 +192,13 @@ func (w *winograd) cutBands() {
 
 func (w *winograd) run(lo, hi int, a *Args) {
 	r := winogradPool.Get().(*winogradRun)
-	have := -1
 	for u := lo; u < hi; u++ {
 		bi := u / len(w.blocks)
 		b := &w.bands[bi]
-		if have != bi {
+		if a.Held != bi+1 {
 			w.in.copy(&r.convert, a, b)
 			w.transform(&r.args, a, b)
-			have = bi
+			a.Held = bi + 1
 		}
 		w.band(r, a, b, &w.blocks[u%len(w.blocks)])
 	}
