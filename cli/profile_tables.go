@@ -50,6 +50,9 @@ func (a *app) profileDiff() *cobra.Command {
 					return
 				}
 				fmt.Fprintf(w, "the median row takes ×%.4f; the median difference is %.2f %%; %.1f %% of rows are within 3 %%\n", d.Median, 100*d.Typical, 100*d.Within3)
+				if q := d.Quiet; d.Noisy > 0 && q.Rows > 0 {
+					fmt.Fprintf(w, "of the %d that are not noisy: ×%.4f, %.2f %%, %.1f %%\n", q.Rows, q.Median, 100*q.Typical, 100*q.Within3)
+				}
 			})
 		},
 	}

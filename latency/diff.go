@@ -14,9 +14,18 @@ type Diff struct {
 	Median  float64   `json:"median_ratio"`      // of B's time to A's
 	Typical float64   `json:"median_difference"` // median of |ratio − 1|
 	Within3 float64   `json:"within_3pct"`
-	Noisy   int       `json:"noisy"` // in both, measured without quiet in one of them
+	Noisy   int       `json:"noisy"` // in both, of which one of them has no time of quiet networks alone
+	Quiet   QuietDiff `json:"quiet"` // of the others
 	Facts   []string  `json:"facts"` // of the header that differ
 	Rows    []DiffRow `json:"rows"`  // those that differ most first
+}
+
+// QuietDiff compares the rows that both tables could measure well.
+type QuietDiff struct {
+	Rows    int     `json:"rows"`
+	Median  float64 `json:"median_ratio"` // 0 of no rows
+	Typical float64 `json:"median_difference"`
+	Within3 float64 `json:"within_3pct"`
 }
 
 // DiffRow is one kernel in both tables, times in µs.
@@ -31,7 +40,7 @@ type DiffRow struct {
 // Compare compares the kernels that both tables have measured.
 func (t *Table) Compare(b *Table) *Diff {
 	d := &Diff{Rows: []DiffRow{}, Facts: []string{}}
-	var ratios, off []float64
+	var all, quiet ratios
 	mine, theirs := t.learned().rows, b.learned().rows
 	noisy, others := t.Unquiet(), b.Unquiet()
 	for i, r := range t.Rows {
@@ -46,13 +55,12 @@ func (t *Table) Compare(b *Table) *Diff {
 		}
 		row := DiffRow{Key: r.Key, A: x, B: y, Ratio: y / x, Noisy: noisy[i] || others[k]}
 		d.Both++
+		all = append(all, row.Ratio)
 		if row.Noisy {
 			d.Noisy++
+		} else {
+			quiet = append(quiet, row.Ratio)
 		}
-		if e := math.Abs(row.Ratio - 1); e <= 0.03 {
-			d.Within3++
-		}
-		ratios, off = append(ratios, row.Ratio), append(off, math.Abs(row.Ratio-1))
 		d.Rows = append(d.Rows, row)
 	}
 	for _, r := range b.Rows {
@@ -65,11 +73,30 @@ func (t *Table) Compare(b *Table) *Diff {
 			d.Facts = append(d.Facts, f.Name+": "+f.Value+" | "+v)
 		}
 	}
-	if d.Both > 0 {
-		d.Median, d.Typical, d.Within3 = median(ratios), median(off), d.Within3/float64(d.Both)
-	}
+	d.Median, d.Typical, d.Within3 = all.sum()
+	d.Quiet.Rows = len(quiet)
+	d.Quiet.Median, d.Quiet.Typical, d.Quiet.Within3 = quiet.sum()
 	slices.SortFunc(d.Rows, func(a, b DiffRow) int {
 		return cmp.Or(-cmp.Compare(math.Abs(math.Log(a.Ratio)), math.Abs(math.Log(b.Ratio))), cmp.Compare(a.Key, b.Key))
 	})
 	return d
+}
+
+// ratios are times of one table as multiples of another's.
+type ratios []float64
+
+// sum gives their median, the median of how far they are from 1, and the share
+// that is within 3 %.
+func (r ratios) sum() (middle, typical, within float64) {
+	if len(r) == 0 {
+		return 0, 0, 0
+	}
+	var off []float64
+	for _, v := range r {
+		e := math.Abs(v - 1)
+		if off = append(off, e); e <= 0.03 {
+			within += 1 / float64(len(r))
+		}
+	}
+	return median(r), median(off), within
 }

@@ -88,12 +88,12 @@ func conformal(off []float64, p float64) float64 {
 	return off[len(off)-1] * (1 + 2/n)
 }
 
-// Unquiet says of each row whether no network that was measured in quiet has
-// its kernel.
+// Unquiet says of each row whether its time is, in part at least, that of
+// networks that did not meet quiet: fewer that did than it takes have its kernel.
 func (t *Table) Unquiet() []bool {
 	out := make([]bool, len(t.Rows))
 	for i, s := range t.settle() {
-		out[i] = t.Rows[i].Noisy && s.quiet == 0
+		out[i] = len(s.seen) > s.quiet || s.quiet == 0 && t.Rows[i].Noisy
 	}
 	return out
 }

@@ -225,16 +225,17 @@ func (b *bench) budgetPart(s *strings.Builder, _ func(string, nasc.Validation)) 
 }
 
 func (b *bench) repeatPart(s *strings.Builder, _ func(string, nasc.Validation)) error {
-	fmt.Fprintf(s, "\n## The same table again\n\nThree tables of the MobileNetV3-like space for cpu-int8, one thread, %v each: at the start of the run, in its middle, and at its end beside a process that keeps every processor and the way to memory busy two seconds of three. Bar: the median row differs by ≤ 3 %%.\n\n| against the first | kernels | median row | median difference | bar | within ±3 %% | rows marked noisy |\n|---|---|---|---|---|---|---|\n", repeatTime)
+	fmt.Fprintf(s, "\n## The same table again\n\nThree tables of the MobileNetV3-like space for cpu-int8, one thread, %v each: at the start of the run, in its middle, and at its end beside a process that keeps every processor and the way to memory busy two seconds of three. Bar: the median row differs by ≤ 3 %%. A row says that it is noisy where its time is not of networks that met quiet alone; the last columns are of the others.\n\n| against the first | kernels | median row | median difference | bar | within ±3 %% | rows marked noisy | others: median row | median difference | within ±3 %% |\n|---|---|---|---|---|---|---|---|---|---|\n", repeatTime)
 	for _, r := range repeats[1:] {
 		d, ok, err := load[latency.Diff](b, "diff-"+r)
 		if err != nil {
 			return err
 		}
 		if ok {
-			fmt.Fprintf(s, "| %s | %d | ×%.4f | %s | %s | %s | %d |\n", strings.TrimPrefix(r, "repeat-"), d.Both, d.Median, pct(d.Typical), met(d.Typical <= 0.03), pct(d.Within3), d.Noisy)
+			fmt.Fprintf(s, "| %s | %d | ×%.4f | %s | %s | %s | %d | ×%.4f | %s | %s |\n", strings.TrimPrefix(r, "repeat-"), d.Both, d.Median, pct(d.Typical), met(d.Typical <= 0.03), pct(d.Within3), d.Noisy,
+				d.Quiet.Median, pct(d.Quiet.Typical), pct(d.Quiet.Within3))
 		} else {
-			fmt.Fprintf(s, "| %s | not run | | | | | |\n", strings.TrimPrefix(r, "repeat-"))
+			fmt.Fprintf(s, "| %s | not run | | | | | | | | |\n", strings.TrimPrefix(r, "repeat-"))
 		}
 	}
 	return nil
