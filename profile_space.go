@@ -98,6 +98,7 @@ func SpaceSourceOf(ctx context.Context, spaces []*arch.Space, target string, bat
 				return nil, diag.At(name, err)
 			}
 			s.Networks = append(s.Networks, SpaceNet{space, g})
+			break // a space that is given twice counts once
 		}
 	}
 	return s, nil

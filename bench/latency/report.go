@@ -232,8 +232,11 @@ func (b *bench) repeatPart(s *strings.Builder, _ func(string, nasc.Validation)) 
 			return err
 		}
 		if ok {
-			fmt.Fprintf(s, "| %s | %d | ×%.4f | %s | %s | %s | %d | ×%.4f | %s | %s |\n", strings.TrimPrefix(r, "repeat-"), d.Both, d.Median, pct(d.Typical), met(d.Typical <= 0.03), pct(d.Within3), d.Noisy,
-				d.Quiet.Median, pct(d.Quiet.Typical), pct(d.Quiet.Within3))
+			others := "none | | "
+			if q := d.Quiet; q.Rows > 0 {
+				others = fmt.Sprintf("×%.4f | %s | %s", q.Median, pct(q.Typical), pct(q.Within3))
+			}
+			fmt.Fprintf(s, "| %s | %d | ×%.4f | %s | %s | %s | %d | %s |\n", strings.TrimPrefix(r, "repeat-"), d.Both, d.Median, pct(d.Typical), met(d.Typical <= 0.03), pct(d.Within3), d.Noisy, others)
 		} else {
 			fmt.Fprintf(s, "| %s | not run | | | | | | | | |\n", strings.TrimPrefix(r, "repeat-"))
 		}

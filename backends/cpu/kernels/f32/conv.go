@@ -216,9 +216,7 @@ func (c *conv) cutStrips(pitch, per, step int) []strip {
 // box is the pixels that a band reads: rows [r0, r1) and columns [c0, c1).
 type box struct{ r0, r1, c0, c1 int }
 
-// boxBytes is the size of a copied box.
-func (c *conv) boxBytes(b box) int { return (b.r1 - b.r0) * (b.c1 - b.c0) * c.pix * 4 }
-
+// box is that of band i of the given ones.
 func (c *conv) box(bands []int, i int) box {
 	if c.OH == 1 && c.KH == 1 {
 		first, last := c.strips[bands[i]], c.strips[bands[i+1]-1]
@@ -232,6 +230,9 @@ func (c *conv) box(bands []int, i int) box {
 	return box{first * c.th, (last-1)*c.th + (c.KH-1)*c.DH + 1, 0, c.pw}
 }
 
+// boxBytes is the size of a copied box.
+func (c *conv) boxBytes(b box) int { return (b.r1 - b.r0) * (b.c1 - b.c0) * c.pix * 4 }
+
 func (c *conv) run(lo, hi int, a *Args) {
 	bands := len(c.bands) - 1
 	for u := lo; u < hi; u++ {
@@ -239,9 +240,9 @@ func (c *conv) run(lo, hi int, a *Args) {
 		x := base(a.X) + uintptr(img*c.H*c.W*c.C*4)
 		if c.copied {
 			b := c.box(c.bands, band)
-			if copy := u/c.parts + 1; a.Held != copy {
+			if mine := u/c.parts + 1; a.Held != mine {
 				c.copyBox(floats(a.Scratch), floats(a.X)[img*c.H*c.W*c.C:], b)
-				a.Held = copy
+				a.Held = mine
 			}
 			x = base(a.Scratch) - uintptr((b.r0*c.pw+b.c0)*c.pix*4)
 		}
