@@ -43,12 +43,15 @@ type CompileOptions struct {
 	// Activations is "static", scales from calibration (the default), or
 	// "dynamic": dense layers find a scale for each row while they run.
 	Activations string
-	Tune        bool           // measure each layer in both types and keep the faster
-	Table       *latency.Table // by which --policy auto chooses, instead of measuring
-	Seed        uint64
-	Threads     int
-	Progress    func(stage string, done, total int)
-	Warn        func(text string)
+	// Winograd computes 3×3 float convolutions by Winograd's algorithms where that
+	// is faster: by an estimate, or with Tune as measured here. Other last bits.
+	Winograd bool
+	Tune     bool           // measure each layer in both types and keep the faster
+	Table    *latency.Table // by which --policy auto chooses, instead of measuring
+	Seed     uint64
+	Threads  int
+	Progress func(stage string, done, total int)
+	Warn     func(text string)
 
 	unmeasured bool // nothing is run but for calibration
 }
@@ -81,10 +84,11 @@ type Result struct {
 
 	// By --tune: layers with another kernel than the engine's own choice, and the
 	// network's time by that and by these.
-	Kernels      []TunedKernel `json:"kernels,omitempty"`
-	KernelsTuned bool          `json:"-"` // they were measured, whether or not others are faster
-	OwnKernelsMS float64       `json:"own_kernels_ms,omitempty"`
-	KernelsMS    float64       `json:"kernels_ms,omitempty"`
+	Kernels      []TunedKernel   `json:"kernels,omitempty"`
+	KernelsTuned bool            `json:"-"` // they were measured, whether or not others are faster
+	Winograd     *WinogradResult `json:"winograd,omitempty"`
+	OwnKernelsMS float64         `json:"own_kernels_ms,omitempty"`
+	KernelsMS    float64         `json:"kernels_ms,omitempty"`
 
 	Evaluated bool                `json:"-"`
 	Labelled  bool                `json:"-"`
@@ -199,6 +203,11 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 				return nil, err
 			}
 		}
+		if o.Winograd {
+			if g, err = o.winograd(ctx, g, &man, res); err != nil {
+				return nil, err
+			}
+		}
 		g.TidyNames()
 		res.Module.Graphs = append(res.Module.Graphs, g)
 	}
@@ -208,7 +217,7 @@ func Compile(ctx context.Context, m *Model, o CompileOptions) (*Result, error) {
 	}
 	res.CompileMS = float64(time.Since(start).Microseconds()) / 1e3
 	res.count()
-	if o.Tune && res.Quant == nil { // its layers' types are decided; their kernels are not
+	if o.Tune && res.Quant == nil && int8 { // its layers' types are decided; their kernels are not
 		if err := o.tuneKernels(ctx, res.Module.Graphs[0], max(1, o.Threads), &man, res); err != nil {
 			return nil, err
 		}

@@ -53,6 +53,7 @@ var untrainable = []string{"fold-bn", "fuse-bias", "fold-scale"}
 // canonical one, with batch norms on their own.
 func Trainable(ctx context.Context, m *Model) (*ir.Graph, error) {
 	g := m.Graph().Clone()
+	passes.Direct(g)
 	if passes.Simulates(g) {
 		_, err := passes.Canonicalize(ctx, g, passes.Options{})
 		return g, err

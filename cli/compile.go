@@ -52,8 +52,8 @@ func (a *app) compile() *cobra.Command {
 			if o.Policy, err = readPolicy(policy); err != nil {
 				return err
 			}
-			if o.Tune && !strings.HasPrefix(o.Target, "cpu-int8") {
-				return &diag.Error{Place: "--tune", Found: "target " + o.Target, Wanted: "cpu-int8: it chooses between int8 and f32 layers"}
+			if o.Tune && !strings.HasPrefix(o.Target, "cpu-int8") && !(o.Winograd && strings.HasPrefix(o.Target, "cpu-")) {
+				return &diag.Error{Place: "--tune", Found: "target " + o.Target, Wanted: "cpu-int8: it chooses between int8 and f32 layers; or cpu-f32 with --winograd, which it measures"}
 			}
 			if policy == "auto" && !o.Tune && len(tables) == 0 {
 				return &diag.Error{Place: "--policy", Found: "auto", Wanted: "--table with it, or --tune, which measures each layer here"}
@@ -125,6 +125,7 @@ func (a *app) compile() *cobra.Command {
 	f.Float64Var(&o.Smooth, "smooth", 0, "SmoothQuant's alpha for dense layers (0: the default 0.5, negative: off)")
 	f.StringVar(&o.Activations, "activations", "static", "scales of activations: static (from calibration) or dynamic (dense layers find one for each token while they run)")
 	f.BoolVar(&o.Tune, "tune", false, "measure each layer in int8 and f32 on this device; what was slower in int8 stays f32; then by each kernel that fits, and keep the fastest in the file for this processor")
+	f.BoolVar(&o.Winograd, "winograd", false, "compute 3x3 float convolutions of stride 1 by Winograd's algorithms where that is estimated to be faster, or with --tune measures so; other last bits")
 	f.StringSliceVar(&tables, "table", nil, "latency tables of cpu-int8 and cpu-f32, by which --policy auto chooses")
 	f.BoolVar(&foreign, "allow-foreign", false, "use tables of another device or version")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
@@ -264,6 +265,11 @@ func compileText(w io.Writer, m *nasc.Model, r *nasc.Result) {
 			where = "by the " + r.Manifest.Notes["tune.by"]
 		}
 		fmt.Fprintf(w, "tuned: %d of %d layers int8, where it measured faster %s\n", len(r.Tuned)-kept, len(r.Tuned), where)
+	}
+	if v := r.Winograd; v != nil && v.Layers > 0 {
+		fmt.Fprintf(w, "winograd: %d of %d 3×3 float convolutions of stride 1; outputs differ by %.1e of the greatest at most (%d samples)\n", v.Layers, v.Of, v.MaxDiff, v.Samples)
+	} else if v != nil {
+		fmt.Fprintf(w, "winograd: faster for none of %d 3×3 float convolutions of stride 1\n", v.Of)
 	}
 	if n := len(r.Kernels); n > 0 {
 		fmt.Fprintf(w, "tuned: %d layers by other kernels than the engine's own choice, %.4f ms instead of %.4f; kept for this processor\n", n, r.KernelsMS, r.OwnKernelsMS)

@@ -55,6 +55,9 @@ func finisher[T real](n *Node, bias []T) func(acc []T) {
 }
 
 func evalConvolution(n *Node, in []*Tensor) ([]*Tensor, error) {
+	if n.Int("winograd") != 0 {
+		return evalReal(n, in, winogradReal[float32], winogradReal[float64])
+	}
 	return evalReal(n, in, convReal[float32], convReal[float64])
 }
 

@@ -10,6 +10,10 @@ var activationAttrs = []AttrSpec{
 
 var groupsAttr = []AttrSpec{{Name: "groups", Kind: Int, Default: 1, Doc: "channel groups; Cin of them is a depthwise convolution"}}
 
+// winogradAttr chooses an algorithm, and with it the last bits: each target that
+// knows it computes as the interpreter does, others compute the chain.
+var winogradAttr = []AttrSpec{{Name: "winograd", Kind: Int, Default: 0, Doc: "2 or 4: 3×3 kernels by Winograd's F(2×2, 3×3) or F(4×4, 3×3)"}}
+
 var outputPaddingAttr = []AttrSpec{{Name: "output_padding", Kind: Ints, Default: []int{}, Doc: "extra extent at the end of each spatial axis"}}
 
 var transposeAttrs = []AttrSpec{
@@ -21,7 +25,7 @@ var contractionOps = []Op{
 	{
 		Name: "convolution", Class: Contraction, In: convIn, Outs: 1, Grad: Differentiable,
 		Doc:   "cross-correlation, x [N,H,W,Cin] with w [KH,KW,Cin/groups,Cout] (1-D: [N,W,Cin], [K,Cin/groups,Cout]); ONNX Conv",
-		Attrs: join(windowAttrs, groupsAttr, activationAttrs),
+		Attrs: join(windowAttrs, groupsAttr, activationAttrs, winogradAttr),
 		Infer: inferConv, MACs: convMACs, Eval: evalConvolution,
 	},
 	{
@@ -96,6 +100,9 @@ func inferConv(n *Node) ([]Type, error) {
 	}
 	s, err := convShape(n)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkWinograd(n); err != nil {
 		return nil, err
 	}
 	return []Type{{DType: d, Shape: s}}, checkBias(n, 2, s[len(s)-1], d)

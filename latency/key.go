@@ -14,7 +14,7 @@ import (
 var timed = []string{
 	"strides", "padding", "dilation", "groups", "output_padding", "kernel", "count_include_pad", "activation", "transpose_a", "transpose_b",
 	"axis", "axes", "keep_dims", "permutation", "start", "limit", "stride", "low", "high", "mode", "size", "coordinates", "approximate",
-	"hidden_size", "direction", "linear_before_reset", "dtype", "sizes",
+	"winograd", "hidden_size", "direction", "linear_before_reset", "dtype", "sizes",
 }
 
 // Key names a step as a row of the table does: the fused ops with what decides

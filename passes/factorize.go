@@ -178,6 +178,7 @@ func (f *singular) build(e *editor, n *ir.Node, rank int) (*ir.Value, error) {
 		}
 	}
 	inner, outer := ir.Attrs{}, maps.Clone(n.Attrs)
+	delete(outer, "winograd")
 	if r == 4 { // rows by the first, columns by the second
 		win, err := ir.WindowOf(n)
 		if err != nil {

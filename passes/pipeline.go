@@ -88,6 +88,7 @@ var List = slices.Concat([]Pass{
 	{Name: "fold-scale", Doc: "constant factors and summands per channel into the weights after them", Promise: Close, Run: foldScale, Takes: node, After: []string{"fold-bn", "fuse-bias"}},
 	{Name: "fuse-activation", Doc: "ReLU and clip onto convolutions and dense layers", Promise: Exact, Run: fuseActivation, Takes: node, After: []string{"fuse-bias", "fold-bn"}},
 	{Name: "recognize-attention", Doc: "scaled dot-product attention written out", Promise: Close, Run: recognizeAttention, Takes: node, After: []string{"layout"}, Optional: true},
+	{Name: "winograd", Doc: "3×3 convolutions of stride 1 by Winograd's algorithms where that is faster, or tile=2, 4 or 0 for all", Promise: Close, Run: winograd, Takes: []string{"node", "tile"}, Optional: true},
 	{Name: "cse", Doc: "equal ops on equal operands once", Promise: Exact, Run: whole(cse)},
 	{Name: "remove-dead", Doc: "ops nobody reads", Promise: Exact, Run: whole(removeDead)},
 }, transforms, shrinking, measuring)

@@ -267,6 +267,7 @@ type layer struct {
 
 func newQuantizer(g *ir.Graph, opt QuantizeOptions) (*quantizer, error) {
 	g = g.Clone()
+	Direct(g)
 	if err := prepareQuantize(g, opt); err != nil {
 		return nil, err
 	}

@@ -128,6 +128,7 @@ func raise(g *ir.Graph, n *ir.Node, f int) error {
 	n.Inputs[1] = g.Const(n.Inputs[1].Name+".raised", t)
 	n.Attrs = maps.Clone(n.Attrs)
 	delete(n.Attrs, "dilation")
+	delete(n.Attrs, "winograd")
 	n.SetAttr("strides", []int{f * win.Stride[0], f * win.Stride[1]})
 	n.SetAttr("padding", []int{f * win.Before[0], f * win.Before[1], f * win.After[0], f * win.After[1]})
 	return nil

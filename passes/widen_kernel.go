@@ -34,6 +34,7 @@ func widenKernel(g *ir.Graph, a Args) (*Grown, error) {
 		}
 		n.Inputs[1] = e.g.Const(n.Inputs[1].Name, ringed(n.Inputs[1].Const, rings))
 		n.Attrs = maps.Clone(n.Attrs)
+		delete(n.Attrs, "winograd")
 		n.SetAttr("padding", append(before, after...))
 		return true, "", n.Infer()
 	})

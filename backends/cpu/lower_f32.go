@@ -139,7 +139,12 @@ func lowerConv(c *compiler, g *group) error {
 	xs, ys := x.Type.Shape, n.Outputs[0].Type.Shape
 	s := convShape(d, xs, ys[len(ys)-1])
 	s.Weights, s.Bias, s.Act, s.Residual = w, b, g.actOf(n), g.residual != nil
-	if !ok1 || !ok2 {
+	s.Winograd = n.Int("winograd")
+	switch {
+	case ok1 && ok2:
+	case s.Winograd != 0:
+		return errNoKernel // its weights are transformed once
+	default:
 		return c.computedConv(g, n, s, false)
 	}
 	return setF32(c, g, "Conv", f32.Conv, s, withX2(x, g.residual)...)

@@ -52,6 +52,9 @@ func weightyOf(w work) (weighty, bool) {
 	case int8Work:
 		w, ok := k.Kernel.(weighty)
 		return w, ok
+	case f32Work:
+		w, ok := k.Kernel.(weighty)
+		return w, ok
 	case *beside:
 		return k, true
 	}

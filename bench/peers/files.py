@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from engines import EngineError, Worker
-from networks import CALIBRATION, NETWORKS, ROOT, WORK, feeds, fix_shapes, inputs_of, write_inputs
+from networks import CALIBRATION, NETWORKS, ROOT, WORK, feeds, fix_shapes, inputs_of, peers, write_inputs
 
 FORM = 5  # of what lies in a network's folder: a new number makes all of it anew
 
@@ -57,7 +57,7 @@ class Files:
     def path(self, engine, dtype):
         if engine == "nasc":
             return self.dir / f"{dtype}.nasc"
-        return self.dir / self.info[f"{engine}-{dtype}"]
+        return self.dir / self.info[f"{engine}-{peers(dtype)}"]
 
     def inputs(self, batch):
         return self.dir / f"inputs-{batch}"
@@ -77,6 +77,8 @@ class Files:
         if "onnx" not in self.info or not self.f32.exists():
             self.say("model")
             if self.net.source.suffix == ".onnx":
+                if not (ROOT / self.net.source).exists():
+                    raise RuntimeError(f"{self.net.source} is missing; `make models` fetches models, NASC_SHARED=DIR names the folder of models/")
                 fix_shapes(self.net.source, self.f32, self.net)
             else:
                 sh(self.tools.nasc, "export", self.net.source, "--format", "onnx", "-o", self.f32)
@@ -94,6 +96,7 @@ class Files:
                     w.ready().ask("out", self.want(b))
         for dtype in dtypes:
             self.nasc(dtype)
+            dtype = peers(dtype)
             for engine in ("onnxruntime", "openvino"):
                 made = self.info.get(f"{engine}-{dtype}-made", {})
                 if not made or not all((self.dir / name).exists() for name in made.values()):
@@ -105,10 +108,14 @@ class Files:
 
     def nasc(self, dtype):
         made = f"{self.tools.compiler} {self.info['onnx']} {CALIBRATION}"
+        if dtype != peers(dtype):  # its kernels decide, too
+            made += f" {digest(self.tools.nasc)}"
         if self.info.get(f"nasc-{dtype}") == made and self.path("nasc", dtype).exists():
             return
         self.say(f"nasc {dtype}")
-        cmd = [self.tools.nasc, "compile", self.f32, "--target", f"cpu-{dtype}", "--threads", os.cpu_count(), "-o", self.path("nasc", dtype), "--json"]
+        cmd = [self.tools.nasc, "compile", self.f32, "--target", f"cpu-{peers(dtype)}", "--threads", os.cpu_count(), "-o", self.path("nasc", dtype), "--json"]
+        if dtype != peers(dtype):
+            cmd += ["--winograd", "--tune"]
         if dtype == "int8":
             parts = []
             calib = self.calibration()

@@ -47,6 +47,16 @@ NETWORKS = {
     "densenet-small": Network("zoo/densenet-small.toml", 0.29),
 }
 DEFAULT = [n for n in NETWORKS if n not in ("mixer-small", "densenet-small")]
+# What is compared. f32-winograd: nasc's files of compile --winograd --tune beside
+# the peers' of f32, who have no such choice to make.
+DTYPES = ("int8", "f32", "f32-winograd")
+
+
+def peers(dtype):
+    """What the peers' files of a comparison are called."""
+    return dtype.removesuffix("-winograd")
+
+
 CALIBRATION = 16  # samples, for every engine's int8
 
 

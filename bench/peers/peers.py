@@ -30,7 +30,7 @@ import cold
 import report
 from engines import ENGINES, Worker, options
 from files import Files, Tools, quiet
-from networks import DEFAULT, NETWORKS, ROOT, WORK
+from networks import DEFAULT, DTYPES, NETWORKS, ROOT, WORK, peers
 
 SLOW = 200.0  # ms of a run above which fewer are timed
 # Turns are short and rounds many: a shared host changes its speed within seconds,
@@ -58,10 +58,10 @@ def measure(tools, files, dtype, threads, batch, rounds):
     """One cell: the medians of each engine's rounds, and whether nasc is right."""
     workers = {}
     cell = {"name": files.name, "dtype": dtype, "threads": threads, "batch": batch, "macs": files.info["macs"], "int8_mac_share": files.info.get("int8_mac_share"),
-            "ms": {e: [] for e in ENGINES}, "peak": [], "form": {e: files.info.get(f"{e}-{dtype}-form") for e in ENGINES}}
+            "ms": {e: [] for e in ENGINES}, "peak": [], "form": {e: files.info.get(f"{e}-{peers(dtype)}-form") for e in ENGINES}}
     try:
         for e in ENGINES:  # they load side by side: loading is not timed
-            workers[e] = Worker(tools.worker, e, files.path(e, dtype), threads, files.inputs(batch), options(e, dtype, batch, files.info["free"]))
+            workers[e] = Worker(tools.worker, e, files.path(e, dtype), threads, files.inputs(batch), options(e, peers(dtype), batch, files.info["free"]))
         for w in workers.values():
             w.ready()
         got = files.dir / "got.npy"
@@ -132,7 +132,7 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--tools", default=".cache/tools", help="folder of nasc, peers-worker and peak")
     p.add_argument("--models", default=",".join(DEFAULT), help="networks, or all; there are " + ", ".join(NETWORKS))
-    p.add_argument("--dtypes", default="int8,f32")
+    p.add_argument("--dtypes", default="int8,f32", help="of " + ", ".join(DTYPES))
     p.add_argument("--threads", default="1,2")
     p.add_argument("--batch", default="1,16")
     p.add_argument("--rounds", type=int, default=15)
@@ -144,7 +144,7 @@ def arguments():
     a = p.parse_args()
     a.models = list(NETWORKS) if a.models == "all" else a.models.split(",")
     a.dtypes, a.threads, a.batch = a.dtypes.split(","), [int(t) for t in a.threads.split(",")], [int(b) for b in a.batch.split(",")]
-    unknown = [m for m in a.models if m not in NETWORKS] + [d for d in a.dtypes if d not in ("int8", "f32")]
+    unknown = [m for m in a.models if m not in NETWORKS] + [d for d in a.dtypes if d not in DTYPES]
     if unknown or a.rounds < 1 or min(a.threads + a.batch) < 1:
         p.error(f"unknown or out of range: {unknown or [a.rounds, a.threads, a.batch]}")
     return a

@@ -6,7 +6,7 @@ import platform
 import numpy as np
 
 from engines import ENGINES
-from networks import HIDDEN
+from networks import DTYPES, HIDDEN
 
 COSINE, SHARE = 0.97, 0.999
 COLOURS = {"nasc": "#3b6ea5", "onnxruntime": "#c9a227", "openvino": "#9a6fb0"}
@@ -76,7 +76,7 @@ def table(cells, dtype):
 
 def summary(cells):
     out = []
-    for dtype in ("int8", "f32"):
+    for dtype in DTYPES:
         for batch in sorted({f["batch"] for f in cells}):
             for threads in sorted({f["threads"] for f in cells}):
                 some = [f for f in cells if (f["dtype"], f["batch"], f["threads"]) == (dtype, batch, threads)]
@@ -195,7 +195,7 @@ def versions():
 def write(out, date, cells, missing, cold, infos, rounds, peaks):
     """Writes OUT, and a chart beside it for each dtype."""
     cells = [figures(c) for c in cells]
-    dtypes = [d for d in ("int8", "f32") if any(f["dtype"] == d for f in cells)]
+    dtypes = [d for d in DTYPES if any(f["dtype"] == d for f in cells)]
     v = versions()
     failed = gates(cells)
     charts = {d: out.with_name(out.stem + f"-{d}.svg") for d in dtypes}

@@ -39,7 +39,11 @@ func drawConv(g *gen) {
 		groups = 2
 	}
 	out := groups * g.channels()
-	g.add("convolution", g.activation(ir.Attrs{"strides": s, "padding": p, "dilation": d, "groups": groups}),
+	a := g.activation(ir.Attrs{"strides": s, "padding": p, "dilation": d, "groups": groups})
+	if groups == 1 && k[0]*k[1] == 9 && k[0] == k[1] && s[0]*s[1]*d[0]*d[1] == 1 {
+		a["winograd"] = 2 * g.IntN(3)
+	}
+	g.add("convolution", a,
 		x, g.weights(k[0]*k[1]*c/groups, k[0], k[1], c/groups, out), g.maybe(g.weights(1, out)))
 }
 

@@ -26,6 +26,12 @@ type ConvSpec struct {
 	Bias                           []float32
 	Act                            Act
 	Residual                       bool
+	// Winograd is 2 or 4 for a 3x3 convolution of stride 1 by F(2x2, 3x3) or
+	// F(4x4, 3x3), which gives other last bits: fmath.WinogradInput of tiles of
+	// the padded input, the first at the upper left; at each of their positions
+	// one FMA chain from +0 over c with fmath.WinogradWeights rounded to float32;
+	// fmath.WinogradOutput; then the bias and what follows it.
+	Winograd int
 }
 
 func (s *ConvSpec) check(op string) error {
@@ -56,6 +62,9 @@ func Conv(s ConvSpec, l isa.Level) (Kernel, error) {
 	if err := s.check("convolution"); err != nil {
 		return nil, err
 	}
+	if s.Winograd != 0 {
+		return newWinograd(s, l)
+	}
 	if s.Groups == s.C && s.K == s.C && s.Groups > 1 {
 		return depthwise(s, l)
 	}
@@ -73,7 +82,7 @@ func Conv(s ConvSpec, l isa.Level) (Kernel, error) {
 	c.prepare()
 	return &op{
 		name: fmt.Sprintf("conv_f32_%s_%s%s", s.dims(), c.set.name, ep.suffix()),
-		run:  c.run, tiles: s.N * (len(c.bands) - 1) * c.parts, scratch: c.scratch,
+		run:  c.run, tiles: s.N * (len(c.bands) - 1) * c.parts, scratch: c.scratch, blocks: c.blocks,
 	}, nil
 }
 

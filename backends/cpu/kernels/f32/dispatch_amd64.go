@@ -194,6 +194,20 @@ func vectorDepthwiseRow(kw, stride int, l isa.Level) func(*dwTile) {
 	return nil
 }
 
+func vectorWinograd(m int, l isa.Level) winogradFuncs {
+	for _, k := range vectorWinograds {
+		if k.m == m {
+			switch vectorISA(l) {
+			case "avx512":
+				return k.avx512
+			case "avx2":
+				return k.avx2
+			}
+		}
+	}
+	return winogradFuncs{}
+}
+
 func vectorMaxPool(l isa.Level) func(*dwTile) { return windowKernel(l, maxPoolAVX512, maxPoolAVX2) }
 
 func vectorAddPool(l isa.Level) func(*dwTile) { return windowKernel(l, addPoolAVX512, addPoolAVX2) }

@@ -85,6 +85,8 @@ func vectorMaxPool(l isa.Level) func(*dwTile) { return windowKernel(l, maxPoolNE
 
 func vectorAddPool(l isa.Level) func(*dwTile) { return windowKernel(l, addPoolNEON) }
 
+func vectorWinograd(int, isa.Level) winogradFuncs { return winogradFuncs{} }
+
 func vectorDepthwiseRow(int, int, isa.Level) func(*dwTile) { return nil }
 
 func windowKernel(l isa.Level, f func(*dwTile)) func(*dwTile) {

@@ -20,4 +20,6 @@ func vectorMaxPool(isa.Level) func(*dwTile) { return nil }
 
 func vectorAddPool(isa.Level) func(*dwTile) { return nil }
 
+func vectorWinograd(int, isa.Level) winogradFuncs { return winogradFuncs{} }
+
 func vectorDepthwiseRow(int, int, isa.Level) func(*dwTile) { return nil }

@@ -456,3 +456,28 @@ func finishUnary(v float32, act Act) float32 {
 	}
 	return fmath.Silu(v)
 }
+
+// Weights that were moved give the same bits, and the place they had is free.
+func TestMoveWeights(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	for _, winograd := range []int{0, 4} {
+		s := ConvSpec{N: 1, H: 9, W: 9, C: 20, OH: 9, OW: 9, K: 70, KH: 3, KW: 3, SH: 1, SW: 1, DH: 1, DW: 1, PT: 1, PL: 1, Groups: 1, Winograd: winograd}
+		s.Weights, s.Bias = randFloats(r, 9*s.C*s.K), randFloats(r, s.K)
+		x := randFloats(r, s.H*s.W*s.C)
+		for _, l := range isa.Available() {
+			k, err := Conv(s, l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := slices.Clone(runKernel(t, r, k, s.OH*s.OW*s.K, x, nil))
+			o := k.(*op)
+			old := o.blocks[0].w
+			dst := alignedFloats(o.WeightBytes() / 4)
+			o.MoveWeights(floatBytes(dst))
+			for i := range old {
+				old[i] = float32(math.NaN())
+			}
+			sameBits(t, k.Name()+" with moved weights", runKernel(t, r, k, len(want), x, nil), want)
+		}
+	}
+}

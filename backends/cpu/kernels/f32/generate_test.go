@@ -19,7 +19,7 @@ func TestGenerated(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", tool, "./gen").CombinedOutput(); err != nil {
 		t.Skipf("the generator does not build here: %v\n%s", err, out)
 	}
-	for _, family := range []string{"gemm", "depthwise", "dwrow", "unary", "binary", "rows", "grad", "fake", "split", "gemm_neon", "depthwise_neon", "unary_neon", "rows_neon"} {
+	for _, family := range []string{"gemm", "depthwise", "dwrow", "unary", "binary", "rows", "grad", "fake", "split", "winograd", "gemm_neon", "depthwise_neon", "unary_neon", "rows_neon"} {
 		arch := "_amd64"
 		if strings.HasSuffix(family, "_neon") {
 			arch = "_arm64"

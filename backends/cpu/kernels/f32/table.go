@@ -15,6 +15,7 @@ import (
 //go:generate go run ./gen -family grad -out grad_amd64.s
 //go:generate go run ./gen -family fake -out fake_amd64.s
 //go:generate go run ./gen -family split -out split_amd64.s
+//go:generate go run ./gen -family winograd -out winograd_amd64.s
 //go:generate go run ./gen -family gemm_neon
 //go:generate go run ./gen -family depthwise_neon
 //go:generate go run ./gen -family unary_neon
@@ -38,6 +39,12 @@ func Table(l isa.Level) []Micro {
 	for v, run := range g.run {
 		for r := range run {
 			add("gemm", r+1, (v+1)*g.lanes)
+		}
+	}
+	for _, m := range []int{2, 4} {
+		if g == &portableGemm || vectorWinograd(m, l).input != nil {
+			add(fmt.Sprintf("winograd%d_input", m), 1, g.lanes)
+			add(fmt.Sprintf("winograd%d_output", m), 1, g.lanes)
 		}
 	}
 	for _, name := range []string{"depthwise", "max_pool", "sum_pool", "sum16", "softmax", "layer_norm"} {

@@ -16,6 +16,7 @@ import (
 func TestTileLayout(t *testing.T) {
 	var a tile
 	var d dwTile
+	var w winogradTile
 	for _, f := range []struct {
 		name      string
 		got, want uintptr
@@ -61,6 +62,19 @@ func TestTileLayout(t *testing.T) {
 		{"dw left", unsafe.Offsetof(d.left), 128},
 		{"dw right", unsafe.Offsetof(d.right), 136},
 		{"dw sevens", unsafe.Offsetof(d.sevens), 144},
+		{"winograd x", unsafe.Offsetof(w.x), 0},
+		{"winograd y", unsafe.Offsetof(w.y), 8},
+		{"winograd row", unsafe.Offsetof(w.row), 16},
+		{"winograd step", unsafe.Offsetof(w.step), 24},
+		{"winograd tile", unsafe.Offsetof(w.tile), 32},
+		{"winograd pos", unsafe.Offsetof(w.pos), 40},
+		{"winograd tmp", unsafe.Offsetof(w.tmp), 48},
+		{"winograd n", unsafe.Offsetof(w.n), 56},
+		{"winograd c", unsafe.Offsetof(w.c), 64},
+		{"winograd bias", unsafe.Offsetof(w.bias), 72},
+		{"winograd res", unsafe.Offsetof(w.res), 80},
+		{"winograd lo", unsafe.Offsetof(w.lo), 88},
+		{"winograd hi", unsafe.Offsetof(w.hi), 92},
 	} {
 		if f.got != f.want {
 			t.Errorf("field %s lies at %d, gen/ has %d", f.name, f.got, f.want)
