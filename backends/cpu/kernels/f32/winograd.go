@@ -130,7 +130,7 @@ func newWinograd(s ConvSpec, l isa.Level) (Kernel, error) {
 	w.cutBands()
 	w.pack()
 	w.chunks = chunks([]int64{0}, s.C, 4)
-	w.parts = min(len(w.blocks), ceilDiv(wantUnits, s.N*(len(w.bands)-1)))
+	w.parts = min(len(w.blocks), ceilDiv(w.units(), s.N*(len(w.bands)-1)))
 	w.place()
 	return &op{
 		name: fmt.Sprintf("conv_f32_%s_winograd%d_%s%s", s.dims(), w.m, w.set.name, ep.suffix()),
@@ -138,9 +138,17 @@ func newWinograd(s ConvSpec, l isa.Level) (Kernel, error) {
 	}, nil
 }
 
+// units is how many there should be, if the work is enough for them.
+func (w *winograd) units() int {
+	return max(1, min(wantUnits, w.N*ceilDiv(w.OH, w.m)*w.tilesX*w.places*w.C*w.K>>18))
+}
+
+// cutBands makes bands that stay near, and more where the columns alone would not
+// make the units.
 func (w *winograd) cutBands() {
 	rows := ceilDiv(w.OH, w.m)
-	n := min(rows, ceilDiv(rows*w.tilesX*w.places*w.C*4, winogradBand))
+	n := ceilDiv(rows*w.tilesX*w.places*w.C*4, winogradBand)
+	n = min(rows, max(n, ceilDiv(min(wantUnits/2, w.units()), w.N*ceilDiv(w.K, w.set.cols()))))
 	for i := range n + 1 {
 		w.bands = append(w.bands, cut(rows, n, i))
 	}
