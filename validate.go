@@ -59,6 +59,9 @@ type ValidNet struct {
 	// Again are those of the quiet ones (Measured.Median); 0: not told.
 	All      float64 `json:"all_ms,omitempty"`
 	AllAgain float64 `json:"all_again_ms,omitempty"`
+	// Processes are the medians of all processes, in the order in which these took
+	// turns; 0 where a network met no quiet.
+	Processes []float64 `json:"processes_ms,omitempty"`
 	// Busy says that in none of the processes of one of the two measurements the
 	// network met quiet: that is a time of a busy machine.
 	Busy bool `json:"busy,omitempty"`
@@ -254,6 +257,7 @@ func (t *turns) compare(c candidate, k *ValidNet) error {
 		return err
 	}
 	n.Busy = k.Busy
+	n.Processes = k.Processes
 	n.Measured, n.Again, n.All, n.AllAgain, n.Paced, n.PacedAgain = k.Measured, k.Again, k.All, k.AllAgain, k.Paced, k.PacedAgain
 	t.v.Networks = append(t.v.Networks, n)
 	t.done += 2 * t.o.Rounds
@@ -319,6 +323,14 @@ func (t *turns) file(name string, w latency.Work) error {
 // quiet, and of the others.
 type roundTimes struct{ quiet, noisy []float64 }
 
+// quietMedian is the median, 0 of one that met no quiet.
+func (m *Measured) quietMedian() float64 {
+	if m.Quiet > 0 {
+		return m.Median
+	}
+	return 0
+}
+
 func (t *roundTimes) add(m *Measured) {
 	if m.Quiet > 0 {
 		t.quiet = append(t.quiet, m.Median)
@@ -373,6 +385,7 @@ func (t *turns) measure(ctx context.Context) error {
 			net := &t.v.Networks[n.net]
 			m := t.log.find(net.Name, r)
 			times[i][r%every].add(m)
+			net.Processes = append(net.Processes, m.quietMedian())
 			all[i][r%every] = append(all[i][r%every], m.All)
 			paced[i][r%every] = append(paced[i][r%every], m.Paced)
 			for k, s := range n.steps {

@@ -13,9 +13,10 @@ import (
 func (a *app) latencyCalibrate() *cobra.Command {
 	var table, by string
 	c := &cobra.Command{
-		Use: "calibrate --table F --by V.json", Short: "set a table's intervals by networks that were predicted by it and measured", Args: cobra.NoArgs,
-		Long: `calibrate takes what validate --json printed of this table, and makes the table's intervals so wide or
-narrow that 90 % of networks like those lie within (conformal prediction). Judge the intervals on
+		Use: "calibrate --table F --by V.json", Short: "set a table's level and intervals by networks that were predicted by it and measured", Args: cobra.NoArgs,
+		Long: `calibrate takes what validate --json printed of this table, brings the table's predictions to the level
+of those networks, as far as their processes agree on it, and makes its intervals so wide or narrow that
+90 % of networks like those lie within (conformal prediction). Judge the intervals on
 networks of another seed, and calibrate again where a profile went on with the table.`,
 		RunE: func(_ *cobra.Command, _ []string) error {
 			if table == "" || by == "" {
@@ -31,24 +32,21 @@ networks of another seed, and calibrate again where a profile went on with the t
 			if err != nil {
 				return err
 			}
-			var predicted, hi, measured []float64
+			var list []latency.Calibrating
 			for _, n := range nets {
-				for _, m := range []float64{n.Measured, n.Again} {
-					if m > 0 {
-						predicted, hi, measured = append(predicted, n.Predicted), append(hi, n.Hi), append(measured, m)
-					}
-				}
+				list = append(list, latency.Calibrating{Predicted: n.Predicted, Hi: n.Hi, Measured: []float64{n.Measured, n.Again}, Processes: n.Processes})
 			}
-			k, err := t.Calibrate(table, predicted, hi, measured)
+			c, err := t.Calibrate(table, list)
 			if err != nil {
 				return diag.At(by, err)
 			}
 			v := struct {
 				Networks int     `json:"networks"`
-				Factor   float64 `json:"factor"`
-			}{len(nets), k}
+				Factor   float64 `json:"factor"` // of intervals
+				Level    float64 `json:"level"`  // of times
+			}{len(nets), c.Width, c.Level}
 			return a.show(v, func(w io.Writer) {
-				fmt.Fprintf(w, "%s: intervals are %.2f times as wide, by %d networks\n", table, k, len(nets))
+				fmt.Fprintf(w, "%s: times are %.3f times as long, intervals %.2f times as wide, by %d networks\n", table, c.Level, c.Width, len(nets))
 			})
 		},
 	}

@@ -148,6 +148,9 @@ func (k *kernelKey) kind() string {
 	if main != "convolution" || len(k.w) == 0 || len(k.w[0].dims) < 3 {
 		return main
 	}
+	if m := k.attrs["winograd"]; m != "" && m != "0" {
+		return "Winograd convolution"
+	}
 	w := k.w[0].dims
 	switch groups, _ := strconv.Atoi(k.attrs["groups"]); {
 	case groups > 1 && w[len(w)-2] == 1:

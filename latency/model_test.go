@@ -125,6 +125,10 @@ func TestParseKey(t *testing.T) {
 	if err != nil || k.family != "depthwise convolution" || k.kernel != "depthwise_dw_u8s8u8_avx512vnni" || len(k.ops) != 2 || k.attrs["groups"] != "72" || len(k.w) != 2 {
 		t.Errorf("%+v, %v", k, err)
 	}
+	// Winograd's algorithms have a model of their own: the chain tells nothing of them.
+	if f := KeyFamily("convolution[padding=[1,1,1,1] winograd=4] | f32[1,56,56,64] w:f32[3,3,64,64] -> f32[1,56,56,64] | conv_f32_1x56x56x64_56x56x64_k3x3s1g1_winograd4_avx512"); f != "Winograd convolution f32" {
+		t.Errorf("family %q", f)
+	}
 	k, err = parseKey("pad[low=[0,1,0] high=[0,0,0]] |  -> u8[1,197,192] | fill")
 	if err != nil || k.family != "pad" || len(k.in) != 0 || len(k.out) != 1 {
 		t.Errorf("%+v, %v", k, err)

@@ -89,7 +89,7 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 	off := map[string]float64{}    // by key: what its steps may be off by, in ms
 	uses := map[string]*blockUse{} // by key
 	var order []string
-	c, w := t.learned().net, t.learned().within
+	c, w := t.network(), t.learned().within
 	for _, s := range steps {
 		key := Key(s)
 		e, source, ok := t.kernelTime(key, s.MACs, s.Bytes)
@@ -123,7 +123,7 @@ func (t *Table) PredictSteps(steps []backends.Step) (*Prediction, error) {
 	out.Total = (c.a + float64(len(steps))*c.c) / 1000
 	out.Total += c.b * sum
 	if out.Total <= 0 && sum > 0 {
-		out.Total = sum
+		out.Total = t.level() * sum
 	}
 	out.Overhead = out.Total - sum
 	families, alone := map[string]float64{}, 0.0
@@ -210,9 +210,16 @@ func KeyFamily(key string) string {
 // StepCost is what a step of ms adds to a network's time, RunCost what every run
 // takes beside its steps: a network's time is RunCost and the StepCosts.
 func (t *Table) StepCost(ms float64) float64 {
-	c := t.learned().net
+	c := t.network()
 	return c.b*ms + c.c/1000
 }
 
 // RunCost is the fixed part of a network's time, in ms.
-func (t *Table) RunCost() float64 { return t.learned().net.a / 1000 }
+func (t *Table) RunCost() float64 { return t.network().a / 1000 }
+
+// network is how a network's time follows from its steps', at the table's level.
+func (t *Table) network() correction {
+	c, k := t.learned().net, t.level()
+	c.a, c.b, c.c = k*c.a, k*c.b, k*c.c
+	return c
+}

@@ -86,8 +86,9 @@ Of cpu-int8 and cpu-f32 the runs count that met the core in quiet, by an anchor 
 of such moments (where a visit meets too few, all its runs count). By all runs as they came is told below.
 A machine's mood lasts minutes: tables are made in %d legs, and legs and processes of the cpu targets take turns over half an
 hour. *Noise* is the same share for a second measurement of as many processes, between the first's: no prediction can be
-expected to do better. Where it is under a bar, the bar is the noise less 3 points. The intervals were set before by
-%d networks of each space with another seed, %d of xla-cpu, which are measured between the others (`+"`nasc latency calibrate`"+`).
+expected to do better. Where it is under a bar, the bar is the noise less 3 points. The tables' levels, where
+processes agreed on one, and the intervals were set before by %d networks of each space with another seed, %d of xla-cpu, which are
+measured between the others (`+"`nasc latency calibrate`"+`).
 
 ## Networks of spaces
 
@@ -154,6 +155,9 @@ expected to do better. Where it is under a bar, the bar is the noise less 3 poin
 			}
 		}
 	}
+	if err := b.levelPart(&s); err != nil {
+		return err
+	}
 	s.WriteString("\nThe tables:\n\n| target | threads | budget | kernels | networks | of the last leg wider than ±3 % | without quiet | networks left out |\n|---|---|---|---|---|---|---|---|\n")
 	for _, c := range b.configurations() {
 		last, label := fmt.Sprintf("profile-%s-%d", c.id(), legs), fmt.Sprintf("%s | %d | %d × %v", c.target, c.threads, legs, c.leg)
@@ -171,6 +175,21 @@ expected to do better. Where it is under a bar, the bar is the noise less 3 poin
 		}
 	}
 	return os.WriteFile(path, []byte(s.String()), 0o644)
+}
+
+// levelPart says what calibrating changed.
+func (b *bench) levelPart(s *strings.Builder) error {
+	s.WriteString("\nWhat calibrating multiplied predictions and intervals by:\n\n| target | threads | predictions | intervals |\n|---|---|---|---|\n")
+	for _, c := range b.configurations() {
+		v, ok, err := load[struct{ Factor, Level float64 }](b, "calibrate-"+c.id())
+		if err != nil {
+			return err
+		}
+		if ok {
+			fmt.Fprintf(s, "| %s | %d | %.3f | %.2f |\n", c.target, c.threads, v.Level, v.Factor)
+		}
+	}
+	return nil
 }
 
 func (b *bench) tableRow(s *strings.Builder, name, label string) error {

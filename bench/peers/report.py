@@ -208,7 +208,8 @@ def write(out, date, cells, missing, cold, infos, rounds, peaks):
              "Inputs and weights: the networks of the zoo have seeded random weights, the others their own; pictures are seeded soft shapes, for the OCR pair lines of printed digits, token ids random, 16 calibration samples, the same for all engines. "
              "OCR detector 480×480, recogniser 48×320, MiniLM (all-MiniLM-L6-v2) at the tokens in its name. Settings: threads as given; onnxruntime with all its optimizations and static shapes; "
              "OpenVINO with its latency hint and one stream, float32 kept where float32 is compared (its default there is bf16), its own precision for int8 networks. "
-             "A peer's int8 file is the fastest that its own tools make (below)."]
+             "A peer's int8 file is the fastest that its own tools make (below)."
+             + (" f32-winograd: nasc's files of `compile --winograd --tune` beside the peers' of f32." if "f32-winograd" in dtypes else "")]
     if peaks:
         parts.append("Peaks of one core: " + ", ".join(f"{p['name']} {p['rate']:.0f} {p['unit']}" for p in peaks) + ".")
     if failed:

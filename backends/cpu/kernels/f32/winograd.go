@@ -85,8 +85,7 @@ func winogradOutputPortable(m int, t *winogradTile) {
 	}
 }
 
-// winograd is a 3×3 convolution by F(m×m, 3×3): a band of rows of tiles is
-// transformed, each position of its tiles is a matrix product with the weights'
+// winograd is a 3×3 convolution by F(m×m, 3×3): a band of tiles is transformed, each position of its tiles is a matrix product with the weights'
 // transforms, and the sums are brought back, a block of columns at a time. What
 // is in between stays in the second level cache.
 type winograd struct {
@@ -97,7 +96,7 @@ type winograd struct {
 	ep              epilogue
 	tilesX          int
 	pitch           int     // floats from tile to tile of transformed input
-	bands           []int   // rows of tiles [bands[i], bands[i+1]) are band i
+	bands           []int   // tiles [bands[i], bands[i+1]) of an image are band i
 	blocks          []block // weights [position][channel][column]
 	chunks          []chunk
 	parts           int
@@ -105,6 +104,10 @@ type winograd struct {
 	// tile's pixels before or after and its residual, then what the kernels need.
 	sumsAt, edgeAt, resAt, tmpAt, scratch int
 }
+
+// winogradCall bounds the channels of all tiles of one call of a transform, and so
+// its duration.
+const winogradCall = 16384
 
 // winogradBand is how many bytes of transformed tiles a band has at most. Each
 // band reads all weights: fewer bands are worth more than tiles that stay near.
@@ -144,13 +147,19 @@ func (w *winograd) units() int {
 }
 
 // cutBands makes bands that stay near, and more where the columns alone would not
-// make the units.
+// make the units: whole rows of tiles, unless a row is too much.
 func (w *winograd) cutBands() {
 	rows := ceilDiv(w.OH, w.m)
 	n := ceilDiv(rows*w.tilesX*w.places*w.C*4, winogradBand)
-	n = min(rows, max(n, ceilDiv(min(wantUnits/2, w.units()), w.N*ceilDiv(w.K, w.set.cols()))))
+	n = max(n, min(rows, ceilDiv(min(wantUnits/2, w.units()), w.N*ceilDiv(w.K, w.set.cols()))))
+	per := w.tilesX
+	if n > rows {
+		per = 1
+	}
+	all := rows * w.tilesX / per
+	n = min(n, all)
 	for i := range n + 1 {
-		w.bands = append(w.bands, cut(rows, n, i))
+		w.bands = append(w.bands, cut(all, n, i)*per)
 	}
 }
 
@@ -160,7 +169,7 @@ func (w *winograd) tiles() int {
 	for i := range w.bands[1:] {
 		most = max(most, w.bands[i+1]-w.bands[i])
 	}
-	return most * w.tilesX
+	return most
 }
 
 // pack chooses the width of the blocks and packs the weights' transforms.
@@ -233,7 +242,7 @@ func (w *winograd) transform(a *Args, img, band int) {
 	first, last := w.bands[band], w.bands[band+1]
 	scratch := base(a.Scratch)
 	t := winogradTile{
-		step: uintptr(w.C * 4), tile: uintptr(w.pitch * 4), pos: uintptr(w.apart((last-first)*w.tilesX, w.pitch)),
+		step: uintptr(w.C * 4), tile: uintptr(w.pitch * 4), pos: uintptr(w.apart(last-first, w.pitch)),
 		tmp: scratch + uintptr(w.tmpAt), c: w.C,
 	}
 	// Tiles [in0, in1) of a row have all their columns within the image.
@@ -242,24 +251,20 @@ func (w *winograd) transform(a *Args, img, band int) {
 	for in1 < w.tilesX && in1*w.m-w.PL+w.side <= w.W {
 		in1++
 	}
+	most := max(1, winogradCall/w.C)
 	window := floats(a.Scratch[w.edgeAt:])[:w.places*w.C]
-	for ty := first; ty < last; ty++ {
-		iy := ty*w.m - w.PT
-		whole := iy >= 0 && iy+w.side <= w.H
-		to := scratch + uintptr((ty-first)*w.tilesX)*t.tile
-		for tx := 0; tx < w.tilesX; {
-			ix := tx*w.m - w.PL
-			t.y, t.n = to+uintptr(tx)*t.tile, 1
-			if whole && tx >= in0 && tx < in1 {
-				t.n = in1 - tx
-				t.x, t.row = uintptr(unsafe.Pointer(&x[(iy*w.W+ix)*w.C])), uintptr(w.W*w.C*4)
-			} else {
-				w.copyWindow(window, x, iy, ix)
-				t.x, t.row = scratch+uintptr(w.edgeAt), uintptr(w.side*w.C*4)
-			}
-			w.funcs.input(hide(&t))
-			tx += t.n
+	for i := first; i < last; i += t.n {
+		ty, tx := i/w.tilesX, i%w.tilesX
+		iy, ix := ty*w.m-w.PT, tx*w.m-w.PL
+		t.y, t.n = scratch+uintptr(i-first)*t.tile, 1
+		if iy >= 0 && iy+w.side <= w.H && tx >= in0 && tx < in1 {
+			t.n = min(in1-tx, last-i, most)
+			t.x, t.row = uintptr(unsafe.Pointer(&x[(iy*w.W+ix)*w.C])), uintptr(w.W*w.C*4)
+		} else {
+			w.copyWindow(window, x, iy, ix)
+			t.x, t.row = scratch+uintptr(w.edgeAt), uintptr(w.side*w.C*4)
 		}
+		w.funcs.input(hide(&t))
 	}
 }
 
@@ -278,7 +283,7 @@ func (w *winograd) copyWindow(dst, x []float32, iy, ix int) {
 // products multiplies a band's transformed tiles by a block, position after
 // position.
 func (w *winograd) products(a *Args, band int, b *block) {
-	tiles := (w.bands[band+1] - w.bands[band]) * w.tilesX
+	tiles := w.bands[band+1] - w.bands[band]
 	strips := ceilDiv(tiles, len(w.set.run[b.vecs-1]))
 	cols := b.vecs * w.set.lanes
 	t := tile{
@@ -316,7 +321,7 @@ func (w *winograd) finish(a *Args, img, band int, b *block) {
 	cols := b.vecs * w.set.lanes
 	scratch, pixel := base(a.Scratch), uintptr(w.K*4)
 	t := winogradTile{
-		tile: uintptr(cols * 4), pos: uintptr(w.apart((last-first)*w.tilesX, cols)), tmp: scratch + uintptr(w.tmpAt),
+		tile: uintptr(cols * 4), pos: uintptr(w.apart(last-first, cols)), tmp: scratch + uintptr(w.tmpAt),
 		c: b.cols, bias: uintptr(unsafe.Pointer(&b.bias[0])), lo: w.ep.lo, hi: w.ep.hi,
 	}
 	y := floats(a.Y)[img*w.OH*w.OW*w.K:][:w.OH*w.OW*w.K]
@@ -324,28 +329,25 @@ func (w *winograd) finish(a *Args, img, band int, b *block) {
 	if w.Residual {
 		res = floats(a.X2)[img*w.OH*w.OW*w.K:][:w.OH*w.OW*w.K]
 	}
-	whole := w.OW / w.m
-	for ty := first; ty < last; ty++ {
-		oy := ty * w.m
-		rows := min(w.m, w.OH-oy)
-		t.x = scratch + uintptr(w.sumsAt) + uintptr((ty-first)*w.tilesX)*t.tile
-		done := 0
-		if at := (oy*w.OW)*w.K + b.col; rows == w.m && whole > 0 {
-			t.y, t.row, t.step, t.n = uintptr(unsafe.Pointer(&y[at])), uintptr(w.OW)*pixel, pixel, whole
+	whole, most := w.OW/w.m, max(1, winogradCall/b.cols)
+	for i := first; i < last; i += t.n {
+		ty, tx := i/w.tilesX, i%w.tilesX
+		oy, ox := ty*w.m, tx*w.m
+		t.x = scratch + uintptr(w.sumsAt) + uintptr(i-first)*t.tile
+		if oy+w.m > w.OH || tx >= whole {
+			w.edge(&t, a, b, y, res, oy, ox)
+		} else {
+			at := (oy*w.OW+ox)*w.K + b.col
+			t.y, t.row, t.step, t.n = uintptr(unsafe.Pointer(&y[at])), uintptr(w.OW)*pixel, pixel, min(whole-tx, last-i, most)
 			if t.res = 0; w.Residual {
 				t.res = uintptr(unsafe.Pointer(&res[at]))
 			}
 			w.funcs.output(hide(&t))
-			done = whole
-		}
-		for tx := done; tx < w.tilesX; tx++ {
-			t.x = scratch + uintptr(w.sumsAt) + uintptr((ty-first)*w.tilesX+tx)*t.tile
-			w.edge(&t, a, b, y, res, oy, tx*w.m)
 		}
 		if w.ep.then != nil {
-			for r := range rows {
-				for ox := range w.OW {
-					w.ep.then(y[((oy+r)*w.OW+ox)*w.K+b.col:][:b.cols])
+			for r := oy; r < min(oy+w.m, w.OH); r++ {
+				for c := ox; c < min(ox+t.n*w.m, w.OW); c++ {
+					w.ep.then(y[(r*w.OW+c)*w.K+b.col:][:b.cols])
 				}
 			}
 		}

@@ -70,6 +70,9 @@ func randWinograd(r *rand.Rand) ConvSpec {
 	if r.IntN(12) == 0 { // several chunks of k, lines that share cache sets
 		s.C, s.H, s.W = 512*one(2), one(8), one(8)
 	}
+	if r.IntN(24) == 0 { // a row of tiles that is several bands
+		s.C, s.H, s.W, s.K = 256, one(3), 150+one(150), one(8)
+	}
 	s.PT, s.PL = r.IntN(3), r.IntN(3)
 	s.OH, s.OW = max(1, s.H+s.PT+r.IntN(3)-2), max(1, s.W+s.PL+r.IntN(3)-2)
 	s.Weights = randFloats(r, 9*s.C*s.K)
@@ -90,6 +93,9 @@ func TestWinograd(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		s := randWinograd(r)
 		x := randFloats(r, s.N*s.H*s.W*s.C)
+		if seed%8 == 0 { // infinities, NaN, the smallest and the largest
+			copy(x[r.IntN(len(x)):], withSpecials(make([]float32, 14)))
+		}
 		var res []float32
 		if s.Residual {
 			res = randFloats(r, s.N*s.OH*s.OW*s.K)
