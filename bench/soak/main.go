@@ -83,9 +83,9 @@ func networks() []struct {
 		threads      int
 	}
 	if *small {
-		return []n{{"digits-cnn", "cpu-int8", 2}, {"digits-cnn", "cpu-f32", 2}, {"resnet20", "cpu-int8", 2}}
+		return []n{{"digits-cnn", "cpu-int8", 2}, {"digits-cnn", "cpu-f32", 2}, {"resnet20", "cpu-int8", 2}, {"resnet20", "cpu-f32", 2}}
 	}
-	return []n{{"mobilenetv2", "cpu-int8", 2}, {"mobilenetv3-small", "cpu-f32", 2}, {"resnet20", "cpu-int8", 1}, {"vit-tiny", "cpu-int8", 2}}
+	return []n{{"mobilenetv2", "cpu-int8", 2}, {"mobilenetv3-small", "cpu-f32", 2}, {"resnet20", "cpu-int8", 1}, {"vit-tiny", "cpu-int8", 2}, {"resnet20", "cpu-f32", 2}}
 }
 
 func soak(ctx context.Context) (*result, error) {
@@ -140,7 +140,7 @@ func load(ctx context.Context, dir string, i int, file, target string, threads i
 	}
 	defer net.Close()
 	out := filepath.Join(dir, fmt.Sprintf("%d.nasc", i))
-	o := nasc.CompileOptions{Target: target, Out: out, Seed: *seed, Threads: 2, Rounding: "nearest"}
+	o := nasc.CompileOptions{Target: target, Out: out, Seed: *seed, Threads: 2, Rounding: "nearest", Winograd: target == "cpu-f32"}
 	if target == "cpu-int8" {
 		o.Calib = "synthetic"
 	}
