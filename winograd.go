@@ -66,7 +66,7 @@ func (o *CompileOptions) winograd(ctx context.Context, g *ir.Graph, man *nascfil
 		if err != nil {
 			return nil, err
 		}
-		if d.MaxAbsOut > 0 {
+		if d.MaxAbs > 0 {
 			r.MaxDiff = d.MaxAbs / d.MaxAbsOut
 		}
 		if r.Samples = s.Len(); !(r.MaxDiff <= passes.Tolerance) {

@@ -85,9 +85,10 @@ func winogradOutputPortable(m int, t *winogradTile) {
 	}
 }
 
-// winograd is a 3×3 convolution by F(m×m, 3×3): a band of tiles is transformed, each position of its tiles is a matrix product with the weights'
-// transforms, and the sums are brought back, a block of columns at a time. What
-// is in between stays in the second level cache.
+// winograd is a 3×3 convolution by F(m×m, 3×3): a band of tiles is transformed,
+// each position of its tiles is a matrix product with the weights' transforms, and
+// the sums are brought back, a block of columns at a time. What is in between
+// stays in the second level cache.
 type winograd struct {
 	ConvSpec
 	m, side, places int
