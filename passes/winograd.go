@@ -14,7 +14,7 @@ import (
 //	%y = convolution %x @w   →   %y = convolution %x @w winograd=4
 //
 // Other arithmetic, so other last bits: F(2×2, 3×3) has less error than one chain
-// of sums, F(4×4, 3×3) one and a half times as much (fmath.WinogradInput). With
+// of sums, F(4×4, 3×3) 1.7 to 1.8 times as much (fmath.WinogradInput). With
 // tile=2 or 4 every one that can be gets it, tile=0 takes it back.
 func winograd(g *ir.Graph, a Args) (bool, error) {
 	choose := func(n *ir.Node) int { return fasterTile(n) }
