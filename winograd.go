@@ -3,6 +3,7 @@ package nasc
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nasc-dev/nasc/backends"
@@ -78,6 +79,9 @@ func (o *CompileOptions) winograd(ctx context.Context, g *ir.Graph, man *nascfil
 	}
 	if first {
 		res.Winograd = r
+		if r.Layers > 0 && !slices.Contains(man.Passes, "winograd") {
+			man.Passes = append(slices.Clone(man.Passes), "winograd")
+		}
 	}
 	return g, nil
 }

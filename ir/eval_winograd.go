@@ -40,7 +40,7 @@ func winogradReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 	places := side * side
 	x := reals[T](in[0])
 	batch, c, k := in[0].Shape[0], in[0].Shape[3], in[1].Shape[3]
-	u := winogradWeights(m, reals[T](in[1]), c, k)
+	u := fmath.WinogradKernels(m, reals[T](in[1]), c*k)
 	out := NewTensor(in[0].DType, d.outShape(batch, k)...)
 	y := out.Data.([]T)
 	finish := finisher(n, reals[T](in[2]))
@@ -90,25 +90,4 @@ func winogradReal[T real](n *Node, in []*Tensor) ([]*Tensor, error) {
 		}
 	})
 	return []*Tensor{out}, nil
-}
-
-// winogradWeights transforms weights [3,3,c,k] to [places,c,k].
-func winogradWeights[T real](m int, w []T, c, k int) []T {
-	side := fmath.WinogradSide(m)
-	u := make([]T, side*side*c*k)
-	parallel(c, func(lo, hi int) {
-		g, t := make([]float64, 9), make([]float64, side*side)
-		for ch := lo; ch < hi; ch++ {
-			for o := range k {
-				for i := range g {
-					g[i] = float64(w[(i*c+ch)*k+o])
-				}
-				fmath.WinogradWeights(m, t, g)
-				for p, v := range t {
-					u[(p*c+ch)*k+o] = T(v)
-				}
-			}
-		}
-	})
-	return u
 }

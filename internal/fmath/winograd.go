@@ -104,6 +104,24 @@ func WinogradWeights(m int, y, g []float64) {
 	}
 }
 
+// WinogradKernels is WinogradWeights of n kernels, tap after tap [9,n], rounded
+// once: [(m+2)²,n].
+func WinogradKernels[T Real](m int, w []T, n int) []T {
+	places := WinogradSide(m) * WinogradSide(m)
+	u := make([]T, places*n)
+	g, t := make([]float64, WinogradTap*WinogradTap), make([]float64, places)
+	for i := range n {
+		for tap := range g {
+			g[tap] = float64(w[tap*n+i])
+		}
+		WinogradWeights(m, t, g)
+		for p, v := range t {
+			u[p*n+i] = T(v)
+		}
+	}
+	return u
+}
+
 // winogradWeightLine is G times three weights, to places s apart. Conversions keep
 // products from being fused with sums.
 func winogradWeightLine(m int, y []float64, s int, g0, g1, g2 float64) {

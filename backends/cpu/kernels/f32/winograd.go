@@ -189,17 +189,7 @@ func (w *winograd) pack() {
 		}
 	}
 	w.blocks = w.set.columnsOf(w.K, vecs)
-	u := make([]float32, w.places*w.C*w.K)
-	g, t := make([]float64, fmath.WinogradTap*fmath.WinogradTap), make([]float64, w.places)
-	for i := range w.C * w.K {
-		for tap := range g {
-			g[tap] = float64(w.Weights[tap*w.C*w.K+i])
-		}
-		fmath.WinogradWeights(w.m, t, g)
-		for p, v := range t {
-			u[p*w.C*w.K+i] = float32(v)
-		}
-	}
+	u := fmath.WinogradKernels(w.m, w.Weights, w.C*w.K)
 	packBlocks(w.blocks, w.set.lanes, w.places*w.C, func(b *block, k int) []float32 { return u[k*w.K+b.col:] }, w.Bias)
 	w.Weights, w.Bias = nil, nil
 }
